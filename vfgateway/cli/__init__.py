@@ -1,0 +1,1 @@
+"""The ``vfgateway`` command: a client of the manager API."""

@@ -1,0 +1,1 @@
+"""One package per protocol; they share only ``web``."""

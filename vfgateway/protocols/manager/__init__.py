@@ -1,0 +1,1 @@
+"""The manager-facing HTTP front end, driven by the orchestrator."""

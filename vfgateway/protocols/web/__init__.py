@@ -1,0 +1,1 @@
+"""What HTTP front ends share."""

@@ -1,0 +1,1 @@
+"""Policy: the only place where rules live."""
