@@ -309,6 +309,7 @@ class VFolderStatus(enum.Enum):
 class VFolder:
     """One row of the registry.
 
+    :ivar key: the registry's own number for it, which stays when the vfolder moves to other storage
     :ivar name: what people call it; ``None`` until somebody names it (then its 32 hex digits are shown)
     :ivar owner: UUID of the owning user or group; ``None`` while only the orchestrator knows
     :ivar kind: whose it is: a user's or a group's (``project`` in the orchestrator's words)
@@ -317,6 +318,7 @@ class VFolder:
     :ivar expires: epoch seconds after which it is removed, or ``None``
     """
 
+    key: int
     id: VFolderId
     volume: str
     name: str | None

@@ -1,0 +1,201 @@
+"""The gateway's database: SQLite in WAL mode or PostgreSQL, through SQLAlchemy Core, off the reactor.
+
+Reads run in a small pool of threads. Writes go through one thread that takes all that wait and commits them together,
+each behind its own savepoint: under load one sync serves many transactions. A write that need not survive a power loss (it
+can be recounted) says ``durable=False``; a group of only such writes is committed without a sync.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import attrs
+from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from twisted.internet.defer import Deferred
+
+from vfgateway.blocking import Pool
+from vfgateway.services.schema import counters
+
+T = TypeVar("T")
+
+#: Most writes in one commit.
+GROUP = 256
+#: Seconds for which a generation number may be believed (``design.md`` section 4.9).
+FRESH = 0.25
+
+
+@attrs.define(eq=False)
+class _Write:
+    function: Callable[[Connection], Any]
+    durable: bool
+    done: Deferred[Any]
+    outcome: Any = None
+    failure: Exception | None = None
+
+
+class Database:
+    """One database, shared by all services.
+
+    :param url: an SQLAlchemy URL (``sqlite:///…``, ``postgresql://…``)
+    :param reactor: provides time and ``callFromThread``
+    """
+
+    def __init__(self, url: str, reactor: Any) -> None:
+        self.url = make_url(url)
+        if self.url.drivername == "postgresql":
+            self.url = self.url.set(drivername="postgresql+psycopg")
+        self._reactor = reactor
+        self._readers = Pool(reactor, 4, "database")
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._engine: Engine | None = None
+        self._generations: dict[str, tuple[float, int]] = {}
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.get_backend_name() == "sqlite"
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, once started; for migrations and for those that run in a thread already."""
+        if self._engine is None:
+            raise RuntimeError("the database is not open")
+        return self._engine
+
+    async def start(self, prepare: Callable[[Engine], None]) -> None:
+        """Open; ``prepare`` runs in a thread before anything else does (migrations)."""
+        engine = create_engine(self.url, pool_size=8, max_overflow=0)
+        if self.is_sqlite:
+            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+        self._engine = engine
+        self._readers.start()
+        await self._readers.run(prepare, engine)
+        self._writer = threading.Thread(target=self._write_all, name="database-writer", daemon=True)
+        self._writer.start()
+
+    async def stop(self) -> None:
+        """Finish queued writes and close. Idempotent."""
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            self._queue.put(None)
+            await self._readers.run(writer.join)
+        await self._readers.stop()
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    async def read(self, function: Callable[[Connection], T]) -> T:
+        """Run ``function(connection)`` in a thread, in a snapshot of its own."""
+        engine = self.engine
+
+        def call() -> T:
+            with engine.connect().execution_options(vfgateway_read=True) as connection:
+                return function(connection)
+
+        return await self._readers.run(call)
+
+    def write(self, function: Callable[[Connection], T], durable: bool = True) -> Awaitable[T]:
+        """Run ``function(connection)`` in the writer's thread; the answer comes when it is committed. An error of the function rolls
+        back that function alone. Cancelling abandons the answer, not the write."""
+        if self._writer is None:
+            raise RuntimeError("the database is not open")
+        done: Deferred[T] = Deferred(lambda _: None)
+        self._queue.put(_Write(function, durable, done))
+        return done
+
+    async def generation(self, name: str) -> int:
+        """The number that :func:`bump` counts up, at most :data:`FRESH` seconds old: a cache with another number is stale."""
+        now = self._reactor.seconds()
+        known = self._generations.get(name)
+        if known is not None and now - known[0] < FRESH:
+            return known[1]
+        value = await self.read(lambda connection: _counter(connection, name))
+        self._generations[name] = (now, value)
+        return value
+
+    def forget_generations(self) -> None:
+        """Look again at the next question; called by a service after its own write, so that this process sees it at once."""
+        self._generations.clear()
+
+    # --- the writer's thread ---
+
+    def _write_all(self) -> None:
+        with self.engine.connect() as connection:
+            while (first := self._queue.get()) is not None:
+                group, last = [first], False
+                while len(group) < GROUP:
+                    try:
+                        more = self._queue.get_nowait()
+                    except queue.Empty:
+                        break
+                    if more is None:
+                        last = True
+                        break
+                    group.append(more)
+                self._commit(connection, group)
+                if last:
+                    return
+
+    def _commit(self, connection: Connection, group: list[_Write]) -> None:
+        try:
+            if self.is_sqlite:
+                level = "FULL" if any(write.durable for write in group) else "NORMAL"
+                connection.connection.cursor().execute(f"PRAGMA synchronous={level}")
+            with connection.begin():
+                for write in group:
+                    write.failure = None
+                    try:
+                        with connection.begin_nested():
+                            write.outcome = write.function(connection)
+                    except Exception as failure:
+                        write.failure = failure
+        except Exception as failure:
+            for write in group:
+                write.failure = failure
+        self._reactor.callFromThread(_answer, group)
+
+
+def _answer(group: list[_Write]) -> None:
+    for write in group:
+        if write.done.called:
+            continue
+        if write.failure is not None:
+            write.done.errback(write.failure)
+        else:
+            write.done.callback(write.outcome)
+
+
+def _counter(connection: Connection, name: str) -> int:
+    value = connection.execute(select(counters.c.value).where(counters.c.name == name)).scalar()
+    return int(value or 0)
+
+
+def bump(connection: Connection, name: str) -> int:
+    """Count a counter up within the caller's write, and return its new value."""
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    connection.execute(
+        insert(counters)
+        .values(name=name, value=1)
+        .on_conflict_do_update(index_elements=[counters.c.name], set_={"value": counters.c.value + 1})
+    )
+    return _counter(connection, name)
+
+
+def _prepare_sqlite(raw: Any, _record: Any) -> None:
+    raw.isolation_level = None  # transactions are ours: see _begin_sqlite
+    cursor = raw.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Writers take the lock at once, so that two processes queue instead of failing half-way."""
+    reading = connection.get_execution_options().get("vfgateway_read")
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")

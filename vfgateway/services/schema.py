@@ -1,0 +1,277 @@
+"""The gateway's tables. Paths and names of files are stored as the bytes on disk (they need not be UTF-8); identifiers are
+text; times are epoch seconds; sizes are bytes. Migrations in ``migrations/`` lead here; a test compares the two."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+#: SQLite counts up by itself only for plain INTEGER keys.
+key_type = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _vfolder_key() -> Column[int]:
+    return Column("vfolder", key_type, ForeignKey("vfolders.key", ondelete="CASCADE"), nullable=False, index=True)
+
+
+# --- people ------------------------------------------------------------------------------------------
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("email", String(255)),
+    Column("administrator", Boolean, nullable=False, default=False),
+    Column("active", Boolean, nullable=False, default=True),
+    Column("uid", BigInteger),
+    Column("gid", BigInteger),
+    Column("limit_bytes", BigInteger),
+    Column("limit_files", BigInteger),
+    Column("created", Float, nullable=False),
+    Column("expires", Float),
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("limit_bytes", BigInteger),
+    Column("limit_files", BigInteger),
+    Column("created", Float, nullable=False),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("group_id", String(36), ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", String(36), ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("administrator", Boolean, nullable=False, default=False),
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("user_id", String(36), ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    # password (Argon2id hash), public_key (OpenSSH line), api_key (SHA-256 of a random key)
+    Column("kind", String(16), nullable=False),
+    Column("label", String(255), nullable=False, default=""),
+    Column("data", Text, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float),
+    Column("last_used", Float),
+    Index("ix_credentials_kind_data", "kind", "data"),
+)
+
+# --- vfolders and rights --------------------------------------------------------------------------------
+
+scopes = Table(
+    "scopes",
+    metadata,
+    Column("volume", String(255), primary_key=True),
+    Column("scope", String(64), primary_key=True),
+    Column("limit_bytes", BigInteger),
+    Column("limit_files", BigInteger),
+    Column("created", Float, nullable=False),
+)
+
+vfolders = Table(
+    "vfolders",
+    metadata,
+    Column("key", key_type, primary_key=True, autoincrement=True),
+    Column("volume", String(255), nullable=False),
+    Column("vfid", String(128), nullable=False),
+    Column("scope", String(64), index=True),
+    Column("name", String(255)),
+    Column("kind", String(16), nullable=False),
+    Column("owner", String(36), index=True),
+    Column("status", String(16), nullable=False),
+    Column("limit_bytes", BigInteger),
+    Column("limit_files", BigInteger),
+    Column("created", Float, nullable=False),
+    Column("expires", Float),
+    UniqueConstraint("volume", "vfid"),
+    UniqueConstraint("owner", "name"),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    _vfolder_key(),
+    Column("subject_kind", String(16), nullable=False),  # user or group
+    Column("subject", String(36), nullable=False, index=True),
+    Column("permission", String(8), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float),
+    UniqueConstraint("vfolder", "subject_kind", "subject"),
+)
+
+# A name once shown to a user stays, since mounts and scripts hold it.
+shown_names = Table(
+    "shown_names",
+    metadata,
+    Column("user_id", String(36), primary_key=True),
+    Column("name", String(600), primary_key=True),
+    _vfolder_key(),
+)
+
+# What a principal with `rw` created lately and may therefore remove again.
+creations = Table(
+    "creations",
+    metadata,
+    Column("vfolder", key_type, ForeignKey("vfolders.key", ondelete="CASCADE"), primary_key=True),
+    Column("path", LargeBinary, primary_key=True),
+    Column("principal", String(64), nullable=False),
+    Column("created", Float, nullable=False, index=True),
+)
+
+# --- uploads -------------------------------------------------------------------------------------------
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    _vfolder_key(),
+    Column("principal", String(64)),  # user id, or NULL: belongs to the vfolder
+    Column("target", LargeBinary, nullable=False),
+    Column("size", BigInteger),  # NULL: not declared yet
+    Column("mark", BigInteger, nullable=False),  # bytes that are certainly durable
+    Column("boot_id", String(64), nullable=False),
+    Column("state", String(16), nullable=False),  # open, partial, published
+    Column("info", Text, nullable=False),  # JSON: metadata of the protocol, digest asked for
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False, index=True),
+    Column("holder", String(64)),  # who writes now
+    Column("holder_serial", BigInteger, nullable=False, default=0),
+    Column("holder_until", Float),
+)
+
+# --- quota ---------------------------------------------------------------------------------------------
+
+# subject: "vfolder:KEY", "scope:VOLUME/SCOPE", "user:UUID" or "group:UUID" (the owner's sum over all volumes)
+usage = Table(
+    "usage",
+    metadata,
+    Column("subject", String(512), primary_key=True),
+    Column("bytes", BigInteger, nullable=False, default=0),
+    Column("files", BigInteger, nullable=False, default=0),
+)
+
+# Headroom that a process (slab) or an upload holds on a subject.
+holds = Table(
+    "holds",
+    metadata,
+    Column("holder", String(64), primary_key=True),
+    Column("subject", String(512), primary_key=True, index=True),
+    Column("bytes", BigInteger, nullable=False, default=0),
+    Column("files", BigInteger, nullable=False, default=0),
+)
+
+# vfolders that a process changes: recounted if it dies before it has written its figures.
+dirty = Table(
+    "dirty",
+    metadata,
+    Column("process", String(64), primary_key=True),
+    Column("vfolder", key_type, ForeignKey("vfolders.key", ondelete="CASCADE"), primary_key=True),
+)
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("boot_id", String(64), nullable=False),
+    Column("started", Float, nullable=False),
+    Column("heartbeat", Float, nullable=False),
+)
+
+# --- locks ---------------------------------------------------------------------------------------------
+
+locks = Table(
+    "locks",
+    metadata,
+    Column("token", String(64), primary_key=True),
+    _vfolder_key(),
+    Column("path", LargeBinary, nullable=False),  # folded as the volume folds names
+    Column("infinite", Boolean, nullable=False),
+    Column("exclusive", Boolean, nullable=False),
+    Column("principal", String(64), nullable=False),
+    Column("owner", Text, nullable=False),  # as the client describes itself
+    Column("fence", key_type, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float),
+    Index("ix_locks_vfolder_path", "vfolder", "path"),
+)
+
+intents = Table(
+    "intents",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    _vfolder_key(),
+    Column("path", LargeBinary, nullable=False),
+    Column("process", String(64), nullable=False),
+    Column("created", Float, nullable=False),
+)
+
+# --- the rest ------------------------------------------------------------------------------------------
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("arguments", Text, nullable=False),  # JSON
+    Column("state", String(16), nullable=False, index=True),
+    Column("message", Text, nullable=False, default=""),
+    Column("done", BigInteger, nullable=False, default=0),
+    Column("total", BigInteger, nullable=False, default=0),
+    Column("attempt", Integer, nullable=False, default=0),
+    Column("process", String(64)),
+    Column("created", Float, nullable=False),
+    Column("not_before", Float),
+    Column("started", Float),
+    Column("finished", Float),
+)
+
+# Counters: generations of caches ("vfolders", "accounts"), the fence of locks.
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+# What plugins keep (``Runtime.state``).
+state = Table(
+    "state",
+    metadata,
+    Column("owner", String(255), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
