@@ -1,0 +1,227 @@
+"""The configuration: found, read and checked before anything starts. What every part shares is typed here; the tables of
+plugins are handed to them as written."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+from twisted.internet.endpoints import serverFromString
+
+from vfgateway.errors import ConfigurationError
+from vfgateway.section import ConfigPath, Secret, Section, locate, mistake
+
+#: Where a site keeps its configuration.
+SYSTEM_FILE: Final = Path("/etc/vfgateway/vfgateway.toml")
+
+_VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_RELATIVE_SOCKET = re.compile(r"(?:haproxy:)?unix:(?:address=)?(?!/|address=)")
+_EXAMPLE = '"tcp:6021:interface=127.0.0.1"'
+
+#: What runs where nothing was configured: everything under ``./var``, reachable from this machine alone.
+EMBEDDED: Final = """
+[gateway]
+data_dir = "var"
+[frontends.client]
+endpoint = "tcp:6021:interface=127.0.0.1"
+token_secret_file = "var/token.secret"
+[frontends.manager]
+endpoint = "tcp:6022:interface=127.0.0.1"
+secret_file = "var/manager.secret"
+[volumes.local]
+backend = "vfs"
+path = "var/vfolders"
+[authenticators.accounts]
+"""
+
+
+class GatewaySettings(Section):
+    """``[gateway]``.
+
+    :ivar data_dir: database, keys and generated secrets; made with mode 0700 at start
+    :ivar workers: processes to run; only one is supported so far
+    :ivar database: an SQLAlchemy URL; empty stands for SQLite in ``data_dir`` (see :attr:`Settings.database_url`)
+    :ivar trusted_proxies: addresses and networks whose forwarding headers are believed; ``unix`` is whoever comes through a
+        Unix socket
+    """
+
+    data_dir: ConfigPath = Path("var")
+    workers: int = 1
+    database: Secret = Secret()
+    trusted_proxies: tuple[str, ...] = ()
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _one_process(cls, value: Any) -> int:
+        if value == "auto":
+            return 1
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError('should be a number of processes, or "auto"')
+        if value > 1:
+            raise ValueError('several processes are not supported yet: use 1, or "auto" to get them when they come')
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            try:
+                entry == "unix" or ipaddress.ip_network(entry)
+            except ValueError:
+                raise ValueError(
+                    f'{entry!r} should be an address or a network such as "10.0.0.0/8", or "unix"'
+                ) from None
+        return value
+
+    @field_validator("database")
+    @classmethod
+    def _readable_url(cls, value: Secret) -> Secret:
+        if len(value.values) > 1:
+            raise ValueError("should be one URL")
+        for url in value.values:
+            try:
+                make_url(url)
+            except ArgumentError:
+                raise ValueError("should be a URL such as sqlite:///var/vfgateway.db or postgresql://...") from None
+        return value
+
+
+class VolumeSettings(Section):
+    """The common part of ``[volumes.NAME]``; what is left is for the backend."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    backend: str = Field(min_length=1)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The table without ``backend``, as written."""
+        return dict(self.model_extra or {})
+
+
+class RedisSettings(Section):
+    """``[events.redis]``: where a manager listens for the end of clones and deletions.
+
+    :ivar url: ``redis://[:password@]host[:port][/db]``, ``rediss://`` for TLS; a current manager listens on database 4
+    :ivar stream: the stream that takes events for one listener
+    :ivar channel: the channel that takes events for all listeners
+    """
+
+    url: Secret
+    stream: str = "events"
+    channel: str = "events_all"
+
+
+class EventsSettings(Section):
+    """``[events]``."""
+
+    redis: RedisSettings | None = None
+
+
+class Settings(Section):
+    """A whole configuration, checked as far as that can be done without the plugins.
+
+    Frozen; relative paths are absolute by now. The tables of plugins still hold what was written.
+    """
+
+    gateway: GatewaySettings
+    frontends: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    volumes: dict[str, VolumeSettings] = Field(default_factory=dict)
+    authenticators: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    events: EventsSettings = EventsSettings()
+
+    _source: Path | None = PrivateAttr(default=None)
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @property
+    def source(self) -> Path | None:
+        """The file; ``None`` for the embedded default."""
+        return self._source
+
+    @property
+    def folder(self) -> Path:
+        """The folder from which relative paths count."""
+        return self._folder
+
+    def database_url(self) -> str:
+        """The database as an absolute SQLAlchemy URL. Reads ``database_file`` where that is given: call it at start."""
+        if not self.gateway.database:
+            return f"sqlite:///{self.gateway.data_dir / 'vfgateway.db'}"
+        url = make_url(self.gateway.database.load()[0])
+        if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
+            url = url.set(database=str(self.folder / url.database))
+        return url.render_as_string(hide_password=False)
+
+
+def load(path: str | Path | None, environ: Mapping[str, str], system_file: Path = SYSTEM_FILE) -> Settings:
+    """Find, read and check the configuration.
+
+    :param path: the file to read, if the caller named one. Otherwise the first of ``$VFGATEWAY_CONFIG``, ``./vfgateway.toml``
+        and ``system_file``; with none of them, the embedded default under the working directory
+    :param environ: the environment
+    :raises ConfigurationError: with the dotted key, the value and what was meant
+    """
+    source = find(path, environ, system_file)
+    if source is None:
+        return parse(EMBEDDED, Path.cwd())
+    try:
+        text = source.read_text("utf-8")
+    except OSError as error:
+        raise ConfigurationError("", f"cannot read the configuration {source}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError("", f"cannot read the configuration {source}: it is not UTF-8") from None
+    return parse(text, source.parent, source)
+
+
+def find(path: str | Path | None, environ: Mapping[str, str], system_file: Path = SYSTEM_FILE) -> Path | None:
+    """The file that :func:`load` reads; a file that was named is returned whether it exists or not."""
+    named = path or environ.get("VFGATEWAY_CONFIG")
+    if named:
+        return Path(named).expanduser().absolute()
+    return next((place for place in (Path("vfgateway.toml").absolute(), system_file) if place.is_file()), None)
+
+
+def parse(text: str, folder: Path, source: Path | None = None) -> Settings:
+    """Check a configuration given as TOML; relative paths count from ``folder``. Raises as :func:`load`."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError("", f"{source or 'the configuration'} is not TOML: {error}") from None
+    if isinstance(table.setdefault("gateway", {}), dict):
+        table["gateway"].setdefault("data_dir", "var")
+    located = locate(table, folder)
+    try:
+        settings = Settings.model_validate(located)
+    except ValidationError as error:
+        raise mistake(error, "", located) from None
+    settings._source, settings._folder = source, folder
+    for name in settings.volumes:
+        if not _VOLUME_NAME.fullmatch(name):
+            raise ConfigurationError(f"volumes.{name}", "volumes are named by letters, digits, '-', '_' and '.' only")
+    for name, frontend in settings.frontends.items():
+        if "endpoint" in frontend:
+            _check_endpoints(f"frontends.{name}.endpoint", frontend["endpoint"])
+    return settings
+
+
+def _check_endpoints(key: str, value: Any) -> None:
+    endpoints = [value] if isinstance(value, str) else value
+    if not isinstance(endpoints, list) or not endpoints or not all(isinstance(item, str) for item in endpoints):
+        raise ConfigurationError(key, f"should be an endpoint such as {_EXAMPLE}, or a list of them, got {value!r}")
+    for endpoint in endpoints:
+        if _RELATIVE_SOCKET.match(endpoint):
+            raise ConfigurationError(key, f"give the socket's absolute path, got {str(endpoint)!r}")
+        try:
+            serverFromString(None, str(endpoint))
+        except Exception as error:  # each endpoint parser raises what it likes
+            reason = str(error) or type(error).__name__
+            if endpoint.startswith("systemd:"):
+                reason = "systemd passed no such socket; is vfgateway.socket enabled?"
+            raise ConfigurationError(key, f"should be like {_EXAMPLE}, got {str(endpoint)!r} ({reason})") from None
