@@ -1,0 +1,174 @@
+"""The memory volume and the plugin that makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ByteSize, ConfigDict
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from vfgateway.backends.memory.folder import MemoryFolder
+from vfgateway.backends.memory.tree import Inodes, Node, Tree, descend
+from vfgateway.errors import NoSpace, QuotaScopeExists, VFolderExists, VFolderNotFound
+from vfgateway.interfaces import IFastClone, IFastUsage, IFolder, IVolume, IVolumeFactory
+from vfgateway.model import (
+    Actor,
+    FileType,
+    FolderOptions,
+    Health,
+    HealthState,
+    NameRules,
+    QuotaScopeId,
+    Space,
+    Usage,
+    VFolderId,
+)
+
+if TYPE_CHECKING:
+    from vfgateway.runtime import Runtime
+
+#: Bytes that a volume holds unless told otherwise: enough for tests, too little to take a machine down.
+USUAL_CAPACITY = 1 << 30
+#: What SMB servers refuse in names.
+SMB_FORBIDDEN = frozenset('\\:*?"<>|' + "".join(map(chr, range(32))))
+
+
+@implementer(IVolume, IFastClone, IFastUsage)
+class MemoryVolume:
+    """A volume in memory.
+
+    :param clock: gives files their times
+    :param capacity: bytes after which writes raise ``NoSpace``
+    :param case_folding: make ``a`` and ``A`` one name, as SMB does
+    :param forbidden: characters that names may not hold (:data:`SMB_FORBIDDEN` for a double of SMB)
+    """
+
+    backend = "memory"
+
+    def __init__(
+        self,
+        name: str,
+        clock: IReactorTime,
+        *,
+        capacity: int | None = None,
+        case_folding: bool = False,
+        forbidden: frozenset[str] = frozenset(),
+        file_mode: int = 0o640,
+        dir_mode: int = 0o750,
+    ) -> None:
+        self.name = name
+        self.path = f"memory:{name}"
+        self.names = NameRules(case_folding=case_folding, forbidden=forbidden)
+        self._inodes = Inodes(clock, USUAL_CAPACITY if capacity is None else capacity, file_mode, dir_mode)
+        self._trees: dict[VFolderId, Tree] = {}
+        self._scopes: set[QuotaScopeId] = set()
+
+    async def start(self) -> None:
+        """Nothing to reach."""
+
+    async def stop(self) -> None:
+        """Content stays, so that a test can look at it."""
+
+    async def health(self) -> Health:
+        return Health(HealthState.HEALTHY)
+
+    async def space(self) -> Space:
+        inodes = self._inodes
+        return Space(inodes.capacity, inodes.used, inodes.capacity - inodes.used)
+
+    async def create_folder(self, vfid: VFolderId, options: FolderOptions) -> None:
+        if vfid in self._trees:
+            raise VFolderExists(vfid)
+        self._add_tree(vfid, self._inodes.make(FileType.DIRECTORY, Actor(), options.mode))
+
+    async def delete_folder(self, vfid: VFolderId) -> None:
+        tree = self._trees.pop(vfid, None)
+        if tree is not None:
+            self._inodes.drop_tree(tree.root)
+            for node in tree.stages.values():
+                self._inodes.unlinked(node)
+            tree.stages.clear()
+
+    async def folder(self, vfid: VFolderId, actor: Actor) -> IFolder:
+        self.tree(vfid)
+        return MemoryFolder(self, vfid, actor)
+
+    async def folders(self) -> Sequence[VFolderId]:
+        return list(self._trees)
+
+    async def create_scope(self, scope: QuotaScopeId) -> None:
+        if scope in self._scopes:
+            raise QuotaScopeExists(scope)
+        self._scopes.add(scope)
+
+    async def has_scope(self, scope: QuotaScopeId) -> bool:
+        return scope in self._scopes
+
+    async def fast_usage(self, vfid: VFolderId) -> Usage:
+        return self.tree(vfid).usage()
+
+    async def clone_folder(self, source: VFolderId, target: VFolderId) -> None:
+        original = self.tree(source)
+        if target in self._trees:
+            raise VFolderExists(target)
+        self._add_tree(target, self._copy(original.root))
+
+    def _copy(self, top: Node) -> Node:
+        """``top`` and all below it anew; files with several names keep them. ``NoSpace`` leaves nothing."""
+        copies: dict[int, Node] = {}
+        try:
+            for node in [top, *(node for _, node in descend(top))]:
+                if node.number in copies:
+                    copies[node.number].nlink += 1
+                else:
+                    copies[node.number] = self._copy_node(node)
+        except NoSpace:
+            self._inodes.used -= sum(len(copy.data) for copy in copies.values())
+            raise
+        for node in [top, *(node for _, node in descend(top) if node.is_dir)]:
+            copies[node.number].entries = {
+                key: (name, copies[child.number]) for key, (name, child) in node.entries.items()
+            }
+        return copies[top.number]
+
+    def _copy_node(self, node: Node) -> Node:
+        copy = self._inodes.make(node.type, Actor(uid=node.uid, gid=node.gid), node.mode, node.target)
+        self._inodes.write(copy, 0, [node.data])
+        copy.attributes = dict(node.attributes)
+        copy.mtime_ns, copy.atime_ns = node.mtime_ns, node.atime_ns
+        return copy
+
+    def _add_tree(self, vfid: VFolderId, root: Node) -> None:
+        if vfid.scope is not None:
+            self._scopes.add(vfid.scope)
+        self._trees[vfid] = Tree(self._inodes, self.names, root)
+
+    def tree(self, vfid: VFolderId) -> Tree:
+        """The content of a vfolder, for :class:`MemoryFolder`."""
+        try:
+            return self._trees[vfid]
+        except KeyError:
+            raise VFolderNotFound(vfid) from None
+
+
+class MemorySettings(BaseModel):
+    """``[volumes.NAME]`` with ``backend = "memory"``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    capacity: ByteSize = ByteSize(USUAL_CAPACITY)
+    case_folding: bool = False
+
+
+@implementer(IVolumeFactory)
+class MemoryVolumeFactory:
+    """Makes memory volumes."""
+
+    name = "memory"
+    summary = "in memory: for tests and demonstrations, gone with the process"
+
+    def configure(self, name: str, settings: Mapping[str, Any], runtime: Runtime) -> IVolume:
+        checked = MemorySettings.model_validate(settings)
+        return MemoryVolume(name, runtime.reactor, capacity=int(checked.capacity), case_folding=checked.case_folding)
