@@ -150,8 +150,9 @@ class Settings(Section):
         """The folder from which relative paths count."""
         return self._folder
 
+    @property
     def database_url(self) -> str:
-        """The database as an absolute SQLAlchemy URL. Reads ``database_file`` where that is given: call it at start."""
+        """The database as an absolute SQLAlchemy URL. Reads ``database_file`` where that is given. Raises ``ConfigurationError``."""
         if not self.gateway.database:
             return f"sqlite:///{self.gateway.data_dir / 'vfgateway.db'}"
         url = make_url(self.gateway.database.load()[0])

@@ -329,4 +329,5 @@ class ConfigurationError(GatewayError):
 
     def __init__(self, key: str, message: str) -> None:
         self.key = key
+        self.message = message
         super().__init__(f"{key}: {message}" if key else message)

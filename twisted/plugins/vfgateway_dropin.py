@@ -1,0 +1,41 @@
+"""Everything that vfgateway brings as plugins, by name; importing this imports none of it."""
+
+from twisted.application.service import ServiceMaker
+
+from vfgateway.interfaces import IAuthenticatorFactory, IFrontEnd, IVolumeFactory
+from vfgateway.plugins import LazyPlugin
+
+vfgateway = ServiceMaker(
+    "vfgateway", "vfgateway.tap", "A storage gateway: virtual folders over HTTP with resumable uploads.", "vfgateway"
+)
+
+client = LazyPlugin(
+    IFrontEnd,
+    "client",
+    "Downloads, archives and resumable uploads over HTTP, for people and programs",
+    "vfgateway.protocols.client.plugin.ClientFrontEnd",
+)
+manager = LazyPlugin(
+    IFrontEnd,
+    "manager",
+    "The API that an orchestrator and the vfgateway command drive",
+    "vfgateway.protocols.manager.plugin.ManagerFrontEnd",
+)
+memory = LazyPlugin(
+    IVolumeFactory,
+    "memory",
+    "Keeps everything in memory and forgets it at the end; for tests",
+    "vfgateway.backends.memory.MemoryVolumeFactory",
+)
+vfs = LazyPlugin(
+    IVolumeFactory,
+    "vfs",
+    "Any mounted directory",
+    "vfgateway.backends.vfs.VfsVolumeFactory",
+)
+accounts = LazyPlugin(
+    IAuthenticatorFactory,
+    "accounts",
+    "Users, groups and keys in the gateway's own database",
+    "vfgateway.authenticators.accounts.AccountsFactory",
+)
