@@ -1,0 +1,52 @@
+"""A whole gateway for tests: real services and database, volumes in memory or on disk, started and stopped around a test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from twisted.internet import reactor
+
+from vfgateway import config
+from vfgateway.assembly import make_authenticators
+from vfgateway.backends.memory import MemoryVolume
+from vfgateway.interfaces import IVolume
+from vfgateway.model import INTERNAL, ORCHESTRATOR, Limits, Origin, QuotaScopeId, ScopeKind, VFolder, VFolderId
+from vfgateway.services.gateway import Gateway
+from vfgateway.services.session import FolderSession
+from vfgateway.services.tokens import Tokens
+
+#: The scope that :func:`new_vfolder` uses unless told otherwise.
+ALICE = UUID("11111111-1111-4111-8111-111111111111")
+
+
+@asynccontextmanager
+async def running_gateway(tmp_path: Path, volumes: Sequence[IVolume] | None = None) -> AsyncIterator[Gateway]:
+    """A started gateway with ``volumes`` (by default one in memory, called ``mem``) and its data under ``tmp_path``."""
+    settings = config.parse("[authenticators.accounts]\n", tmp_path)
+    gateway = Gateway(settings, reactor)
+    if volumes is None:
+        volumes = [MemoryVolume("mem", reactor)]
+    gateway.install(volumes, list(make_authenticators(settings, gateway).values()))
+    gateway.tokens = Tokens([b"0123456789abcdef0123456789abcdef"], reactor, 3600.0)
+    try:
+        await gateway.start()
+        yield gateway
+    finally:
+        await gateway.stop()
+
+
+async def new_vfolder(gateway: Gateway, volume: str = "mem", owner: UUID = ALICE, **options: Any) -> VFolder:
+    """A new, empty vfolder of ``owner``; ``options`` as of ``Lifecycle.create``."""
+    vfid = VFolderId(QuotaScopeId(ScopeKind.USER, owner), uuid4())
+    if "limit_bytes" in options:
+        options["limits"] = Limits(bytes=options.pop("limit_bytes"))
+    return await gateway.lifecycle.create(volume, vfid, **options)
+
+
+async def orchestrator_in(gateway: Gateway, vfolder: VFolder, origin: Origin = INTERNAL) -> FolderSession:
+    """The orchestrator's hands in ``vfolder``."""
+    return await gateway.session(ORCHESTRATOR, origin).folder(vfolder.id, vfolder.volume)

@@ -1,0 +1,90 @@
+"""One principal in one vfolder: the place where permission, locks and quota are applied, whichever verb acts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import attrs
+
+from vfgateway.errors import Conflict, InvalidPath, NotFound, PermissionDenied
+from vfgateway.interfaces import IFolder, IVolume
+from vfgateway.model import INTERNAL, Origin, Permission, Principal, PrincipalKind, Usage, VFolder, VFolderStatus
+from vfgateway.paths import FolderPath
+from vfgateway.services.locks import Intent
+from vfgateway.services.permissions import Access
+
+if TYPE_CHECKING:
+    from vfgateway.services.gateway import Gateway
+
+
+@attrs.frozen(eq=False)
+class FolderContext:
+    """Who acts, where, and with which rights.
+
+    :ivar lock_tokens: locks that the caller says it holds
+    """
+
+    gateway: Gateway
+    principal: Principal
+    origin: Origin
+    vfolder: VFolder
+    access: Access
+    volume: IVolume
+    folder: IFolder
+    lock_tokens: frozenset[str] = frozenset()
+
+    @property
+    def principal_id(self) -> str:
+        """The name under which locks, uploads and creations are remembered."""
+        if self.principal.user_id is not None:
+            return str(self.principal.user_id)
+        return "orchestrator"
+
+    def allow(self, needed: Permission, path: FolderPath, action: str) -> None:
+        """Raise unless ``action`` (a verb for the user) is permitted on ``path``."""
+        if path.reserved:
+            raise NotFound(path) if needed is Permission.RO else InvalidPath(path, f"belongs to the gateway: {path}")
+        if self.access.permission < needed:
+            raise PermissionDenied(path, action, str(needed))
+        ready = self.vfolder.status is VFolderStatus.READY or self.origin is INTERNAL
+        if needed > Permission.RO and not ready:
+            raise Conflict(f"the vfolder is {self.vfolder.status.value}")
+
+    async def allow_removal(self, path: FolderPath) -> None:
+        """Removing needs ``rwd``; with ``rw``, what one made oneself lately may go (``design.md`` section 3)."""
+        self.allow(Permission.RW, path, "remove this")
+        if self.access.permission >= Permission.RWD:
+            return
+        if not await self.gateway.creations.made_by(self.vfolder.key, path, self.principal_id):
+            raise PermissionDenied(path, "remove this", str(Permission.RWD))
+
+    async def remember_creation(self, path: FolderPath) -> None:
+        """Note that this principal made ``path``, if it will ever be asked."""
+        if self.access.permission == Permission.RW and self.principal.kind is PrincipalKind.USER:
+            await self.gateway.creations.add(self.vfolder.key, path, self.principal_id)
+
+    def lock_path(self, path: FolderPath) -> FolderPath:
+        """The path under which locks know ``path``: folded as the volume folds names."""
+        names = self.volume.names
+        return FolderPath(tuple(names.fold(part) for part in path.parts)) if names.case_folding else path
+
+    async def fence(self, path: FolderPath) -> int:
+        """What to hand to :meth:`publishing` later, so that a lock lost meanwhile is noticed. Raises ``Locked`` now if somebody else
+        holds a lock."""
+        return await self.gateway.locks.fence(self.vfolder, self.lock_path(path), self.lock_tokens)
+
+    @asynccontextmanager
+    async def publishing(self, *changes: tuple[FolderPath, bool], fence: int | None = None) -> AsyncIterator[Intent]:
+        """The time in which a change becomes visible: locks are checked exactly and held off until it is over. A change is a path
+        and whether it takes all below it."""
+        paths: Sequence[tuple[FolderPath, bool]] = [(self.lock_path(path), tree) for path, tree in changes]
+        async with self.gateway.locks.publishing(
+            self.vfolder, paths, self.lock_tokens, self.principal_id, fence=fence
+        ) as intent:
+            yield intent
+
+    async def settle(self, change: Usage, intent: Intent) -> None:
+        """Count a change that needed no room beforehand, and end its intent with it."""
+        await self.gateway.quota.change(self.vfolder, change, also=[intent.end])

@@ -1,0 +1,159 @@
+"""The gateway: all services of one process, made and started in a stated order. Front ends are handed this object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.logger import Logger
+from twisted.web.client import Agent, HTTPConnectionPool
+
+from vfgateway.blocking import Pool
+from vfgateway.config import Settings
+from vfgateway.errors import AuthenticationFailed, Unsupported, VFolderNotFound
+from vfgateway.interfaces import IAuthenticator, IVolume
+from vfgateway.model import Actor, Origin, Principal, VFolder, VFolderId
+from vfgateway.runtime import Runtime
+from vfgateway.services.accounts import Accounts
+from vfgateway.services.creations import Creations
+from vfgateway.services.database import Database
+from vfgateway.services.events import Events
+from vfgateway.services.lifecycle import Lifecycle
+from vfgateway.services.locks import Locks
+from vfgateway.services.metrics import Metrics
+from vfgateway.services.migrations import upgrade
+from vfgateway.services.processes import Processes
+from vfgateway.services.quota import Quota
+from vfgateway.services.session import Session
+from vfgateway.services.staging import Staging
+from vfgateway.services.state import DatabaseState
+from vfgateway.services.tasks import Tasks
+from vfgateway.services.tokens import Tokens
+from vfgateway.services.vfolders import VFolders
+from vfgateway.services.volumes import Volumes
+
+
+class Gateway:
+    """One process of the gateway.
+
+    :param settings: the whole configuration; the tables of plugins are not looked at here
+    :param reactor: network, time and threads
+    :ivar running: whether requests can be answered
+    """
+
+    log = Logger()
+
+    def __init__(self, settings: Settings, reactor: Any) -> None:
+        self.settings = settings
+        self.reactor = reactor
+        self.running = False
+        self._authenticators: list[IAuthenticator] = []
+        self._tokens: Tokens | None = None
+        self._login_pool = Pool(reactor, 2, "logins")
+        self._connections = HTTPConnectionPool(reactor)
+
+        self.database = Database(settings.database_url, reactor)
+        self.processes = Processes(self.database, reactor)
+        self.metrics = Metrics()
+        self.events = Events(reactor)
+        self.volumes = Volumes(reactor)
+        self.accounts = Accounts(self.database, reactor, self._login_pool)
+        self.vfolders = VFolders(self.database, reactor)
+        self.creations = Creations(self.database, reactor)
+        self.locks = Locks(self.database, reactor, self.processes)
+        self.quota = Quota(self.database, reactor, self.processes)
+        self.tasks = Tasks(self.database, reactor, self.processes, self.events)
+        self.staging = Staging(self)
+        self.lifecycle = Lifecycle(self)
+
+    # --- assembly ---
+
+    def runtime_for(self, name: str) -> Runtime:
+        """The outside world for the plugin instance ``name``."""
+
+        def pool(size: int, inline: bool = False) -> Pool:
+            return Pool(self.reactor, size, name, inline)
+
+        return Runtime(
+            reactor=self.reactor,
+            pool=pool,
+            agent=Agent(self.reactor, pool=self._connections),
+            spool=self.data_dir / "spool" / name,
+            state=DatabaseState(self.database, name),
+        )
+
+    def install(self, volumes: Sequence[IVolume], authenticators: Sequence[IAuthenticator]) -> None:
+        """Take in what the configuration names, before :meth:`start`."""
+        for volume in volumes:
+            self.volumes.add(volume)
+        self._authenticators.extend(authenticators)
+
+    @property
+    def data_dir(self) -> Path:
+        """Where database, keys and generated secrets lie."""
+        return self.settings.gateway.data_dir
+
+    @property
+    def tokens(self) -> Tokens:
+        """Mints and verifies the tokens of the client front end. ``Unsupported`` where that is not configured."""
+        if self._tokens is None:
+            raise Unsupported("tokens, since [frontends.client] is not configured")
+        return self._tokens
+
+    @tokens.setter
+    def tokens(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Open the database, start the volumes and recover what a dead process left. Volumes that do not answer are retried later."""
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await self.database.start(upgrade)
+        self._login_pool.start()
+        await self.processes.start()
+        await self.volumes.start()
+        await self.lifecycle.recover()
+        await self.tasks.start()
+        await self.staging.start()
+        self.running = True
+
+    async def stop(self) -> None:
+        """Stop in the opposite order; what is under way ends or is left resumable. Safe after a start that failed."""
+        self.running = False
+        for part in (self.staging, self.tasks, self.lifecycle, self.volumes, self.quota, self.processes):
+            try:
+                await part.stop()
+            except Exception:
+                self.log.failure("could not stop {part} cleanly", part=type(part).__name__)
+        await self._connections.closeCachedConnections()
+        await self._login_pool.stop()
+        await self.database.stop()
+
+    # --- what front ends ask for ---
+
+    def session(self, principal: Principal, origin: Origin) -> Session:
+        """The hands of ``principal``."""
+        return Session(self, principal, origin)
+
+    async def authenticate(self, credentials: Any) -> Principal:
+        """Ask the authenticators in their order. Raises ``AuthenticationFailed``."""
+        for authenticator in self._authenticators:
+            if any(kind.providedBy(credentials) for kind in authenticator.credential_interfaces):
+                try:
+                    return await authenticator.authenticate(credentials)
+                except AuthenticationFailed:
+                    continue
+        raise AuthenticationFailed
+
+    async def find_vfolder(self, vfid: VFolderId, volume: str | None = None) -> VFolder:
+        """A vfolder by identifier. One that lies on ``volume`` with the right layout and is unknown to the registry is adopted.
+        ``VFolderNotFound``, ``UnknownVolume``, ``VolumeUnavailable``."""
+        try:
+            return await self.vfolders.get(vfid, volume)
+        except VFolderNotFound:
+            if volume is None:
+                raise
+            await self.volumes.get(volume).folder(vfid, Actor())
+            return await self.lifecycle.adopt(volume, vfid)

@@ -1,0 +1,348 @@
+"""The life of a vfolder: made, found on disk, cloned, purged, recounted. Long work runs as background tasks that may be
+repeated after a crash."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from vfgateway.errors import (
+    Conflict,
+    GatewayError,
+    InvalidPath,
+    NoSpace,
+    NotFound,
+    QuotaScopeExists,
+    Unsupported,
+    VFolderExists,
+    VFolderNotFound,
+    VolumeUnavailable,
+)
+from vfgateway.interfaces import IFastClone, IFastUsage, IMountable
+from vfgateway.model import (
+    INTERNAL,
+    ORCHESTRATOR,
+    Actor,
+    FolderOptions,
+    Limits,
+    QuotaScopeId,
+    ScopeKind,
+    Usage,
+    VFolder,
+    VFolderId,
+    VFolderStatus,
+)
+from vfgateway.paths import ROOT, FolderPath, parse_text
+from vfgateway.services import trees
+from vfgateway.services.events import CloneFinished, DeletionFinished
+from vfgateway.services.session import FolderSession
+from vfgateway.services.tasks import RunningTask
+
+if TYPE_CHECKING:
+    from vfgateway.services.gateway import Gateway
+
+#: Seconds between attempts to recount vfolders whose volume is away.
+RECOUNT_RETRY = 30.0
+
+
+class Lifecycle:
+    """Makes and unmakes vfolders."""
+
+    log = Logger()
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._recounts: dict[int, Deferred[Usage]] = {}
+        gateway.tasks.register("delete_vfolder", self._delete_task)
+        gateway.tasks.register("clone_vfolder", self._clone_task)
+        gateway.tasks.register("delete_files", self._delete_files_task)
+
+    # --- making ---
+
+    async def create(
+        self,
+        volume: str,
+        vfid: VFolderId,
+        options: FolderOptions = FolderOptions(),
+        *,
+        name: str | None = None,
+        owner: UUID | None = None,
+        kind: ScopeKind | None = None,
+        limits: Limits = Limits(),
+        expires: float | None = None,
+        status: VFolderStatus = VFolderStatus.READY,
+    ) -> VFolder:
+        """Make an empty vfolder. ``VFolderExists``; ``Conflict`` while one of that identifier is being deleted."""
+        gateway = self._gateway
+        place = gateway.volumes.get(volume)
+        await self._refuse_present(volume, vfid)
+        vfolder = await gateway.vfolders.create(
+            volume, vfid, name=name, owner=owner, kind=kind, limits=limits, expires=expires, status=status
+        )
+        try:
+            await place.create_folder(vfid, options)
+        except BaseException:
+            await gateway.vfolders.forget(vfolder.key)
+            raise
+        return vfolder
+
+    async def _refuse_present(self, volume: str, vfid: VFolderId) -> None:
+        try:
+            present = await self._gateway.vfolders.get(vfid, volume)
+        except VFolderNotFound:
+            return
+        if present.status is VFolderStatus.DELETING:
+            raise Conflict("the vfolder is being deleted; try again when that is done")
+        raise VFolderExists(vfid)
+
+    async def adopt(self, volume: str, vfid: VFolderId) -> VFolder:
+        """Register a vfolder that lies on the volume already, and count what is in it."""
+        try:
+            vfolder = await self._gateway.vfolders.create(volume, vfid)
+        except VFolderExists:  # another request was quicker
+            return await self._gateway.vfolders.get(vfid, volume)
+        await self.recount(vfolder)
+        self.log.info("adopted vfolder {vfid} found on volume {volume}", vfid=str(vfid), volume=volume)
+        return vfolder
+
+    async def create_scope(self, volume: str, scope: QuotaScopeId, limits: Limits, exist_ok: bool = False) -> None:
+        """Make a quota scope on a volume. ``QuotaScopeExists`` unless ``exist_ok``, which then sets the limits."""
+        place = self._gateway.volumes.get(volume)
+        try:
+            await place.create_scope(scope)
+        except QuotaScopeExists:
+            if not exist_ok:
+                raise
+        await self._gateway.vfolders.set_scope_limits(volume, scope, limits)
+
+    async def mount_path(self, vfolder: VFolder, subpath: FolderPath = ROOT) -> str:
+        """Where agents find the vfolder. ``subpath`` must not lead out of it; it need not exist."""
+        volume = self._gateway.volumes.get(vfolder.volume)
+        if not IMountable.providedBy(volume):
+            raise Unsupported(f"mounting vfolders of volume {vfolder.volume}")
+        folder = await volume.folder(vfolder.id, Actor())
+        with contextlib.suppress(NotFound):
+            await folder.stat(subpath, follow=True)
+        return await volume.mount_path(vfolder.id)
+
+    # --- counting ---
+
+    async def recount(self, vfolder: VFolder) -> Usage:
+        """Count a vfolder anew by walking, while writers wait, and correct the figures. Callers at the same time share one count."""
+        running = self._recounts.get(vfolder.key)
+        if running is None:
+            running = Deferred.fromCoroutine(self._recount(vfolder))
+            self._recounts[vfolder.key] = running
+            running.addBoth(self._recounted, vfolder.key)
+        waiter: Deferred[Usage] = Deferred()
+        running.addCallbacks(_pass_on, _pass_on_failure, (waiter,), None, (waiter,), None)
+        return await waiter
+
+    def _recounted(self, result: Any, key: int) -> Any:
+        self._recounts.pop(key, None)
+        return result
+
+    async def _recount(self, vfolder: VFolder) -> Usage:
+        gateway = self._gateway
+        volume = gateway.volumes.get(vfolder.volume)
+        async with gateway.locks.publishing(vfolder, [(ROOT, True)], frozenset(), "internal", recount=True):
+            if IFastUsage.providedBy(volume):
+                usage = await volume.fast_usage(vfolder.id)
+            else:
+                usage = await trees.measure(await volume.folder(vfolder.id, Actor()))
+            await gateway.quota.set_usage(vfolder, usage)
+        return usage
+
+    async def recover(self) -> None:
+        """Take over from processes that died: drop their intents and slabs, and begin to recount what they were changing."""
+        gateway = self._gateway
+        dead = await gateway.processes.dead()
+        touched = set(await gateway.locks.recover(dead)) | set(await gateway.quota.recover(dead))
+        await gateway.processes.forget(dead)
+        for key in touched:
+            Deferred.fromCoroutine(self._recount_until_done(key))
+
+    async def _recount_until_done(self, key: int) -> None:
+        try:
+            vfolder = await self._gateway.vfolders.by_key(key)
+            await self.recount(vfolder)
+        except VFolderNotFound:
+            return
+        except VolumeUnavailable:
+            self._gateway.reactor.callLater(
+                RECOUNT_RETRY, lambda: Deferred.fromCoroutine(self._recount_until_done(key))
+            )
+        except Exception:
+            self.log.failure("could not recount vfolder {key}", key=key)
+
+    async def stop(self) -> None:
+        """Let counts under way go."""
+        for running in list(self._recounts.values()):
+            running.cancel()
+
+    # --- unmaking ---
+
+    async def delete(self, volume: str, vfid: VFolderId) -> str:
+        """Begin to purge a vfolder; the task's identifier. It is gone for everybody at once. Missing is success."""
+        gateway = self._gateway
+        gateway.volumes.get(volume)
+        with contextlib.suppress(VFolderNotFound):
+            vfolder = await gateway.vfolders.get(vfid, volume)
+            await gateway.vfolders.update(vfolder.key, status=VFolderStatus.DELETING)
+        return await gateway.tasks.start("delete_vfolder", {"volume": volume, "vfid": str(vfid)})
+
+    async def purge(self, volume: str, vfid: VFolderId) -> None:
+        """Remove a vfolder with all content, uploads, locks, grants and figures. Missing is success; may be repeated."""
+        gateway = self._gateway
+        try:
+            vfolder = await gateway.vfolders.get(vfid, volume)
+        except VFolderNotFound:
+            await gateway.volumes.get(volume).delete_folder(vfid)
+            return
+        await gateway.vfolders.update(vfolder.key, status=VFolderStatus.DELETING)
+        await gateway.staging.cancel_all(vfolder)
+        await gateway.volumes.get(volume).delete_folder(vfid)
+        await gateway.quota.forget(vfolder)
+        await gateway.vfolders.forget(vfolder.key)
+
+    async def _delete_task(self, task: RunningTask, volume: str, vfid: str) -> None:
+        try:
+            await self.purge(volume, VFolderId.parse(vfid))
+        except GatewayError as error:
+            self._gateway.events.publish(DeletionFinished(vfid=vfid, error=str(error)))
+            raise
+        self._gateway.events.publish(DeletionFinished(vfid=vfid))
+
+    # --- cloning ---
+
+    async def clone(self, source: VFolder, volume: str, vfid: VFolderId) -> str:
+        """Begin to copy ``source`` to a new vfolder, on any volume; the task's identifier. ``VFolderExists``."""
+        self._gateway.volumes.get(volume)
+        await self._refuse_present(volume, vfid)
+        arguments = {"volume": source.volume, "vfid": str(source.id), "to_volume": volume, "to_vfid": str(vfid)}
+        return await self._gateway.tasks.start("clone_vfolder", arguments)
+
+    async def _clone_task(self, task: RunningTask, volume: str, vfid: str, to_volume: str, to_vfid: str) -> None:
+        publish = self._gateway.events.publish
+        try:
+            source = await self._gateway.find_vfolder(VFolderId.parse(vfid), volume)
+            await self._clone(task, source, to_volume, VFolderId.parse(to_vfid))
+        except GatewayError as error:
+            publish(CloneFinished(vfid=vfid, to_vfid=to_vfid, error=str(error)))
+            raise
+        publish(CloneFinished(vfid=vfid, to_vfid=to_vfid))
+
+    async def _clone(self, task: RunningTask, source: VFolder, volume: str, vfid: VFolderId) -> None:
+        gateway = self._gateway
+        await self._remove_unfinished(volume, vfid)
+        total = await gateway.quota.usage(source)
+        space = await gateway.volumes.get(volume).space()
+        if 0 <= space.available < total.bytes:
+            raise NoSpace(f"volume {volume} has {space.available} bytes left, {total.bytes} are needed")
+        if vfid.scope is not None and not await gateway.volumes.get(volume).has_scope(vfid.scope):
+            await self.create_scope(volume, vfid.scope, Limits(), exist_ok=True)
+        place = gateway.volumes.get(volume)
+        if volume == source.volume and IFastClone.providedBy(place):
+            await self._clone_at_once(source, vfid)
+            return
+        target = await self.create(volume, vfid, status=VFolderStatus.CLONING)
+        try:
+            await self._copy_content(task, source, target, total)
+        except BaseException:
+            await self.purge(volume, vfid)
+            raise
+        await gateway.vfolders.update(target.key, status=VFolderStatus.READY)
+
+    async def _remove_unfinished(self, volume: str, vfid: VFolderId) -> None:
+        """A clone that a dead process began is thrown away; anything else in the way is an error."""
+        try:
+            present = await self._gateway.vfolders.get(vfid, volume)
+        except VFolderNotFound:
+            return
+        if present.status is not VFolderStatus.CLONING:
+            raise VFolderExists(vfid)
+        await self.purge(volume, vfid)
+
+    async def _clone_at_once(self, source: VFolder, vfid: VFolderId) -> None:
+        gateway = self._gateway
+        target = await gateway.vfolders.create(source.volume, vfid, status=VFolderStatus.CLONING)
+        try:
+            wanted = await gateway.quota.usage(source)
+            async with await gateway.quota.reserve(target, wanted) as reservation:
+                volume = gateway.volumes.get(source.volume)
+                await volume.clone_folder(source.id, vfid)
+                usage = await trees.measure(await volume.folder(vfid, Actor()))
+                await reservation.ensure(usage)
+                await reservation.settle(usage)
+        except BaseException:
+            await self.purge(source.volume, vfid)
+            raise
+        await gateway.vfolders.update(target.key, status=VFolderStatus.READY)
+
+    async def _copy_content(self, task: RunningTask, source: VFolder, target: VFolder, total: Usage) -> None:
+        session = self._gateway.session(ORCHESTRATOR, INTERNAL)
+        here = await session.folder(source.id, source.volume)
+        there = await session.folder(target.id, target.volume)
+        listing = await here.list(ROOT)
+        done = 0
+        try:
+            while entries := await listing.read(trees.BATCH):
+                for entry in entries:
+                    base = done
+
+                    async def tell(count: int, base: int = base) -> None:
+                        await task.progress(base + count, total.files, "copying")
+
+                    path = ROOT.child(entry.name)
+                    await here.copy(path, path, into=there, progress=tell)
+                    done += 1
+        finally:
+            await listing.close()
+
+    # --- deleting files ---
+
+    async def delete_files(self, vfolder: VFolder, paths: Sequence[FolderPath], recursive: bool) -> str:
+        """Begin to remove files in the background; the task's identifier."""
+        arguments = {
+            "volume": vfolder.volume,
+            "vfid": str(vfolder.id),
+            "paths": [str(path) for path in paths],
+            "recursive": recursive,
+        }
+        return await self._gateway.tasks.start("delete_files", arguments)
+
+    async def _delete_files_task(
+        self, task: RunningTask, volume: str, vfid: str, paths: Sequence[str], recursive: bool
+    ) -> None:
+        session = self._gateway.session(ORCHESTRATOR, INTERNAL)
+        folder = await session.folder(VFolderId.parse(vfid), volume)
+        for done, text in enumerate(paths):
+            await task.progress(done, len(paths), text)
+            await remove_any(folder, parse_text(text), recursive)
+
+
+async def remove_any(folder: FolderSession, path: FolderPath, recursive: bool) -> None:
+    """Remove a file, a link, or, with ``recursive``, a directory. Missing is success. ``IsADirectory`` for a directory otherwise."""
+    if path.is_root:
+        raise InvalidPath(path, "the top of a vfolder cannot be removed")
+    with contextlib.suppress(NotFound):
+        if recursive and (await folder.stat(path)).is_dir:
+            await folder.remove_tree(path)
+        else:
+            await folder.remove(path)
+
+
+def _pass_on(result: Usage, waiter: Deferred[Usage]) -> Usage:
+    if not waiter.called:
+        waiter.callback(result)
+    return result
+
+
+def _pass_on_failure(failure: Any, waiter: Deferred[Usage]) -> None:
+    if not waiter.called:
+        waiter.errback(failure)

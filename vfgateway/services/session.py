@@ -1,0 +1,383 @@
+"""The session: what one principal may do. Every verb of every protocol goes through here, so that permission, locks and
+quota are the same whichever way a byte arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from vfgateway.errors import AlreadyExists, Conflict, InvalidPath, IsADirectory, NotFound, VFolderNotFound
+from vfgateway.interfaces import IDirectory, IFile, IVolume
+from vfgateway.model import (
+    ABSENT,
+    ANY,
+    Attrs,
+    DirEntry,
+    Expect,
+    FileStat,
+    OpenMode,
+    Origin,
+    Permission,
+    Principal,
+    Usage,
+    VFolder,
+    VFolderId,
+    VFolderStatus,
+)
+from vfgateway.paths import RESERVED_NAMES, FolderPath
+from vfgateway.services import trees
+from vfgateway.services.context import FolderContext
+from vfgateway.services.permissions import Access
+from vfgateway.services.quota import Remaining
+from vfgateway.services.transfer import Upload, growth
+from vfgateway.services.trees import Walk, Walked, type_progress
+from vfgateway.services.vfolders import VisibleVFolder
+
+if TYPE_CHECKING:
+    from vfgateway.services.gateway import Gateway
+
+
+class Session:
+    """One principal's hands, for the time of a request or a connection."""
+
+    def __init__(self, gateway: Gateway, principal: Principal, origin: Origin) -> None:
+        self._gateway = gateway
+        self.principal = principal
+        self.origin = origin
+
+    async def vfolders(self) -> Sequence[VisibleVFolder]:
+        """All vfolders that the principal may see, by the names it sees them under."""
+        return await self._gateway.vfolders.visible(self.principal)
+
+    async def folder(self, vfid: VFolderId, volume: str | None = None) -> FolderSession:
+        """Enter a vfolder by its identifier. ``VFolderNotFound`` also when the principal may not know of it."""
+        vfolder = await self._gateway.find_vfolder(vfid, volume)
+        return await self._enter(vfolder, await self._gateway.vfolders.access(self.principal, vfolder))
+
+    async def folder_named(self, name: str) -> FolderSession:
+        """Enter a vfolder by the name that :meth:`vfolders` shows."""
+        visible = await self._gateway.vfolders.named(self.principal, name)
+        return await self._enter(visible.vfolder, visible.access)
+
+    async def _enter(self, vfolder: VFolder, access: Access) -> FolderSession:
+        if access.permission is Permission.NONE:
+            raise VFolderNotFound(vfolder.id)
+        if vfolder.status is VFolderStatus.DELETING:
+            raise VFolderNotFound(vfolder.id)
+        volume = self._gateway.volumes.get(vfolder.volume)
+        folder = await volume.folder(vfolder.id, self.principal.actor)
+        return FolderSession(FolderContext(self._gateway, self.principal, self.origin, vfolder, access, volume, folder))
+
+
+class Listing:
+    """A directory being listed, without the names that belong to the gateway."""
+
+    def __init__(self, directory: IDirectory, at_root: bool) -> None:
+        self._directory = directory
+        self._at_root = at_root
+
+    async def read(self, limit: int) -> Sequence[DirEntry]:
+        """Up to ``limit`` further entries; empty at the end."""
+        while entries := await self._directory.read(limit):
+            shown = [e for e in entries if e.name not in RESERVED_NAMES] if self._at_root else entries
+            if shown:
+                return shown
+        return ()
+
+    async def close(self) -> None:
+        """Let go. Idempotent."""
+        await self._directory.close()
+
+
+class FilteredWalk:
+    """A walk without the names that belong to the gateway."""
+
+    def __init__(self, walk: Walk) -> None:
+        self._walk = walk
+
+    async def read(self, limit: int = trees.BATCH) -> Sequence[Walked]:
+        """Up to ``limit`` further entries; empty at the end."""
+        while entries := await self._walk.read(limit):
+            shown = [entry for entry in entries if not entry.path.reserved]
+            if shown:
+                return shown
+        return ()
+
+    async def close(self) -> None:
+        """Let go. Idempotent."""
+        await self._walk.close()
+
+
+@attrs.frozen
+class Download:
+    """A file opened for reading."""
+
+    path: FolderPath
+    file: IFile
+    stat: FileStat
+
+    async def close(self) -> None:
+        """Let go. Idempotent."""
+        await self.file.close()
+
+
+class FolderSession:
+    """One principal's hands in one vfolder. Raises ``PermissionDenied`` where a verb needs more than the principal has,
+    ``Locked`` where somebody else holds a lock, and what the volume says."""
+
+    def __init__(self, context: FolderContext) -> None:
+        self.context = context
+
+    @property
+    def vfolder(self) -> VFolder:
+        """The registry's row."""
+        return self.context.vfolder
+
+    @property
+    def access(self) -> Access:
+        """What the principal may do here."""
+        return self.context.access
+
+    @property
+    def volume(self) -> IVolume:
+        """Where it is stored; for facts such as names and space."""
+        return self.context.volume
+
+    @property
+    def principal(self) -> Principal:
+        """Who acts."""
+        return self.context.principal
+
+    def holding(self, lock_tokens: Iterable[str]) -> FolderSession:
+        """The same hands, presenting lock tokens."""
+        return FolderSession(attrs.evolve(self.context, lock_tokens=frozenset(lock_tokens)))
+
+    # --- reading ---
+
+    async def stat(self, path: FolderPath, follow: bool = False) -> FileStat:
+        """Facts about an entry."""
+        self.context.allow(Permission.RO, path, "read this")
+        return await self.context.folder.stat(path, follow)
+
+    async def list(self, path: FolderPath) -> Listing:
+        """Begin to list a directory."""
+        self.context.allow(Permission.RO, path, "list this")
+        return Listing(await self.context.folder.open_dir(path), path.is_root)
+
+    async def download(self, path: FolderPath) -> Download:
+        """Open a regular file for reading."""
+        self.context.allow(Permission.RO, path, "read this")
+        file = await self.context.folder.open(path, OpenMode.READ)
+        try:
+            return Download(path, file, await file.stat())
+        except BaseException:
+            await file.close()
+            raise
+
+    def walk(self, top: FolderPath) -> FilteredWalk:
+        """Walk all below ``top``, parents first."""
+        self.context.allow(Permission.RO, top, "read this")
+        return FilteredWalk(Walk(self.context.folder, top))
+
+    async def usage(self) -> Usage:
+        """What the vfolder holds, uploads under way included."""
+        return await self.context.gateway.quota.usage(self.vfolder)
+
+    async def remaining(self) -> Remaining:
+        """The tightest limit that applies here, and what it leaves."""
+        return await self.context.gateway.quota.remaining(self.vfolder)
+
+    # --- writing ---
+
+    async def upload(
+        self,
+        path: FolderPath,
+        *,
+        size: int | None,
+        expect: Expect = ANY,
+        parents: bool = False,
+        digests: Sequence[str] = (),
+    ) -> Upload:
+        """Begin an upload. Permission, lock, conditions and quota are settled when this returns, so ask before reading the body.
+
+        :param size: bytes to come, ``None`` if the client does not say
+        :param parents: make missing directories when it is published
+        :param digests: names of :mod:`hashlib` algorithms to compute on the way
+        """
+        context = self.context
+        context.allow(Permission.RW, path, "write this")
+        if path.is_root:
+            raise IsADirectory(path)
+        fence = await context.fence(path)
+        missing = await trees.missing_parents(context.folder, path)
+        if missing and not parents:
+            raise NotFound(missing[0])
+        wanted = await growth(context, path, size or 0, expect) + Usage(0, len(missing))
+        reservation = await context.gateway.quota.reserve(self.vfolder, wanted)
+        try:
+            stage = await context.folder.stage(path, size)
+        except BaseException:
+            await reservation.release()
+            raise
+        return Upload(
+            context,
+            path,
+            stage,
+            reservation,
+            size=size,
+            expect=expect,
+            fence=fence,
+            parents=parents,
+            digests=digests,
+            credit=max(0, (size or 0) - wanted.bytes),
+        )
+
+    async def make_dir(self, path: FolderPath, parents: bool = False, exist_ok: bool = False) -> None:
+        """Make a directory."""
+        context = self.context
+        context.allow(Permission.RW, path, "make a directory here")
+        if path.is_root:
+            if exist_ok:
+                return
+            raise AlreadyExists(path)
+        async with context.publishing((path, False)) as intent:
+            missing = await trees.missing_parents(context.folder, path)
+            if missing and not parents:
+                raise NotFound(missing[0])
+            if await self._is_there(path, exist_ok):
+                return
+            async with await context.gateway.quota.reserve(self.vfolder, Usage(0, len(missing) + 1)) as reservation:
+                made: list[Usage] = []
+                try:
+                    await trees.make_dirs(context.folder, missing, made.append)
+                    await context.folder.make_dir(path)
+                    made.append(Usage(0, 1))
+                finally:
+                    await reservation.settle(sum(made, Usage()), also=[intent.end])
+        for directory in (*missing, path):
+            await context.remember_creation(directory)
+
+    async def _is_there(self, path: FolderPath, exist_ok: bool) -> bool:
+        try:
+            present = await self.context.folder.stat(path)
+        except NotFound:
+            return False
+        if exist_ok and present.is_dir:
+            return True
+        raise AlreadyExists(path)
+
+    async def remove(self, path: FolderPath, expect: Expect = ANY) -> None:
+        """Remove a file or a link."""
+        context = self.context
+        await context.allow_removal(path)
+        async with context.publishing((path, False)) as intent:
+            published = await context.folder.remove(path, expect)
+            await context.settle(-trees.freed(published.replaced), intent)
+        await context.gateway.creations.forget(self.vfolder.key, path)
+
+    async def remove_dir(self, path: FolderPath) -> None:
+        """Remove an empty directory."""
+        context = self.context
+        await context.allow_removal(path)
+        if path.is_root:
+            raise InvalidPath(path, "the top of a vfolder cannot be removed")
+        async with context.publishing((path, True)) as intent:
+            await context.folder.remove_dir(path)
+            await context.settle(Usage(0, -1), intent)
+        await context.gateway.creations.forget(self.vfolder.key, path)
+
+    async def remove_tree(self, path: FolderPath, progress: type_progress | None = None) -> int:
+        """Remove a directory with all below it, or a single file; the number of entries removed."""
+        context = self.context
+        context.allow(Permission.RWD, path, "remove this")
+        if path.is_root:
+            raise InvalidPath(path, "the top of a vfolder cannot be removed")
+        if not (await context.folder.stat(path)).is_dir:
+            await self.remove(path)
+            return 1
+        lost: list[Usage] = []
+        async with context.publishing((path, True)) as intent:
+            try:
+                await trees.remove_tree(context.folder, path, lost.append, progress)
+            finally:
+                await context.settle(-sum(lost, Usage()), intent)
+        return len(lost)
+
+    async def rename(self, source: FolderPath, target: FolderPath, expect: Expect = ANY) -> None:
+        """Move within the vfolder; ``expect`` speaks of the target."""
+        context = self.context
+        for path in (source, target):
+            context.allow(Permission.RW, path, "rename this")
+        async with context.publishing((source, True), (target, True)) as intent:
+            published = await context.folder.rename(source, target, expect)
+            await context.settle(-trees.freed(published.replaced), intent)
+        if self.access.permission < Permission.RWD:
+            await context.gateway.creations.move(self.vfolder.key, source, target)
+
+    async def set_attrs(self, path: FolderPath, attributes: Attrs) -> FileStat:
+        """Change mode and times."""
+        context = self.context
+        context.allow(Permission.RW, path, "change this")
+        async with context.publishing((path, False)):
+            return await context.folder.set_attrs(path, attributes)
+
+    async def copy(
+        self,
+        source: FolderPath,
+        target: FolderPath,
+        *,
+        into: FolderSession | None = None,
+        expect: Expect = ANY,
+        progress: type_progress | None = None,
+    ) -> None:
+        """Copy a file or a tree, within this vfolder or into another. Links stay links; what is neither file, link nor directory is left
+        out. A tree is copied to a place where nothing is (``AlreadyExists``)."""
+        into = into or self
+        self.context.allow(Permission.RO, source, "read this")
+        into.context.allow(Permission.RW, target, "write this")
+        stat = await self.context.folder.stat(source)
+        if not stat.is_dir:
+            await self._copy_one(source, stat, into, target, expect)
+            return
+        if into.vfolder.key == self.vfolder.key and target.within(source):
+            raise InvalidPath(target, f"lies within what is copied: {target}")
+        if expect.identity is not None:
+            raise Conflict("a tree has no identity to compare")
+        await into.make_dir(target)
+        walk = self.walk(source)
+        count = 0
+        try:
+            while entries := await walk.read():
+                for entry in entries:
+                    if entry.error is not None:
+                        raise entry.error
+                    place = target.join(entry.path.relative_to(source))
+                    if entry.stat.is_dir:
+                        await into.make_dir(place)
+                    else:
+                        await self._copy_one(entry.path, entry.stat, into, place, ABSENT)
+                    count += 1
+                if progress is not None:
+                    await progress(count)
+        finally:
+            await walk.close()
+
+    async def _copy_one(
+        self, source: FolderPath, stat: FileStat, into: FolderSession, target: FolderPath, expect: Expect
+    ) -> None:
+        context = into.context
+        async with context.publishing((target, False)) as intent:
+            wanted = await growth(context, target, stat.size if stat.is_file else 0, expect)
+            async with await context.gateway.quota.reserve(into.vfolder, wanted) as reservation:
+                if stat.is_file:
+                    published = await trees.copy_file(
+                        self.context.folder, source, context.folder, target, expect, context.volume is self.volume
+                    )
+                    assert published.stat is not None
+                    change = Usage(published.stat.size, 1) - trees.freed(published.replaced)
+                else:
+                    change = Usage(0, 1) if await trees.copy_link(stat, context.folder, target) else Usage()
+                await reservation.settle(change, also=[intent.end])
+        await context.remember_creation(target)

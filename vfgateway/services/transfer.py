@@ -1,0 +1,185 @@
+"""One file on its way into a vfolder: count, digest, reserve, write aside, publish.
+
+:func:`publish` is the single road by which staged bytes become a file, for one-shot uploads here and resumable ones
+in :mod:`~vfgateway.services.staging`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from vfgateway.errors import (
+    AlreadyExists,
+    IncompleteBody,
+    IsADirectory,
+    NotFound,
+    PreconditionFailed,
+    QuotaExceeded,
+    TooLarge,
+)
+from vfgateway.interfaces import IStagedFile
+from vfgateway.model import ANY, Expect, FileStat, Permission, Usage
+from vfgateway.paths import FolderPath
+from vfgateway.services import trees
+from vfgateway.services.context import FolderContext
+from vfgateway.services.quota import Reservation
+
+#: The first and the largest step in which room is reserved for an upload of unknown size, in bytes.
+FIRST_STEP = 1 << 20
+LARGEST_STEP = 64 << 20
+
+
+async def growth(context: FolderContext, target: FolderPath, size: int, expect: Expect = ANY) -> Usage:
+    """What publishing ``size`` bytes at ``target`` would add now; a replacement needs only its growth. Raises what the publish itself
+    would: ``IsADirectory``, ``AlreadyExists``, ``PreconditionFailed``."""
+    try:
+        present = await context.folder.stat(target)
+    except NotFound:
+        if expect.identity is not None:
+            raise PreconditionFailed(target) from None
+        return Usage(size, 1)
+    if present.is_dir:
+        raise IsADirectory(target)
+    if expect.absent:
+        raise AlreadyExists(target)
+    if expect.identity is not None and expect.identity != present.identity:
+        raise PreconditionFailed(target)
+    return Usage(size, 1) - trees.freed(present)
+
+
+async def publish(
+    context: FolderContext,
+    stage: IStagedFile,
+    target: FolderPath,
+    reservation: Reservation,
+    *,
+    expect: Expect = ANY,
+    fence: int | None = None,
+    parents: bool = False,
+) -> FileStat:
+    """Make the stage the file ``target``, under an intent and with the figures settled in the same step.
+
+    Raises ``Locked``, ``LockLost``, ``QuotaExceeded`` and all that ``IStagedFile.commit`` may; the stage and the reservation are then as
+    before, apart from directories made on the way.
+    """
+    context.allow(Permission.RW, target, "write this")
+    async with context.publishing((target, False), fence=fence) as intent:
+        made: list[Usage] = []
+        wanted = await growth(context, target, stage.size, expect)
+        missing = await trees.missing_parents(context.folder, target) if parents else ()
+        await reservation.ensure(wanted + Usage(0, len(missing)))
+        try:
+            await trees.make_dirs(context.folder, missing, made.append)
+            published = await stage.commit(target, expect)
+        except BaseException:
+            if made:
+                await context.gateway.quota.change(context.vfolder, sum(made, Usage()))
+            raise
+        change = Usage(stage.size, 1) - trees.freed(published.replaced) + sum(made, Usage())
+        await reservation.settle(change, also=[intent.end])
+    if published.replaced is None:
+        await context.remember_creation(target)
+    assert published.stat is not None
+    return published.stat
+
+
+class Upload:
+    """A one-shot upload. Made by ``FolderSession.upload``; use it as a context manager, which aborts what was not committed.
+
+    :ivar received: bytes taken so far
+    """
+
+    def __init__(
+        self,
+        context: FolderContext,
+        target: FolderPath,
+        stage: IStagedFile,
+        reservation: Reservation,
+        *,
+        size: int | None,
+        expect: Expect,
+        fence: int,
+        parents: bool,
+        digests: Sequence[str],
+        credit: int = 0,
+    ) -> None:
+        self._context = context
+        self._target = target
+        self._stage = stage
+        self._reservation = reservation
+        self._size = size
+        self._expect = expect
+        self._fence = fence
+        self._parents = parents
+        self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in digests}
+        self._step = FIRST_STEP
+        self._credit = credit  # bytes that the file to be replaced will give back
+        self._ended = False
+        self.received = 0
+
+    async def write(self, chunks: Sequence[bytes | bytearray | memoryview]) -> None:
+        """Add bytes. Raises ``TooLarge`` past the declared size and ``QuotaExceeded`` where the room ends; nothing of ``chunks`` is kept
+        then."""
+        count = sum(map(len, chunks))
+        await self._make_room(self.received + count)
+        for digest in self._hashes.values():
+            for chunk in chunks:
+                digest.update(chunk)
+        await self._stage.append(chunks)
+        self.received += count
+
+    async def _make_room(self, total: int) -> None:
+        if self._size is not None:
+            if total > self._size:
+                raise TooLarge(self._size, total)
+            return
+        held = self._reservation.held
+        needed = total - self._credit
+        if needed > held.bytes:
+            step = max(needed - held.bytes, self._step)
+            self._step = min(self._step * 2, LARGEST_STEP)
+            try:
+                await self._reservation.ensure(Usage(held.bytes + step, held.files))
+            except QuotaExceeded:  # the step does not fit; what is needed may
+                await self._reservation.ensure(Usage(needed, held.files))
+
+    def digests(self) -> Mapping[str, bytes]:
+        """The digests asked for, of what has been received."""
+        return {name: digest.digest() for name, digest in self._hashes.items()}
+
+    async def commit(self) -> FileStat:
+        """Publish. Raises ``IncompleteBody`` if fewer bytes came than were declared, and what :func:`publish` raises."""
+        if self._size is not None and self.received != self._size:
+            raise IncompleteBody(self._size, self.received)
+        stat = await publish(
+            self._context,
+            self._stage,
+            self._target,
+            self._reservation,
+            expect=self._expect,
+            fence=self._fence,
+            parents=self._parents,
+        )
+        self._ended = True
+        self._context.gateway.metrics.received(self._context.origin.protocol, self.received)
+        return stat
+
+    async def abort(self) -> None:
+        """Leave nothing behind. Idempotent, and harmless after :meth:`commit`."""
+        if not self._ended:
+            self._ended = True
+            try:
+                await self._stage.discard()
+            finally:
+                await self._reservation.release()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.abort()
