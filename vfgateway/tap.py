@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
@@ -24,7 +24,7 @@ from vfgateway.listening import IWelcoming
 from vfgateway.services.gateway import Gateway
 
 
-class Options(usage.Options):  # type: ignore[misc]
+class Options(usage.Options):
     """What may follow ``twistd vfgateway``; everything else is in the configuration."""
 
     synopsis = "[--config FILE]"
@@ -32,7 +32,7 @@ class Options(usage.Options):  # type: ignore[misc]
         "Serves virtual folders. Without --config it reads $VFGATEWAY_CONFIG, ./vfgateway.toml or "
         f"{config.SYSTEM_FILE}; with none of them it runs a complete gateway of its own under ./var."
     )
-    optParameters = [["config", "c", None, "The configuration file", str]]
+    optParameters: ClassVar = [["config", "c", None, "The configuration file", str]]
 
 
 class StartupFailed(SystemExit, Exception):
@@ -136,6 +136,8 @@ class Root(Service):
                 self._running.append((name, front_end.stopService))
                 with _named(name):
                     await maybeDeferred(front_end.startService)
+        except CancelledError:  # stopped meanwhile, which is no failure
+            raise
         except GatewayError as error:
             self.log.critical("cannot start: {error}", error=error)
             self._fail(f"vfgateway: {error}")
