@@ -1,4 +1,4 @@
-"""Everything that describes the distribution; tool settings live in ``pyproject.toml``."""
+"""Everything that describes the distribution; the settings of tools live in ``pyproject.toml``."""
 
 import re
 from pathlib import Path
@@ -8,6 +8,7 @@ from setuptools import find_namespace_packages, setup
 here = Path(__file__).parent
 version = re.search(r'__version__ = "(.+?)"', (here / "vfgateway/_version.py").read_text()).group(1)
 
+# Why each of them: docs/decisions/dependencies.md.
 RUNTIME = [
     "twisted[tls]>=24.11",
     "zope.interface>=6",
@@ -39,6 +40,7 @@ TESTS = [
     "aiotusclient>=0.1.4",
     "requests",
     "build",
+    "setuptools>=77",
 ]
 CHECKS = ["ruff>=0.8", "mypy>=1.13", "mypy-zope>=1.0.9", "pydoctor>=24.11"]
 
@@ -46,13 +48,27 @@ setup(
     name="vfgateway",
     version=version,
     description="A storage gateway that serves virtual folders over HTTP with resumable uploads, SFTP and WebDAV",
-    long_description=(here / "README.md").read_text() if (here / "README.md").exists() else "",
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Framework :: Twisted",
+        "Intended Audience :: System Administrators",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Topic :: Internet :: WWW/HTTP :: HTTP Servers",
+        "Topic :: System :: Filesystems",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
+    # twisted/plugins is a folder of files beside Twisted's own, never a package: an __init__.py there would hide the others.
     packages=[*find_namespace_packages(include=["vfgateway", "vfgateway.*"]), "twisted.plugins"],
-    package_data={"vfgateway": ["py.typed"]},
-    include_package_data=True,
+    # Said so that setuptools sees a plain layout: an editable install is then this folder on sys.path. With the import hooks
+    # that it uses otherwise, twistd does not find the plugin, and says nothing.
+    package_dir={"": "."},
+    package_data={"vfgateway": ["py.typed"], "vfgateway.services.migrations": ["*.mako", "*.ini", "versions/*.py"]},
     zip_safe=False,
     install_requires=RUNTIME,
     extras_require={**EXTRAS, "test": TESTS, "check": CHECKS},
