@@ -1,0 +1,70 @@
+# Every chore of the project; each does its own set-up, once. Variables: PYTHON (3.11 or newer), VENV, ARGS.
+#
+#   make run      the gateway with its embedded default, in the foreground; data in ./var
+#   make test     all tests          (ARGS="tests/services -x" for some)
+#   make check    format, lint, types, import rule, reference
+#   make bench    this gateway beside its peers
+#   make wheel    dist/*.whl
+#   make clean    everything that was made, except ./var
+
+VENV ?= .venv
+PYTHON ?= python3
+ARGS ?=
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+NODE := tests/integration/node
+
+.PHONY: run test check bench wheel clean develop peers
+.DELETE_ON_ERROR:
+
+run: $(VENV)/.run-ready
+	exec $(BIN)/twistd --nodaemon --pidfile= vfgateway $(ARGS)
+
+test: develop peers
+	$(BIN)/python -m pytest $(ARGS)
+
+check: develop
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --quiet tests/test_imports.py tests/test_docs.py
+	$(BIN)/pydoctor --quiet
+
+bench: develop peers
+	$(BIN)/python -m benchmarks $(ARGS)
+
+wheel: develop
+	rm -rf build
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info docs/_build $(NODE)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	rm -f twisted/plugins/dropin.cache
+
+# --- set-up: a stamp says that a step was done since what it depends on last changed --------------------------------------
+
+develop: $(VENV)/.develop-ready
+peers: $(VENV)/.debian-ready $(NODE)/node_modules/.ready
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run-ready: $(VENV)/.made setup.py pyproject.toml
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.develop-ready: $(VENV)/.made setup.py pyproject.toml
+	$(PIP) install --editable '.[test,check,postgresql]'
+	@touch $@ $(VENV)/.run-ready
+
+$(VENV)/.debian-ready: tests/debian-packages.txt tests/install-debian-packages | $(VENV)/.made
+	tests/install-debian-packages
+	@touch $@
+
+$(NODE)/node_modules/.ready: $(NODE)/package.json $(NODE)/package-lock.json $(VENV)/.debian-ready
+	cd $(NODE) && npm ci --no-progress
+	@touch $@
