@@ -134,6 +134,10 @@ class InvalidToken(AuthenticationFailed):
     """A token that cannot be decoded, is forged, revoked, or is for another operation."""
 
 
+class InvalidClaims(InvalidToken):
+    """A token that we signed, but that is not one for this: another operation, or a claim that cannot be used."""
+
+
 class TokenExpired(InvalidToken):
     """A token whose time has passed."""
 

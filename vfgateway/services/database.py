@@ -55,6 +55,7 @@ class Database:
         self._writer: threading.Thread | None = None
         self._engine: Engine | None = None
         self._generations: dict[str, tuple[float, int]] = {}
+        self._forgotten = 0
 
     @property
     def is_sqlite(self) -> bool:
@@ -115,13 +116,16 @@ class Database:
         known = self._generations.get(name)
         if known is not None and now - known[0] < FRESH:
             return known[1]
+        forgotten = self._forgotten
         value = await self.read(lambda connection: _counter(connection, name))
-        self._generations[name] = (now, value)
+        if forgotten == self._forgotten:  # else it may have been read before the write that made us forget
+            self._generations[name] = (now, value)
         return value
 
     def forget_generations(self) -> None:
         """Look again at the next question; called by a service after its own write, so that this process sees it at once."""
         self._generations.clear()
+        self._forgotten += 1
 
     # --- the writer's thread ---
 

@@ -105,6 +105,7 @@ vfolders = Table(
     Column("key", key_type, primary_key=True, autoincrement=True),
     Column("volume", String(255), nullable=False),
     Column("vfid", String(128), nullable=False),
+    Column("folder", String(32), nullable=False, index=True),  # the last part of vfid, for those who know only that
     Column("scope", String(64), index=True),
     Column("name", String(255)),
     Column("kind", String(16), nullable=False),
@@ -116,6 +117,8 @@ vfolders = Table(
     Column("expires", Float),
     UniqueConstraint("volume", "vfid"),
     UniqueConstraint("owner", "name"),
+    # A number is never given twice: other processes may still hold headroom or names under it.
+    sqlite_autoincrement=True,
 )
 
 grants = Table(
@@ -136,8 +139,9 @@ shown_names = Table(
     "shown_names",
     metadata,
     Column("user_id", String(36), primary_key=True),
-    Column("name", String(600), primary_key=True),
+    Column("name", String(255), primary_key=True),
     _vfolder_key(),
+    Column("base", String(255), nullable=False),  # what the vfolder was called when it was first shown so
 )
 
 # What a principal with `rw` created lately and may therefore remove again.
@@ -182,14 +186,16 @@ usage = Table(
     Column("files", BigInteger, nullable=False, default=0),
 )
 
-# Headroom that a process (slab) or an upload holds on a subject.
+# Headroom taken out of a limit: a process's slab (holder "slab:PROCESS") or what an upload keeps (holder: the upload's id).
 holds = Table(
     "holds",
     metadata,
     Column("holder", String(64), primary_key=True),
     Column("subject", String(512), primary_key=True, index=True),
+    Column("process", String(64), nullable=False),  # who wrote it first
     Column("bytes", BigInteger, nullable=False, default=0),
     Column("files", BigInteger, nullable=False, default=0),
+    Column("recalled", Boolean, nullable=False, default=False),  # another process asks for what is unspent
 )
 
 # vfolders that a process changes: recounted if it dies before it has written its figures.
@@ -197,7 +203,8 @@ dirty = Table(
     "dirty",
     metadata,
     Column("process", String(64), primary_key=True),
-    Column("vfolder", key_type, ForeignKey("vfolders.key", ondelete="CASCADE"), primary_key=True),
+    Column("vfolder", key_type, ForeignKey("vfolders.key", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("recount", Boolean, nullable=False, default=False),  # it died: the figure waits to be recounted
 )
 
 processes = Table(
@@ -207,8 +214,9 @@ processes = Table(
     Column("host", String(255), nullable=False),
     Column("pid", Integer, nullable=False),
     Column("boot_id", String(64), nullable=False),
+    Column("birth", BigInteger, nullable=False),  # start of the process in clock ticks since boot; 0: not known
     Column("started", Float, nullable=False),
-    Column("heartbeat", Float, nullable=False),
+    Column("heartbeat", BigInteger, nullable=False),  # counts up, so that jumping clocks kill nobody
 )
 
 # --- locks ---------------------------------------------------------------------------------------------
@@ -229,13 +237,16 @@ locks = Table(
     Index("ix_locks_vfolder_path", "vfolder", "path"),
 )
 
+# Changes that are about to become visible, one row a path; the lower serial goes first.
 intents = Table(
     "intents",
     metadata,
-    Column("id", String(32), primary_key=True),
+    Column("serial", key_type, primary_key=True, autoincrement=True),
+    Column("intent", String(32), nullable=False, index=True),
     _vfolder_key(),
-    Column("path", LargeBinary, nullable=False),
-    Column("process", String(64), nullable=False),
+    Column("path", LargeBinary, nullable=False),  # folded, like those of locks
+    Column("tree", Boolean, nullable=False),  # with all below
+    Column("process", String(64), nullable=False, index=True),
     Column("created", Float, nullable=False),
 )
 
@@ -247,7 +258,8 @@ tasks = Table(
     Column("id", String(36), primary_key=True),
     Column("name", String(64), nullable=False),
     Column("arguments", Text, nullable=False),  # JSON
-    Column("state", String(16), nullable=False, index=True),
+    Column("state", String(16), nullable=False, index=True),  # queued, running, done, failed, cancelled
+    Column("cancelling", Boolean, nullable=False, default=False),
     Column("message", Text, nullable=False, default=""),
     Column("done", BigInteger, nullable=False, default=0),
     Column("total", BigInteger, nullable=False, default=0),

@@ -1,0 +1,63 @@
+"""People of the gateway's own database: by name and password, or by an API key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from twisted.cred.credentials import IUsernamePassword
+from zope.interface import implementer
+
+from vfgateway.credentials import IBearer
+from vfgateway.errors import AuthenticationFailed
+from vfgateway.interfaces import IAuthenticator, IAuthenticatorFactory
+from vfgateway.model import Principal
+from vfgateway.section import Section
+
+if TYPE_CHECKING:
+    from vfgateway.services.gateway import Gateway
+
+
+class AccountsSettings(Section):
+    """``[authenticators.accounts]``: nothing to set."""
+
+
+@implementer(IAuthenticatorFactory)
+class AccountsFactory:
+    """The plugin."""
+
+    name = "accounts"
+    summary = "people and keys in the gateway's own database"
+
+    def configure(self, settings: Mapping[str, Any], gateway: Gateway) -> AccountsAuthenticator:
+        """See ``IAuthenticatorFactory.configure``."""
+        AccountsSettings.model_validate(settings)
+        return AccountsAuthenticator(gateway)
+
+
+@implementer(IAuthenticator)
+class AccountsAuthenticator:
+    """Judges passwords and API keys. An API key is taken in the place of a password too, for clients that know nothing else."""
+
+    credential_interfaces = (IUsernamePassword, IBearer)
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def authenticate(self, credentials: Any) -> Principal:
+        """See ``IAuthenticator.authenticate``."""
+        accounts = self._gateway.accounts
+        if IBearer.providedBy(credentials):
+            return await accounts.authenticate_api_key(credentials.token)
+        if IUsernamePassword.providedBy(credentials):
+            name, password = _text(credentials.username), _text(credentials.password)
+            return await accounts.authenticate_password(name, password)
+        raise AuthenticationFailed
+
+
+def _text(value: str | bytes) -> str:
+    """Names and passwords are UTF-8 on every wire (RFC 7617 section 2.1, RFC 4252 section 8)."""
+    try:
+        return value.decode("utf-8") if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        raise AuthenticationFailed from None

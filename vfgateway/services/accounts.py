@@ -1,0 +1,458 @@
+"""People of the gateway's own database: users, groups, passwords and keys."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+import attrs
+from argon2 import PasswordHasher
+from sqlalchemy import Connection, delete, or_, select, update
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from vfgateway.blocking import Pool
+from vfgateway.errors import AccountExists, AuthenticationFailed, InvalidArgument, UnknownAccount
+from vfgateway.model import Actor, Limits, Principal, ScopeKind
+from vfgateway.services import people
+from vfgateway.services.caches import GenerationCache
+from vfgateway.services.database import Database, bump
+from vfgateway.services.logins import (
+    KEY_PREFIX,
+    RememberedLogins,
+    SharedRuns,
+    api_key_digest,
+    checked_password,
+    fits,
+    new_api_key,
+)
+from vfgateway.services.names import UNSET, Unset, checked_account_name
+from vfgateway.services.people import Credential, Group, Member, NewKey, Person, User, type_key
+from vfgateway.services.schema import credentials, groups, members, users
+
+T = TypeVar("T")
+
+#: The number that counts up whenever an account changes.
+GENERATION = "accounts"
+#: Seconds between two updates of a credential's ``last_used``.
+TOUCH_EVERY = 60.0
+
+_NO_ACTOR = Actor()
+
+
+@attrs.frozen
+class _Key:
+    id: str
+    user_id: UUID
+    expires: float | None
+
+
+class Accounts:
+    """The accounts. Changes by another process count after at most :data:`~vfgateway.services.database.FRESH` seconds, one's own at
+    once.
+
+    :param clock: tells the time in epoch seconds
+    :param pool: where passwords are hashed; its size bounds the memory that takes (19 MiB each)
+    :param hasher: Argon2id; tests pass a cheaper one
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, database: Database, clock: IReactorTime, pool: Pool, hasher: PasswordHasher | None = None
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._pool = pool
+        # RFC 9106 asks for what the machine can bear; these are the least that OWASP recommends, chosen so that a burst of
+        # logins takes neither the memory nor the processors from the transfers.
+        self._hasher = hasher or PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+        self._nobody = _impossible_hash(self._hasher)
+        self._people: GenerationCache[UUID, Person] = GenerationCache(database, GENERATION)
+        self._keys: GenerationCache[str, _Key] = GenerationCache(database, GENERATION)
+        self._remembered = RememberedLogins(clock)
+        self._runs = SharedRuns()
+        self._touched: dict[str, float] = {}
+
+    # --- users ---
+
+    async def create_user(
+        self,
+        name: str,
+        *,
+        user_id: UUID | None = None,
+        email: str | None = None,
+        administrator: bool = False,
+        active: bool = True,
+        actor: Actor = _NO_ACTOR,
+        limits: Limits = Limits(),
+        expires: float | None = None,
+    ) -> User:
+        """Add a user, who cannot log in before it has a password or key. ``AccountExists`` for a name or UUID in use.
+
+        :param user_id: that of the orchestrator, so that its vfolders are this user's; random by default
+        """
+        identity = user_id or uuid.uuid4()
+        values: dict[str, Any] = {
+            "id": str(identity),
+            "name": checked_account_name("name", name),
+            "email": email,
+            "administrator": administrator,
+            "active": active,
+            "uid": actor.uid,
+            "gid": actor.gid,
+            **_limits(limits),
+            "created": self._clock.seconds(),
+            "expires": expires,
+        }
+
+        def write(connection: Connection) -> User:
+            people.check_free(connection, users, "user", values)
+            connection.execute(users.insert().values(values))
+            return people.user(connection, identity)
+
+        return await self._write(write)
+
+    async def user(self, wanted: UUID | str) -> User:
+        """A user by UUID or name. ``UnknownAccount``."""
+        return await self._database.read(lambda connection: people.user(connection, wanted))
+
+    async def users(self) -> Sequence[User]:
+        """All users by name."""
+        query = select(users).order_by(users.c.name)
+        return await self._database.read(lambda connection: [people.user_of(row) for row in connection.execute(query)])
+
+    async def update_user(
+        self,
+        user_id: UUID,
+        *,
+        name: str | Unset = UNSET,
+        email: str | Unset | None = UNSET,
+        administrator: bool | Unset = UNSET,
+        active: bool | Unset = UNSET,
+        actor: Actor | Unset = UNSET,
+        limits: Limits | Unset = UNSET,
+        expires: float | Unset | None = UNSET,
+    ) -> User:
+        """Change what is given; the new state. ``UnknownAccount``, ``AccountExists``."""
+        changes = _given(email=email, administrator=administrator, active=active, expires=expires)
+        if name is not UNSET:
+            changes["name"] = checked_account_name("name", name)
+        if actor is not UNSET:
+            changes |= {"uid": actor.uid, "gid": actor.gid}
+        if limits is not UNSET:
+            changes |= _limits(limits)
+
+        def write(connection: Connection) -> User:
+            people.check_free(connection, users, "user", changes, str(user_id))
+            if changes:
+                connection.execute(update(users).where(users.c.id == str(user_id)).values(changes))
+            return people.user(connection, user_id)
+
+        return await self._write(write)
+
+    async def delete_user(self, user_id: UUID, *, keep_vfolders: bool = False) -> None:
+        """Remove a user with keys, memberships and grants. ``UnknownAccount``; ``Conflict`` while it owns vfolders, unless
+        ``keep_vfolders``: those stay with the UUID, for administrators or a later account."""
+        await self._delete(ScopeKind.USER, user_id, keep_vfolders)
+
+    # --- groups ---
+
+    async def create_group(self, name: str, *, group_id: UUID | None = None, limits: Limits = Limits()) -> Group:
+        """Add a group. ``AccountExists`` for a name or UUID in use."""
+        identity = group_id or uuid.uuid4()
+        values: dict[str, Any] = {
+            "id": str(identity),
+            "name": checked_account_name("name", name),
+            **_limits(limits),
+            "created": self._clock.seconds(),
+        }
+
+        def write(connection: Connection) -> Group:
+            people.check_free(connection, groups, "group", values)
+            connection.execute(groups.insert().values(values))
+            return people.group(connection, identity)
+
+        return await self._write(write)
+
+    async def group(self, wanted: UUID | str) -> Group:
+        """A group by UUID or name. ``UnknownAccount``."""
+        return await self._database.read(lambda connection: people.group(connection, wanted))
+
+    async def groups(self) -> Sequence[Group]:
+        """All groups by name."""
+        query = select(groups).order_by(groups.c.name)
+        return await self._database.read(lambda connection: [people.group_of(row) for row in connection.execute(query)])
+
+    async def update_group(self, group_id: UUID, *, name: str | Unset = UNSET, limits: Limits | Unset = UNSET) -> Group:
+        """Change what is given; the new state. ``UnknownAccount``, ``AccountExists``."""
+        changes: dict[str, Any] = {}
+        if name is not UNSET:
+            changes["name"] = checked_account_name("name", name)
+        if limits is not UNSET:
+            changes |= _limits(limits)
+
+        def write(connection: Connection) -> Group:
+            people.check_free(connection, groups, "group", changes, str(group_id))
+            if changes:
+                connection.execute(update(groups).where(groups.c.id == str(group_id)).values(changes))
+            return people.group(connection, group_id)
+
+        return await self._write(write)
+
+    async def delete_group(self, group_id: UUID, *, keep_vfolders: bool = False) -> None:
+        """Remove a group with memberships and grants; otherwise as :meth:`delete_user`."""
+        await self._delete(ScopeKind.PROJECT, group_id, keep_vfolders)
+
+    async def members(self, group_id: UUID) -> Sequence[Member]:
+        """The members of a group by name. ``UnknownAccount``."""
+        return await self._database.read(lambda connection: people.team(connection, group_id))
+
+    async def set_member(self, group_id: UUID, user_id: UUID, *, administrator: bool = False) -> None:
+        """Take a user into a group, or change whether it administers it. ``UnknownAccount``."""
+        here = (members.c.group_id == str(group_id)) & (members.c.user_id == str(user_id))
+
+        def write(connection: Connection) -> None:
+            people.group(connection, group_id)
+            people.user(connection, user_id)
+            connection.execute(delete(members).where(here))
+            connection.execute(
+                members.insert().values(group_id=str(group_id), user_id=str(user_id), administrator=administrator)
+            )
+
+        await self._write(write)
+
+    async def remove_member(self, group_id: UUID, user_id: UUID) -> None:
+        """Take a user out of a group. ``UnknownAccount`` if it is not in it."""
+        here = (members.c.group_id == str(group_id)) & (members.c.user_id == str(user_id))
+
+        def write(connection: Connection) -> None:
+            if not connection.execute(delete(members).where(here)).rowcount:
+                raise UnknownAccount("member", user_id)
+
+        await self._write(write)
+
+    # --- passwords and keys ---
+
+    async def set_password(self, user_id: UUID, password: str | None) -> None:
+        """Set, replace or (``None``) remove the password. ``UnknownAccount``, ``InvalidArgument``."""
+        data = None
+        if password is not None:
+            data = await self._pool.run(self._hasher.hash, checked_password(password))
+        mine = (credentials.c.user_id == str(user_id)) & (credentials.c.kind == "password")
+
+        def write(connection: Connection) -> None:
+            people.user(connection, user_id)
+            connection.execute(delete(credentials).where(mine))
+            if data is not None:
+                connection.execute(credentials.insert().values(self._credential(user_id, "password", data)))
+
+        await self._write(write)
+
+    async def add_key(
+        self,
+        user_id: UUID,
+        kind: type_key,
+        *,
+        public_key: str | None = None,
+        label: str = "",
+        expires: float | None = None,
+    ) -> NewKey:
+        """Make an API key, or take in a public key (an OpenSSH line, whose comment is the label unless one is given).
+        ``UnknownAccount``, ``InvalidArgument``, ``AccountExists`` (the user has this public key already)."""
+        secret = None
+        if kind == "api_key":
+            secret = new_api_key()
+            data = api_key_digest(secret)
+        elif kind == "public_key":
+            data, comment = people.checked_public_key(public_key or "")
+            label = label or comment
+        else:
+            raise InvalidArgument("kind", f"expected api_key or public_key, got {kind!r}")
+        values = self._credential(user_id, kind, data) | {"label": label[:255], "expires": expires}
+        same = select(credentials.c.id).where(
+            credentials.c.user_id == str(user_id), credentials.c.kind == kind, credentials.c.data == data
+        )
+
+        def write(connection: Connection) -> Credential:
+            people.user(connection, user_id)
+            if (present := connection.execute(same).scalar()) is not None:
+                raise AccountExists("key", present)
+            connection.execute(credentials.insert().values(values))
+            query = select(credentials).where(credentials.c.id == values["id"])
+            return people.credential_of(connection.execute(query).one())
+
+        return NewKey(await self._write(write), secret)
+
+    async def keys(self, user_id: UUID) -> Sequence[Credential]:
+        """The keys of a user, oldest first; expired ones too. ``UnknownAccount``."""
+        query = (
+            select(credentials)
+            .where(credentials.c.user_id == str(user_id), credentials.c.kind != "password")
+            .order_by(credentials.c.created, credentials.c.id)
+        )
+
+        def read(connection: Connection) -> list[Credential]:
+            people.user(connection, user_id)
+            return [people.credential_of(row) for row in connection.execute(query)]
+
+        return await self._database.read(read)
+
+    async def delete_key(self, user_id: UUID, key_id: str) -> None:
+        """Remove a key; it opens nothing from now on. ``UnknownAccount``."""
+        mine = (
+            (credentials.c.id == key_id) & (credentials.c.user_id == str(user_id)) & (credentials.c.kind != "password")
+        )
+
+        def write(connection: Connection) -> None:
+            if not connection.execute(delete(credentials).where(mine)).rowcount:
+                raise UnknownAccount("key", key_id)
+
+        await self._write(write)
+
+    def _credential(self, user_id: UUID, kind: str, data: str) -> dict[str, Any]:
+        return {
+            "id": uuid.uuid4().hex,
+            "user_id": str(user_id),
+            "kind": kind,
+            "label": "",
+            "data": data,
+            "created": self._clock.seconds(),
+        }
+
+    # --- logging in ---
+
+    async def principal_of(self, user_id: UUID) -> Principal:
+        """The principal of a user whose identity is established. ``AuthenticationFailed`` if there is none that may log in."""
+        return (await self._person(user_id)).principal(self._clock.seconds())
+
+    async def authenticate_password(self, name: str, password: str) -> Principal:
+        """The principal behind a name and password, or a name and API key. ``AuthenticationFailed``."""
+        if password.startswith(KEY_PREFIX):  # no password does
+            principal = await self.authenticate_api_key(password)
+            if principal.name != name:
+                raise AuthenticationFailed
+            return principal
+        ticket = self._remembered.ticket(name, password)
+        person = await self._recall(ticket, name) or await self._verify(ticket, name, password)
+        principal = person.principal(self._clock.seconds())
+        if person.password_id is not None:
+            await self._touch(person.password_id)
+        return principal
+
+    async def _recall(self, ticket: bytes, name: str) -> Person | None:
+        """Who logged in so lately, unless name or password changed meanwhile."""
+        known = self._remembered.look_up(ticket)
+        if known is None:
+            return None
+        user_id, stored = known
+        try:
+            person = await self._person(user_id)
+        except AuthenticationFailed:
+            person = None
+        if person is not None and (person.password, person.user.name) == (stored, name):
+            return person
+        self._remembered.drop(ticket)
+        return None
+
+    async def _verify(self, ticket: bytes, name: str, password: str) -> Person:
+        """Who it is, by the full work: the same read and the same hash for whatever name."""
+
+        def read(connection: Connection) -> Person | None:
+            try:
+                return people.person(connection, name)
+            except UnknownAccount:
+                return None
+
+        person = await self._database.read(read)
+        stored = (person and person.password) or self._nobody
+        good = await self._runs.run(
+            ticket + stored.encode(), lambda: self._pool.run(fits, self._hasher, stored, password)
+        )
+        if not good or person is None or person.password is None:
+            raise AuthenticationFailed
+        self._remembered.add(ticket, person.user.id, stored)
+        return person
+
+    async def authenticate_api_key(self, key: str) -> Principal:
+        """The principal behind an API key. ``AuthenticationFailed``."""
+        digest = api_key_digest(key)
+        query = select(credentials).where(credentials.c.kind == "api_key", credentials.c.data == digest)
+
+        def read(connection: Connection) -> _Key:
+            row = connection.execute(query).first()
+            if row is None:
+                raise AuthenticationFailed
+            return _Key(row.id, UUID(row.user_id), row.expires)
+
+        found = await self._keys.get(digest, lambda: self._database.read(read))
+        if found.expires is not None and self._clock.seconds() >= found.expires:
+            raise AuthenticationFailed
+        principal = await self.principal_of(found.user_id)
+        await self._touch(found.id)
+        return principal
+
+    async def _person(self, user_id: UUID) -> Person:
+        async def load() -> Person:
+            return await self._database.read(lambda connection: people.person(connection, user_id))
+
+        try:
+            return await self._people.get(user_id, load)
+        except UnknownAccount:
+            raise AuthenticationFailed from None
+
+    async def _touch(self, credential: str) -> None:
+        """Note that a credential was used, at most once in :data:`TOUCH_EVERY` seconds. A database that cannot be written keeps
+        nobody from logging in."""
+        now = self._clock.seconds()
+        if now - self._touched.get(credential, -TOUCH_EVERY) < TOUCH_EVERY:
+            return
+        if len(self._touched) >= 10_000:
+            self._touched.clear()
+        self._touched[credential] = now
+        old = or_(credentials.c.last_used.is_(None), credentials.c.last_used <= now - TOUCH_EVERY)
+        change = update(credentials).where(credentials.c.id == credential, old).values(last_used=now)
+        try:
+            await self._database.write(lambda connection: connection.execute(change).rowcount, durable=False)
+        except Exception:
+            self.log.failure("could not note the use of credential {credential}", credential=credential)
+
+    # --- the database ---
+
+    async def _delete(self, kind: ScopeKind, account: UUID, keep_vfolders: bool) -> None:
+        def write(connection: Connection) -> None:
+            people.delete_account(connection, kind, account, keep_vfolders)
+            bump(connection, "vfolders")  # its grants went along
+
+        await self._write(write)
+
+    async def _write(self, function: Callable[[Connection], T]) -> T:
+        def write(connection: Connection) -> T:
+            outcome = function(connection)
+            bump(connection, GENERATION)
+            return outcome
+
+        try:
+            return await self._database.write(write)
+        finally:
+            self._database.forget_generations()
+
+
+def _limits(limits: Limits) -> dict[str, int | None]:
+    return {"limit_bytes": limits.bytes, "limit_files": limits.files}
+
+
+def _given(**changes: Any) -> dict[str, Any]:
+    return {name: value for name, value in changes.items() if value is not UNSET}
+
+
+def _impossible_hash(hasher: PasswordHasher) -> str:
+    """A hash that no password fits and that costs as much as any to compare with."""
+    salt, digest = (
+        base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (hasher.salt_len, hasher.hash_len)
+    )
+    return f"$argon2id$v=19$m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}${salt}${digest}"

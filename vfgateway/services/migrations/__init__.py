@@ -1,0 +1,91 @@
+"""Brings a database to the schema of this version: Alembic, driven over a connection of ours, without a file of settings.
+
+A developer makes a new revision with ``alembic revision --autogenerate`` (``docs/decisions/database.md``).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect, text
+
+from vfgateway.errors import ConfigurationError
+from vfgateway.services.schema import metadata
+
+#: Key of the advisory lock that keeps a second process waiting on PostgreSQL (the ASCII of ``vfgatewa``).
+_LOCK = 0x7666676174657761
+
+#: Alembic hands the context to its scripts through a global of its own.
+_one_at_a_time = threading.Lock()
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the database up to this version's schema, whole or not at all. Blocks; processes that start at once wait for the
+    first.
+
+    :raises ConfigurationError: the database was written by a newer version, or belongs to something else
+    """
+    with _one_at_a_time, _exclusively(engine) as connection:
+        config = _config()
+        present = MigrationContext.configure(connection).get_current_heads()
+        _check(connection, present, ScriptDirectory.from_config(config))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    return config
+
+
+def _check(connection: Connection, present: tuple[str, ...], script: ScriptDirectory) -> None:
+    """Refuse what this version cannot carry forward."""
+    known = {revision.revision for revision in script.walk_revisions()}
+    unknown = [revision for revision in present if revision not in known]
+    if unknown:
+        raise ConfigurationError(
+            "gateway.database",
+            f"was written by a newer version of vfgateway (schema {', '.join(unknown)}, this version knows up to "
+            f"{', '.join(script.get_heads())}): start that version, or restore a backup made before the upgrade",
+        )
+    if not present and (strange := set(inspect(connection).get_table_names()) & set(metadata.tables)):
+        raise ConfigurationError(
+            "gateway.database",
+            f"holds tables that are not ours (among them {min(strange)!r}): give vfgateway a database of its own",
+        )
+
+
+@contextmanager
+def _exclusively(engine: Engine) -> Iterator[Connection]:
+    """One transaction that no second upgrade can overlap."""
+    with engine.connect() as connection:
+        if connection.dialect.name != "sqlite":
+            with connection.begin():
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+                yield connection
+            return
+        # A revision that rebuilds a table drops the old one, and with foreign keys on that would take all rows that
+        # refer to it along. The switch has no effect inside a transaction.
+        _pragma(connection, "foreign_keys=OFF")
+        try:
+            with connection.begin():  # BEGIN IMMEDIATE: see Database
+                yield connection
+                if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                    raise RuntimeError(f"the migration left a row of {broken[0]} without its {broken[2]}")
+        finally:
+            _pragma(connection, "foreign_keys=ON")
+
+
+def _pragma(connection: Connection, pragma: str) -> None:
+    cursor = connection.connection.cursor()
+    cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

@@ -1,0 +1,320 @@
+"""The registry of vfolders: which there are, whose they are, to whom they are opened, and under which names people see them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+import attrs
+from sqlalchemy import Connection, delete, select, update
+from sqlalchemy.exc import IntegrityError
+from twisted.internet.interfaces import IReactorTime
+
+from vfgateway.errors import InvalidArgument, QuotaScopeExists, UnknownAccount, VFolderExists, VFolderNotFound
+from vfgateway.model import (
+    Limits,
+    Permission,
+    Principal,
+    PrincipalKind,
+    QuotaScopeId,
+    ScopeKind,
+    VFolder,
+    VFolderId,
+    VFolderStatus,
+)
+from vfgateway.services import registry
+from vfgateway.services.caches import GenerationCache
+from vfgateway.services.database import Database, bump
+from vfgateway.services.names import UNSET, Unset, checked_vfolder_name
+from vfgateway.services.permissions import Access, Grant, decide, type_subject
+from vfgateway.services.registry import View
+from vfgateway.services.schema import dirty, grants, holds, scopes, usage, vfolders
+
+T = TypeVar("T")
+
+#: The number that counts up whenever this registry changes.
+GENERATION = "vfolders"
+
+
+@attrs.frozen
+class VisibleVFolder:
+    """A vfolder as one principal sees it: by which name, and with which rights."""
+
+    name: str
+    vfolder: VFolder
+    access: Access
+
+
+class VFolders:
+    """The registry. What it answers is at most :data:`~vfgateway.services.database.FRESH` seconds behind what another process
+    wrote, and never behind this one.
+
+    :param clock: tells the time in epoch seconds
+    """
+
+    def __init__(self, database: Database, clock: IReactorTime) -> None:
+        self._database = database
+        self._clock = clock
+        self._vfolders: GenerationCache[tuple[VFolderId, str | None] | int, VFolder] = GenerationCache(
+            database, GENERATION
+        )
+        self._grants: GenerationCache[int, Sequence[Grant]] = GenerationCache(database, GENERATION)
+        self._views: GenerationCache[Principal, View] = GenerationCache(database, GENERATION, size=512)
+
+    # --- looking up ---
+
+    async def get(self, vfid: VFolderId, volume: str | None = None) -> VFolder:
+        """The vfolder of that identifier. ``VFolderNotFound``; ``Conflict`` if no volume is given and several have it."""
+        return await self._vfolders.get((vfid, volume), lambda: self._read(registry.by_id, vfid, volume))
+
+    async def by_key(self, key: int) -> VFolder:
+        """The vfolder of that number. ``VFolderNotFound``."""
+        return await self._vfolders.get(key, lambda: self._read(registry.by_key, key))
+
+    async def list(self, volume: str | None = None) -> Sequence[VFolder]:
+        """All vfolders, or those on ``volume``, oldest first."""
+        query = select(vfolders).order_by(vfolders.c.key)
+        if volume is not None:
+            query = query.where(vfolders.c.volume == volume)
+        return await self._read(registry.some, query)
+
+    async def resolve(self, text: str) -> VFolder:
+        """The vfolder an administrator means: ``OWNER/NAME``, ``NAME``, a vfid or its last 32 digits. ``VFolderNotFound``, or
+        ``Conflict`` that names the candidates."""
+        return await self._read(registry.resolve, text)
+
+    # --- changing ---
+
+    async def create(
+        self,
+        volume: str,
+        vfid: VFolderId,
+        *,
+        name: str | None = None,
+        owner: UUID | None = None,
+        kind: ScopeKind | None = None,
+        limits: Limits = Limits(),
+        expires: float | None = None,
+        status: VFolderStatus = VFolderStatus.READY,
+    ) -> VFolder:
+        """Enter a vfolder. ``VFolderExists`` if the volume has the identifier, or the owner the name, already.
+
+        :param owner: UUID of a user or group, which need not have an account yet; by default that of the scope
+        :param kind: by default that of the scope
+        """
+        scope = vfid.scope
+        row = {
+            "volume": volume,
+            "vfid": str(vfid),
+            "folder": vfid.folder.hex,
+            "scope": str(scope) if scope else None,
+            "name": None if name is None else checked_vfolder_name(name),
+            "owner": _text(owner or (scope.uuid if scope else None)),
+            "kind": (kind or (scope.kind if scope else ScopeKind.USER)).value,
+            "status": status.value,
+            **_limits(limits),
+            "created": self._clock.seconds(),
+            "expires": expires,
+        }
+
+        def write(connection: Connection) -> VFolder:
+            if registry.has_id(connection, volume, vfid):
+                raise VFolderExists(vfid)
+            key = connection.execute(vfolders.insert().values(row)).inserted_primary_key
+            assert key is not None
+            return registry.by_key(connection, key[0])
+
+        try:
+            return await self._write(write)
+        except IntegrityError:
+            raise VFolderExists(name or vfid) from None
+
+    async def update(
+        self,
+        key: int,
+        *,
+        name: str | Unset | None = UNSET,
+        owner: UUID | Unset | None = UNSET,
+        kind: ScopeKind | Unset = UNSET,
+        limits: Limits | Unset = UNSET,
+        status: VFolderStatus | Unset = UNSET,
+        expires: float | Unset | None = UNSET,
+    ) -> VFolder:
+        """Change what is given; the new state. ``VFolderNotFound``; ``VFolderExists`` if the owner has the name already."""
+        changes: dict[str, Any] = {}
+        if name is not UNSET:
+            changes["name"] = None if name is None else checked_vfolder_name(name)
+        if owner is not UNSET:
+            changes["owner"] = _text(owner)
+        if kind is not UNSET:
+            changes["kind"] = kind.value
+        if limits is not UNSET:
+            changes |= _limits(limits)
+        if status is not UNSET:
+            changes["status"] = status.value
+        if expires is not UNSET:
+            changes["expires"] = expires
+
+        def write(connection: Connection) -> VFolder:
+            if changes:
+                connection.execute(update(vfolders).where(vfolders.c.key == key).values(changes))
+            return registry.by_key(connection, key)
+
+        try:
+            return await self._write(write)
+        except IntegrityError:
+            raise VFolderExists(name or key) from None
+
+    async def forget(self, key: int) -> None:
+        """Strike a vfolder with all that hangs on it: grants, shown names, uploads, locks, intents and its own usage. No error if it is
+        gone already.
+
+        The sums of its scope and owner belong to the quota service: take the vfolder's usage off them *before*, while its
+        row is there to say whom it was charged to.
+        """
+        subject = f"vfolder:{key}"
+
+        def write(connection: Connection) -> None:
+            connection.execute(delete(dirty).where(dirty.c.vfolder == key))
+            connection.execute(delete(holds).where(holds.c.subject == subject))
+            connection.execute(delete(usage).where(usage.c.subject == subject))
+            connection.execute(delete(vfolders).where(vfolders.c.key == key))
+
+        await self._write(write)
+
+    # --- rights ---
+
+    async def access(self, principal: Principal, vfolder: VFolder) -> Access:
+        """What ``principal`` may do in ``vfolder`` now (:func:`~vfgateway.services.permissions.decide`)."""
+        known = await self.grants(vfolder.key) if principal.kind is PrincipalKind.USER else ()
+        return decide(principal, vfolder, known, self._clock.seconds())
+
+    async def grant(
+        self,
+        key: int,
+        subject_kind: type_subject,
+        subject: UUID,
+        permission: Permission,
+        expires: float | None = None,
+    ) -> Grant:
+        """Open a vfolder to a user or group, in place of an earlier grant to the same. ``VFolderNotFound``; whether the account
+        exists is not asked, since an orchestrator may make it later."""
+        if subject_kind not in ("user", "group"):
+            raise InvalidArgument("subject_kind", f"expected user or group, got {subject_kind!r}")
+        if permission is Permission.NONE:
+            raise InvalidArgument("permission", "expected ro, rw or rwd; revoke the grant to permit nothing")
+        here = (grants.c.vfolder == key) & (grants.c.subject_kind == subject_kind) & (grants.c.subject == str(subject))
+        values = {"permission": str(permission), "expires": expires}
+        row = {"id": uuid.uuid4().hex, "vfolder": key, "subject_kind": subject_kind, "subject": str(subject)}
+        now = self._clock.seconds()
+
+        def write(connection: Connection) -> Grant:
+            registry.by_key(connection, key)
+            if not connection.execute(update(grants).where(here).values(values)).rowcount:
+                connection.execute(grants.insert().values(row | values | {"created": now}))
+            return registry.grant_of(connection.execute(select(grants).where(here)).one())
+
+        return await self._write(write)
+
+    async def revoke(self, grant_id: str) -> None:
+        """Take a grant back. ``UnknownAccount`` (of kind ``grant``) if there is none."""
+
+        def write(connection: Connection) -> None:
+            if not connection.execute(delete(grants).where(grants.c.id == grant_id)).rowcount:
+                raise UnknownAccount("grant", grant_id)
+
+        await self._write(write)
+
+    async def grants(self, key: int) -> Sequence[Grant]:
+        """All grants of a vfolder, expired ones too, oldest first."""
+        return await self._grants.get(key, lambda: self._read(registry.grants_of, key))
+
+    # --- what people see ---
+
+    async def visible(self, principal: Principal) -> Sequence[VisibleVFolder]:
+        """The vfolders of ``principal``, sorted by the names it sees them under: its own, those of its groups and those opened to it or
+        its groups. An administrator may enter all, but is shown its own here like everybody; the orchestrator is
+        shown all, a token its one. Vfolders being deleted are left out."""
+        view = await self._view(principal)
+        now = self._clock.seconds()
+        seen = (
+            VisibleVFolder(name, vfolder, decide(principal, vfolder, granted, now))
+            for name, (vfolder, granted) in view.entries.items()
+        )
+        return [entry for entry in seen if entry.access.permission is not Permission.NONE]
+
+    async def named(self, principal: Principal, name: str) -> VisibleVFolder:
+        """The vfolder that ``principal`` sees, or once saw, under ``name``. ``VFolderNotFound``."""
+        view = await self._view(principal)
+        entry = view.entries.get(view.aliases.get(name, name))
+        if entry is not None:
+            access = decide(principal, *entry, self._clock.seconds())
+            if access.permission is not Permission.NONE:
+                return VisibleVFolder(name, entry[0], access)
+        raise VFolderNotFound(name)
+
+    async def _view(self, principal: Principal) -> View:
+        async def load() -> View:
+            now = self._clock.seconds()
+            view, complete = await self._read(registry.view, principal, now)
+            if not complete:
+                view = await self._database.write(lambda connection: registry.name_all(connection, principal, now))
+            return view
+
+        return await self._views.get(principal, load)
+
+    # --- quota scopes ---
+
+    async def create_scope(self, volume: str, scope: QuotaScopeId, limits: Limits) -> None:
+        """Enter a quota scope of a volume. ``QuotaScopeExists``."""
+
+        def write(connection: Connection) -> None:
+            if registry.scope_limits(connection, volume, scope) is not None:
+                raise QuotaScopeExists(scope)
+            registry.set_scope_limits(connection, volume, scope, limits, self._clock.seconds())
+
+        await self._write(write)
+
+    async def scope_limits(self, volume: str, scope: QuotaScopeId) -> Limits | None:
+        """The limits of a quota scope; ``None`` if the registry does not know it."""
+        return await self._read(registry.scope_limits, volume, scope)
+
+    async def set_scope_limits(self, volume: str, scope: QuotaScopeId, limits: Limits) -> None:
+        """Set or lift the limits of a quota scope, entering it if it is new."""
+        now = self._clock.seconds()
+        await self._write(lambda connection: registry.set_scope_limits(connection, volume, scope, limits, now))
+
+    async def scopes(self, volume: str) -> Sequence[tuple[QuotaScopeId, Limits]]:
+        """All quota scopes of a volume with their limits."""
+        query = select(scopes).where(scopes.c.volume == volume).order_by(scopes.c.scope)
+
+        def read(connection: Connection) -> Sequence[tuple[QuotaScopeId, Limits]]:
+            return [(QuotaScopeId.parse(row.scope), registry.limits_of(row)) for row in connection.execute(query)]
+
+        return await self._database.read(read)
+
+    # --- the database ---
+
+    async def _read(self, function: Callable[..., T], *args: Any) -> T:
+        return await self._database.read(lambda connection: function(connection, *args))
+
+    async def _write(self, function: Callable[[Connection], T]) -> T:
+        def write(connection: Connection) -> T:
+            outcome = function(connection)
+            bump(connection, GENERATION)
+            return outcome
+
+        try:
+            return await self._database.write(write)
+        finally:
+            self._database.forget_generations()
+
+
+def _limits(limits: Limits) -> dict[str, int | None]:
+    return {"limit_bytes": limits.bytes, "limit_files": limits.files}
+
+
+def _text(value: UUID | None) -> str | None:
+    return None if value is None else str(value)
