@@ -2,53 +2,29 @@
 
 from __future__ import annotations
 
-import base64
-import secrets
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
-import attrs
 from argon2 import PasswordHasher
-from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy import Connection, delete, select, update
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from vfgateway.blocking import Pool
-from vfgateway.errors import AccountExists, AuthenticationFailed, InvalidArgument, UnknownAccount
+from vfgateway.errors import AccountExists, InvalidArgument, UnknownAccount
 from vfgateway.model import Actor, Limits, Principal, ScopeKind
 from vfgateway.services import people
-from vfgateway.services.caches import GenerationCache
 from vfgateway.services.database import Database, bump
-from vfgateway.services.logins import (
-    KEY_PREFIX,
-    RememberedLogins,
-    SharedRuns,
-    api_key_digest,
-    checked_password,
-    fits,
-    new_api_key,
-)
+from vfgateway.services.logins import GENERATION, Logins
 from vfgateway.services.names import UNSET, Unset, checked_account_name
-from vfgateway.services.people import Credential, Group, Member, NewKey, Person, User, type_key
+from vfgateway.services.passwords import api_key_digest, argon2id, checked_password, new_api_key
+from vfgateway.services.people import Credential, Group, Member, NewKey, User, type_key
 from vfgateway.services.schema import credentials, groups, members, users
 
 T = TypeVar("T")
 
-#: The number that counts up whenever an account changes.
-GENERATION = "accounts"
-#: Seconds between two updates of a credential's ``last_used``.
-TOUCH_EVERY = 60.0
-
 _NO_ACTOR = Actor()
-
-
-@attrs.frozen
-class _Key:
-    id: str
-    user_id: UUID
-    expires: float | None
 
 
 class Accounts:
@@ -60,23 +36,14 @@ class Accounts:
     :param hasher: Argon2id; tests pass a cheaper one
     """
 
-    log = Logger()
-
     def __init__(
         self, database: Database, clock: IReactorTime, pool: Pool, hasher: PasswordHasher | None = None
     ) -> None:
         self._database = database
         self._clock = clock
         self._pool = pool
-        # RFC 9106 asks for what the machine can bear; these are the least that OWASP recommends, chosen so that a burst of
-        # logins takes neither the memory nor the processors from the transfers.
-        self._hasher = hasher or PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-        self._nobody = _impossible_hash(self._hasher)
-        self._people: GenerationCache[UUID, Person] = GenerationCache(database, GENERATION)
-        self._keys: GenerationCache[str, _Key] = GenerationCache(database, GENERATION)
-        self._remembered = RememberedLogins(clock)
-        self._runs = SharedRuns()
-        self._touched: dict[str, float] = {}
+        self._hasher = hasher or argon2id()
+        self._logins = Logins(database, clock, pool, self._hasher)
 
     # --- users ---
 
@@ -328,98 +295,16 @@ class Accounts:
 
     async def principal_of(self, user_id: UUID) -> Principal:
         """The principal of a user whose identity is established. ``AuthenticationFailed`` if there is none that may log in."""
-        return (await self._person(user_id)).principal(self._clock.seconds())
+        return await self._logins.principal_of(user_id)
 
     async def authenticate_password(self, name: str, password: str) -> Principal:
-        """The principal behind a name and password, or a name and API key. ``AuthenticationFailed``."""
-        if password.startswith(KEY_PREFIX):  # no password does
-            principal = await self.authenticate_api_key(password)
-            if principal.name != name:
-                raise AuthenticationFailed
-            return principal
-        ticket = self._remembered.ticket(name, password)
-        person = await self._recall(ticket, name) or await self._verify(ticket, name, password)
-        principal = person.principal(self._clock.seconds())
-        if person.password_id is not None:
-            await self._touch(person.password_id)
-        return principal
-
-    async def _recall(self, ticket: bytes, name: str) -> Person | None:
-        """Who logged in so lately, unless name or password changed meanwhile."""
-        known = self._remembered.look_up(ticket)
-        if known is None:
-            return None
-        user_id, stored = known
-        try:
-            person = await self._person(user_id)
-        except AuthenticationFailed:
-            person = None
-        if person is not None and (person.password, person.user.name) == (stored, name):
-            return person
-        self._remembered.drop(ticket)
-        return None
-
-    async def _verify(self, ticket: bytes, name: str, password: str) -> Person:
-        """Who it is, by the full work: the same read and the same hash for whatever name."""
-
-        def read(connection: Connection) -> Person | None:
-            try:
-                return people.person(connection, name)
-            except UnknownAccount:
-                return None
-
-        person = await self._database.read(read)
-        stored = (person and person.password) or self._nobody
-        good = await self._runs.run(
-            ticket + stored.encode(), lambda: self._pool.run(fits, self._hasher, stored, password)
-        )
-        if not good or person is None or person.password is None:
-            raise AuthenticationFailed
-        self._remembered.add(ticket, person.user.id, stored)
-        return person
+        """The principal behind a name and password, or a name and API key. ``AuthenticationFailed``, which costs as much time for a
+        wrong name as for a wrong password."""
+        return await self._logins.by_password(name, password)
 
     async def authenticate_api_key(self, key: str) -> Principal:
         """The principal behind an API key. ``AuthenticationFailed``."""
-        digest = api_key_digest(key)
-        query = select(credentials).where(credentials.c.kind == "api_key", credentials.c.data == digest)
-
-        def read(connection: Connection) -> _Key:
-            row = connection.execute(query).first()
-            if row is None:
-                raise AuthenticationFailed
-            return _Key(row.id, UUID(row.user_id), row.expires)
-
-        found = await self._keys.get(digest, lambda: self._database.read(read))
-        if found.expires is not None and self._clock.seconds() >= found.expires:
-            raise AuthenticationFailed
-        principal = await self.principal_of(found.user_id)
-        await self._touch(found.id)
-        return principal
-
-    async def _person(self, user_id: UUID) -> Person:
-        async def load() -> Person:
-            return await self._database.read(lambda connection: people.person(connection, user_id))
-
-        try:
-            return await self._people.get(user_id, load)
-        except UnknownAccount:
-            raise AuthenticationFailed from None
-
-    async def _touch(self, credential: str) -> None:
-        """Note that a credential was used, at most once in :data:`TOUCH_EVERY` seconds. A database that cannot be written keeps
-        nobody from logging in."""
-        now = self._clock.seconds()
-        if now - self._touched.get(credential, -TOUCH_EVERY) < TOUCH_EVERY:
-            return
-        if len(self._touched) >= 10_000:
-            self._touched.clear()
-        self._touched[credential] = now
-        old = or_(credentials.c.last_used.is_(None), credentials.c.last_used <= now - TOUCH_EVERY)
-        change = update(credentials).where(credentials.c.id == credential, old).values(last_used=now)
-        try:
-            await self._database.write(lambda connection: connection.execute(change).rowcount, durable=False)
-        except Exception:
-            self.log.failure("could not note the use of credential {credential}", credential=credential)
+        return await self._logins.by_api_key(key)
 
     # --- the database ---
 
@@ -448,11 +333,3 @@ def _limits(limits: Limits) -> dict[str, int | None]:
 
 def _given(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in changes.items() if value is not UNSET}
-
-
-def _impossible_hash(hasher: PasswordHasher) -> str:
-    """A hash that no password fits and that costs as much as any to compare with."""
-    salt, digest = (
-        base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (hasher.salt_len, hasher.hash_len)
-    )
-    return f"$argon2id$v=19$m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}${salt}${digest}"

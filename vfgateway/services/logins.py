@@ -1,57 +1,157 @@
-"""Passwords and keys: how they are kept, and how a login is judged without repeating costly work."""
+"""Judges who logs in with a password or an API key, without repeating costly work and without telling names from passwords."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
+import attrs
 from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error, InvalidHashError
+from sqlalchemy import Connection, or_, select, update
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vfgateway.errors import InvalidArgument
+from vfgateway.blocking import Pool
+from vfgateway.errors import AuthenticationFailed, UnknownAccount
+from vfgateway.model import Principal
+from vfgateway.services import people
+from vfgateway.services.caches import GenerationCache
+from vfgateway.services.database import Database
+from vfgateway.services.passwords import KEY_PREFIX, api_key_digest, fits, impossible_hash
+from vfgateway.services.people import Person
+from vfgateway.services.schema import credentials
 
+#: The number that counts up whenever an account changes.
+GENERATION = "accounts"
 #: Seconds for which a verified password is remembered.
 REMEMBERED = 300.0
-#: Longest password in bytes, lest hashing be made a burden.
-LONGEST_PASSWORD = 1024
-#: What an API key begins with, so that people and secret scanners know one when they see it.
-KEY_PREFIX = "vfg_"
+#: Seconds between two updates of a credential's ``last_used``.
+TOUCH_EVERY = 60.0
 
 
-def new_api_key() -> str:
-    """A key with 256 random bits."""
-    return KEY_PREFIX + secrets.token_urlsafe(32)
+@attrs.frozen
+class _Key:
+    id: str
+    user_id: UUID
+    expires: float | None
 
 
-def api_key_digest(key: str) -> str:
-    """What is stored of a key. It is random through and through, so a plain digest gives nothing away."""
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+class Logins:
+    """What :class:`~vfgateway.services.accounts.Accounts` knows of logging in; see there."""
 
+    log = Logger()
 
-def checked_password(password: str) -> str:
-    """``password`` itself if it can be one. Raises :class:`InvalidArgument`, which does not repeat it."""
-    if not password:
-        raise InvalidArgument("password", "must not be empty")
-    if "\0" in password or len(password.encode("utf-8", "surrogatepass")) > LONGEST_PASSWORD:
-        raise InvalidArgument("password", f"expected at most {LONGEST_PASSWORD} bytes without NUL")
-    if password.startswith(KEY_PREFIX):
-        raise InvalidArgument("password", f"must not begin with {KEY_PREFIX}, like an API key")
-    return password
+    def __init__(self, database: Database, clock: IReactorTime, pool: Pool, hasher: PasswordHasher) -> None:
+        self._database = database
+        self._clock = clock
+        self._pool = pool
+        self._hasher = hasher
+        self._nobody = impossible_hash(hasher)
+        self._people: GenerationCache[UUID, Person] = GenerationCache(database, GENERATION)
+        self._keys: GenerationCache[str, _Key] = GenerationCache(database, GENERATION)
+        self._remembered = RememberedLogins(clock)
+        self._runs = SharedRuns()
+        self._touched: dict[str, float] = {}
 
+    async def principal_of(self, user_id: UUID) -> Principal:
+        """The principal of a user whose identity is established. ``AuthenticationFailed`` if there is none that may log in."""
+        return (await self._person(user_id)).principal(self._clock.seconds())
 
-def fits(hasher: PasswordHasher, stored: str, password: str) -> bool:
-    """Whether ``password`` is the one behind the stored hash. Blocks for as long as the hash was made to take."""
-    try:
-        return hasher.verify(stored, password.encode("utf-8", "surrogatepass")[: LONGEST_PASSWORD + 1])
-    except (Argon2Error, InvalidHashError):
-        return False
+    async def by_password(self, name: str, password: str) -> Principal:
+        """The principal behind a name and password, or a name and API key. ``AuthenticationFailed``."""
+        if password.startswith(KEY_PREFIX):  # no password does
+            principal = await self.by_api_key(password)
+            if principal.name != name:
+                raise AuthenticationFailed
+            return principal
+        ticket = self._remembered.ticket(name, password)
+        person = await self._recall(ticket, name) or await self._verify(ticket, name, password)
+        principal = person.principal(self._clock.seconds())
+        if person.password_id is not None:
+            await self._touch(person.password_id)
+        return principal
+
+    async def _recall(self, ticket: bytes, name: str) -> Person | None:
+        """Who logged in so lately, unless name or password changed meanwhile."""
+        known = self._remembered.look_up(ticket)
+        if known is None:
+            return None
+        user_id, stored = known
+        try:
+            person = await self._person(user_id)
+        except AuthenticationFailed:
+            person = None
+        if person is not None and (person.password, person.user.name) == (stored, name):
+            return person
+        self._remembered.drop(ticket)
+        return None
+
+    async def _verify(self, ticket: bytes, name: str, password: str) -> Person:
+        """Who it is, by the full work: the same read and the same hash for whatever name."""
+
+        def read(connection: Connection) -> Person | None:
+            try:
+                return people.person(connection, name)
+            except UnknownAccount:
+                return None
+
+        person = await self._database.read(read)
+        stored = (person and person.password) or self._nobody
+        good = await self._runs.run(
+            ticket + stored.encode(), lambda: self._pool.run(fits, self._hasher, stored, password)
+        )
+        if not good or person is None or person.password is None:
+            raise AuthenticationFailed
+        self._remembered.add(ticket, person.user.id, stored)
+        return person
+
+    async def by_api_key(self, key: str) -> Principal:
+        """The principal behind an API key. ``AuthenticationFailed``."""
+        digest = api_key_digest(key)
+        query = select(credentials).where(credentials.c.kind == "api_key", credentials.c.data == digest)
+
+        def read(connection: Connection) -> _Key:
+            row = connection.execute(query).first()
+            if row is None:
+                raise AuthenticationFailed
+            return _Key(row.id, UUID(row.user_id), row.expires)
+
+        found = await self._keys.get(digest, lambda: self._database.read(read))
+        if found.expires is not None and self._clock.seconds() >= found.expires:
+            raise AuthenticationFailed
+        principal = await self.principal_of(found.user_id)
+        await self._touch(found.id)
+        return principal
+
+    async def _person(self, user_id: UUID) -> Person:
+        async def load() -> Person:
+            return await self._database.read(lambda connection: people.person(connection, user_id))
+
+        try:
+            return await self._people.get(user_id, load)
+        except UnknownAccount:
+            raise AuthenticationFailed from None
+
+    async def _touch(self, credential: str) -> None:
+        """Note that a credential was used, at most once in :data:`TOUCH_EVERY` seconds. A database that cannot be written keeps
+        nobody from logging in."""
+        now = self._clock.seconds()
+        if now - self._touched.get(credential, -TOUCH_EVERY) < TOUCH_EVERY:
+            return
+        if len(self._touched) >= 10_000:
+            self._touched.clear()
+        self._touched[credential] = now
+        old = or_(credentials.c.last_used.is_(None), credentials.c.last_used <= now - TOUCH_EVERY)
+        change = update(credentials).where(credentials.c.id == credential, old).values(last_used=now)
+        try:
+            await self._database.write(lambda connection: connection.execute(change).rowcount, durable=False)
+        except Exception:
+            self.log.failure("could not note the use of credential {credential}", credential=credential)
 
 
 class RememberedLogins:

@@ -30,7 +30,7 @@ from vfgateway.services.database import Database, bump
 from vfgateway.services.names import UNSET, Unset, checked_vfolder_name
 from vfgateway.services.permissions import Access, Grant, decide, type_subject
 from vfgateway.services.registry import View
-from vfgateway.services.schema import dirty, grants, holds, scopes, usage, vfolders
+from vfgateway.services.schema import grants, holds, scopes, usage, vfolders
 
 T = TypeVar("T")
 
@@ -177,7 +177,6 @@ class VFolders:
         subject = f"vfolder:{key}"
 
         def write(connection: Connection) -> None:
-            connection.execute(delete(dirty).where(dirty.c.vfolder == key))
             connection.execute(delete(holds).where(holds.c.subject == subject))
             connection.execute(delete(usage).where(usage.c.subject == subject))
             connection.execute(delete(vfolders).where(vfolders.c.key == key))

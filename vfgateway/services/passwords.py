@@ -1,0 +1,60 @@
+"""Passwords and API keys: what may be one, how they are kept, and how they are compared."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+
+from vfgateway.errors import InvalidArgument
+
+#: Longest password in bytes, lest hashing be made a burden.
+LONGEST_PASSWORD = 1024
+#: What an API key begins with, so that people and secret scanners know one when they see it.
+KEY_PREFIX = "vfg_"
+
+
+def argon2id() -> PasswordHasher:
+    """The hasher of the gateway. RFC 9106 asks for what the machine can bear; this is the least that OWASP recommends, so that a
+    burst of logins takes neither memory (19 MiB each) nor processors from the transfers."""
+    return PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+
+
+def new_api_key() -> str:
+    """A key with 256 random bits."""
+    return KEY_PREFIX + secrets.token_urlsafe(32)
+
+
+def api_key_digest(key: str) -> str:
+    """What is stored of a key. It is random through and through, so a plain digest gives nothing away."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def checked_password(password: str) -> str:
+    """``password`` itself if it can be one. Raises :class:`InvalidArgument`, which does not repeat it."""
+    if not password:
+        raise InvalidArgument("password", "must not be empty")
+    if "\0" in password or len(password.encode("utf-8", "surrogatepass")) > LONGEST_PASSWORD:
+        raise InvalidArgument("password", f"expected at most {LONGEST_PASSWORD} bytes without NUL")
+    if password.startswith(KEY_PREFIX):
+        raise InvalidArgument("password", f"must not begin with {KEY_PREFIX}, like an API key")
+    return password
+
+
+def fits(hasher: PasswordHasher, stored: str, password: str) -> bool:
+    """Whether ``password`` is the one behind the stored hash. Blocks for as long as the hash was made to take."""
+    try:
+        return hasher.verify(stored, password.encode("utf-8", "surrogatepass")[: LONGEST_PASSWORD + 1])
+    except (Argon2Error, InvalidHashError):
+        return False
+
+
+def impossible_hash(hasher: PasswordHasher) -> str:
+    """A hash that no password fits and that costs as much as any to compare with."""
+    salt, digest = (
+        base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (hasher.salt_len, hasher.hash_len)
+    )
+    return f"$argon2id$v=19$m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}${salt}${digest}"
