@@ -1,4 +1,4 @@
-"""What every test may rely on."""
+"""Runs every ``async def test_…`` on pytest-twisted's reactor, without a decorator on each."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ import pytest
 import pytest_twisted
 
 
-@pytest.hookimpl
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Let ``async def`` tests be written as such, also under Hypothesis and in classes."""
-    if isinstance(item, pytest.Function):
-        under_hypothesis = getattr(item.obj, "hypothesis", None)
-        test = under_hypothesis.inner_test if under_hypothesis is not None else item.obj
-        if inspect.iscoroutinefunction(test):
-            pytest_twisted.ensureDeferred(getattr(test, "__func__", test))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark coroutine tests as pytest-twisted wants them."""
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
+            pytest_twisted.ensureDeferred(item.function)
