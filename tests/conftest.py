@@ -1,4 +1,4 @@
-"""Runs every ``async def test_…`` on pytest-twisted's reactor, without a decorator on each."""
+"""Runs every ``async def`` test on the reactor, without a decorator on each; nothing else."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import pytest
 import pytest_twisted
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark coroutine tests as pytest-twisted wants them."""
-    for item in items:
-        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
-            pytest_twisted.ensureDeferred(item.function)
+@pytest.hookimpl
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let ``async def`` tests be written as such, also under Hypothesis and in classes."""
+    if isinstance(item, pytest.Function):
+        under_hypothesis = getattr(item.obj, "hypothesis", None)
+        test = under_hypothesis.inner_test if under_hypothesis is not None else item.obj
+        if inspect.iscoroutinefunction(test):
+            pytest_twisted.ensureDeferred(getattr(test, "__func__", test))
