@@ -1,0 +1,256 @@
+"""Open files, staged files and listings on disk."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from typing import Final
+
+from zope.interface import implementer
+
+from vfgateway.backends.vfs.descriptors import Calls, Descriptor, Line
+from vfgateway.backends.vfs.facts import entry_facts, facts, facts_of, name_of
+from vfgateway.backends.vfs.faults import would_block
+from vfgateway.backends.vfs.gather import length_of, write_all
+from vfgateway.backends.vfs.publish import Busy
+from vfgateway.backends.vfs.staging import Stage, Staging
+from vfgateway.errors import UploadNotFound
+from vfgateway.interfaces import (
+    IDescriptorRead,
+    IDescriptorWrite,
+    IDirectory,
+    IFile,
+    IRandomWrite,
+    IStagedFile,
+    type_chunk,
+)
+from vfgateway.model import DirEntry, Expect, FileStat, Published
+from vfgateway.paths import FolderPath
+
+#: The most bytes that are written, or read from the cache, in place.
+SHORT: Final = 1 << 20
+CACHED: Final = 256 << 10
+#: Entries of one batch at most, so that a thread is not held for long.
+BATCH: Final = 512
+
+
+def read_all(descriptor: int, offset: int, length: int) -> bytes:
+    """``pread`` until ``length`` bytes or the end of the file."""
+    first = os.pread(descriptor, length, offset)
+    if len(first) in (0, length):
+        return first
+    pieces = [first]
+    done = len(first)
+    while done < length:
+        piece = os.pread(descriptor, length - done, offset + done)
+        if not piece:
+            break
+        pieces.append(piece)
+        done += len(piece)
+    return b"".join(pieces)
+
+
+@implementer(IFile, IDescriptorRead)
+class VfsFile:
+    """A regular file opened for reading."""
+
+    def __init__(self, calls: Calls, descriptor: Descriptor) -> None:
+        self._calls = calls
+        self._descriptor = descriptor
+        self._nowait = True
+
+    async def read(self, offset: int, length: int) -> bytes:
+        if self._nowait and 0 < length <= CACHED:
+            cached = self._cached(offset, length)
+            if cached is not None:
+                return cached
+        return await self._calls.with_descriptor(self._descriptor, False, read_all, offset, length)
+
+    def _cached(self, offset: int, length: int) -> bytes | None:
+        """The bytes if all of them are in the page cache; a call that cannot wait for the storage, wherever it is."""
+        buffer = bytearray(length)
+        number = self._descriptor.borrow()
+        try:
+            got = os.preadv(number, [buffer], offset, os.RWF_NOWAIT)
+        except OSError as error:
+            self._nowait = would_block(error)
+            return None
+        finally:
+            self._descriptor.give_back()
+        return bytes(buffer) if got == length else None
+
+    async def stat(self) -> FileStat:
+        return await self._calls.with_descriptor(self._descriptor, True, facts_of)
+
+    async def sync(self) -> None:
+        self._descriptor.borrow()
+        self._descriptor.give_back()
+
+    async def close(self) -> None:
+        await self._calls.close(self._descriptor)
+
+    def borrow(self) -> int:
+        return self._descriptor.borrow()
+
+    def give_back(self) -> None:
+        self._descriptor.give_back()
+
+
+@implementer(IRandomWrite)
+class VfsWritableFile(VfsFile):
+    """A regular file opened with ``WRITE``.
+
+    :param durable: whether ``sync`` reaches the storage
+    """
+
+    def __init__(self, calls: Calls, descriptor: Descriptor, durable: bool) -> None:
+        super().__init__(calls, descriptor)
+        self._durable = durable
+
+    async def write(self, offset: int, chunks: Sequence[type_chunk]) -> None:
+        short = length_of(chunks) <= SHORT
+        await self._calls.with_descriptor(self._descriptor, short, _write, offset, chunks)
+
+    async def truncate(self, size: int) -> None:
+        await self._calls.with_descriptor(self._descriptor, True, os.ftruncate, size)
+
+    async def sync(self) -> None:
+        if self._durable:
+            await self._calls.with_descriptor(self._descriptor, False, os.fsync)
+        else:
+            await super().sync()
+
+
+def _write(descriptor: int, offset: int, chunks: Sequence[type_chunk]) -> None:
+    for _ in write_all(descriptor, offset, chunks):
+        pass
+
+
+@implementer(IStagedFile, IDescriptorWrite)
+class VfsStagedFile:
+    """A stage on disk. Its calls run one after the other, so that one that was cancelled cannot overtake the next."""
+
+    def __init__(self, calls: Calls, staging: Staging, stage: Stage) -> None:
+        self._calls = calls
+        self._staging = staging
+        self._descriptor = Descriptor(stage.descriptor)
+        self._line = Line(calls, self._descriptor)
+        self._discarded = False
+        self._published: Published | None = None
+        self.token = stage.token
+        self.size = stage.size
+
+    async def append(self, chunks: Sequence[type_chunk]) -> None:
+        await self._line.call(length_of(chunks) <= SHORT, self._append, chunks)
+
+    def _append(self, number: int, chunks: Sequence[type_chunk]) -> None:
+        for written in write_all(number, self.size, chunks):
+            self.size += written
+
+    async def sync(self) -> None:
+        await self._line.call(not self._staging.tree.durable, self._staging.sync)
+
+    async def commit(self, target: FolderPath, expect: Expect, sync: bool = True) -> Published:
+        if self._published is not None:
+            return self._published
+        if self._discarded:
+            raise UploadNotFound(self.token)
+        published = await self._publish(target, expect, sync)
+        await self.close()
+        return published
+
+    async def _publish(self, target: FolderPath, expect: Expect, sync: bool) -> Published:
+        if not self._staging.syncs(sync):
+            try:
+                return await self._line.call(True, self._commit, False, target, expect, sync)
+            except Busy:
+                pass
+        return await self._line.call(False, self._commit, True, target, expect, sync)
+
+    def _commit(self, number: int, wait: bool, target: FolderPath, expect: Expect, sync: bool) -> Published:
+        if self._published is None:  # else a cancelled call has done it
+            stage = Stage(self.token, number, self.size)
+            self._published = self._staging.commit(wait, stage, target, expect, sync)
+        return self._published
+
+    async def discard(self) -> None:
+        if self._published is None and not self._discarded:
+            if self._descriptor.closed:
+                await self._calls.quick(self._discard, -1)
+            else:
+                await self._line.call(True, self._discard)
+        await self.close()
+
+    def _discard(self, number: int) -> None:
+        if self._published is None:
+            self._staging.discard(self.token)
+            self._discarded = True
+
+    async def close(self) -> None:
+        await self._calls.close(self._descriptor)
+
+    def borrow(self) -> int:
+        number = self._descriptor.borrow()
+        os.lseek(number, self.size, os.SEEK_SET)
+        return number
+
+    def give_back(self) -> None:
+        self._descriptor.give_back()
+
+    def wrote(self, count: int) -> None:
+        self.size += count
+
+
+class Listing:
+    """What a thread opened of a directory.
+
+    :param hide: a name that is not shown
+    """
+
+    def __init__(self, number: int, hide: str | None) -> None:
+        try:
+            self.entries = os.scandir(number)
+        except BaseException:
+            os.close(number)
+            raise
+        self.descriptor = Descriptor(number, self.entries.close)
+        self.hide = hide
+
+
+@implementer(IDirectory)
+class VfsDirectory:
+    """A listing on disk."""
+
+    def __init__(self, calls: Calls, listing: Listing) -> None:
+        self._calls = calls
+        self._listing = listing
+        self._line = Line(calls, listing.descriptor)
+
+    async def read(self, limit: int) -> Sequence[DirEntry]:
+        return await self._line.call(False, self._read, min(limit, BATCH))
+
+    def _read(self, number: int, limit: int) -> Sequence[DirEntry]:
+        batch: list[DirEntry] = []
+        for entry in self._listing.entries:
+            if entry.name == self._listing.hide:
+                continue
+            raw = os.fsencode(entry.name)
+            found = _entry_facts(number, entry, raw)
+            if found is not None:
+                batch.append(DirEntry(name_of(raw), found))
+                if len(batch) == limit:
+                    break
+        return batch
+
+    async def close(self) -> None:
+        await self._calls.close(self._listing.descriptor)
+
+
+def _entry_facts(directory: int, entry: os.DirEntry[str], raw: bytes) -> FileStat | None:
+    """Facts about an entry; ``None`` if it has vanished."""
+    try:
+        found = entry.stat(follow_symlinks=False)
+        return entry_facts(directory, raw) if stat.S_ISLNK(found.st_mode) else facts(found)
+    except FileNotFoundError:
+        return None

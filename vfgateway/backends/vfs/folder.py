@@ -1,0 +1,110 @@
+"""The content of one vfolder on disk: the interface over :mod:`.tree` and :mod:`.staging`, through the volume's pool."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import ParamSpec
+
+from zope.interface import implementer
+
+from vfgateway.backends.vfs.descriptors import Calls, Descriptor
+from vfgateway.backends.vfs.files import Listing, VfsDirectory, VfsFile, VfsStagedFile, VfsWritableFile
+from vfgateway.backends.vfs.staging import Stage, Staging
+from vfgateway.backends.vfs.tree import STAGING, Tree
+from vfgateway.errors import Unsupported
+from vfgateway.interfaces import IDirectory, IFile, IFolder, ILinks, IResumableStaging, IServerSideCopy, IStagedFile
+from vfgateway.model import Attrs, Expect, FileStat, OpenMode, Published
+from vfgateway.paths import FolderPath
+
+P = ParamSpec("P")
+
+
+@implementer(IFolder, IResumableStaging, IServerSideCopy, ILinks)
+class VfsFolder:
+    """One vfolder on behalf of one actor."""
+
+    def __init__(self, calls: Calls, tree: Tree, staging: Staging) -> None:
+        self._calls = calls
+        self._tree = tree
+        self._staging = staging
+
+    # --- reading
+
+    async def stat(self, path: FolderPath, follow: bool = False) -> FileStat:
+        return await self._calls.quick(self._tree.stat, path, follow)
+
+    async def open_dir(self, path: FolderPath) -> IDirectory:
+        def make() -> Listing:
+            number, is_root = self._tree.open_dir(path)
+            return Listing(number, STAGING if is_root else None)
+
+        listing = await self._calls.obtain(make, lambda made: made.descriptor.close())
+        return VfsDirectory(self._calls, listing)
+
+    async def open(self, path: FolderPath, mode: OpenMode) -> IFile:
+        if mode & (OpenMode.WRITE | OpenMode.CREATE):
+            number = await self._calls.obtain(partial(self._tree.open_to_write, path, mode), os.close)
+        else:
+            number = await self._calls.obtain(partial(self._tree.open_to_read, path), os.close)
+        if mode & OpenMode.WRITE:
+            return VfsWritableFile(self._calls, Descriptor(number), self._tree.durable)
+        return VfsFile(self._calls, Descriptor(number))
+
+    # --- names
+
+    async def make_dir(self, path: FolderPath) -> None:
+        await self._change(self._tree.make_dir, path)
+
+    async def make_link(self, path: FolderPath, target: str) -> None:
+        await self._change(self._tree.make_link, path, target)
+
+    async def hard_link(self, source: FolderPath, target: FolderPath) -> None:
+        await self._change(self._tree.hard_link, source, target)
+
+    async def remove(self, path: FolderPath, expect: Expect) -> Published:
+        return await self._calls.publish(True, lambda wait: self._tree.remove(wait, path, expect))
+
+    async def remove_dir(self, path: FolderPath) -> None:
+        await self._calls.quick(self._tree.remove_dir, path)
+
+    async def rename(self, source: FolderPath, target: FolderPath, expect: Expect) -> Published:
+        return await self._calls.publish(
+            not self._tree.durable, lambda wait: self._tree.rename(wait, source, target, expect)
+        )
+
+    async def set_attrs(self, path: FolderPath, attrs: Attrs) -> FileStat:
+        return await self._calls.quick(self._tree.set_attrs, path, attrs)
+
+    async def _change(self, function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call what syncs a directory at its end if the volume is durable."""
+        await (self._calls.run if self._tree.durable else self._calls.quick)(function, *args, **kwargs)
+
+    # --- staging
+
+    async def stage(self, target: FolderPath, expected_size: int | None) -> IStagedFile:
+        return await self._obtain_stage(partial(self._staging.begin, expected_size))
+
+    async def _obtain_stage(self, make: Callable[[], Stage], short: bool = True) -> IStagedFile:
+        """A new stage; one that nobody waits for any more is removed."""
+        stage = await self._calls.obtain(make, self._staging.drop, short)
+        return VfsStagedFile(self._calls, self._staging, stage)
+
+    async def resume(self, token: str, keep: int | None = None) -> IStagedFile:
+        stage = await self._calls.obtain(
+            partial(self._staging.resume, token, keep), lambda made: os.close(made.descriptor)
+        )
+        return VfsStagedFile(self._calls, self._staging, stage)
+
+    async def stages(self) -> Sequence[tuple[str, FileStat]]:
+        return await self._calls.run(self._staging.all)
+
+    async def join(self, target: FolderPath, tokens: Sequence[str]) -> IStagedFile:
+        return await self._obtain_stage(partial(self._staging.join, list(tokens)), short=False)
+
+    async def copy_file(self, source: FolderPath, folder: IFolder, target: FolderPath, expect: Expect) -> Published:
+        if not isinstance(folder, VfsFolder) or folder._calls is not self._calls:
+            raise Unsupported("copying to another volume")
+        open_source = partial(self._tree.open_to_read, source)
+        return await self._calls.run(folder._staging.copy_here, open_source, target, expect)

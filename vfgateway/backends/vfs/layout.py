@@ -1,0 +1,240 @@
+"""Where vfolders lie on disk: the layout of the Backend.AI Storage Proxy, version 3.
+
+::
+
+    <path>/version.txt                         "3"
+    <path>/<scope, 32 hex>/<2>/<2>/<28>/       a vfolder; the digits are its identifier's
+    <path>/<2>/<2>/<28>/                       a vfolder of the old form, without a scope
+    <scope or path>/.deleted/                  what is being removed, or was being made when a process died
+    <scope>/.kind                              "user" or "project"; ours alone
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import attrs
+
+from vfgateway.backends.vfs.faults import faults
+from vfgateway.errors import QuotaScopeExists, StorageFailure, VFolderExists, VolumeUnavailable
+from vfgateway.model import QuotaScopeId, ScopeKind, VFolderId
+
+VERSION: Final = "3"
+VERSION_FILE: Final = "version.txt"
+TRASH: Final = ".deleted"
+KIND_FILE: Final = ".kind"
+#: Mode of scopes, shards and the volume's own directory, as the reference makes them.
+PUBLIC: Final = 0o755
+#: How often to begin again when others remove the empty shards that we just made.
+MOST_RACES: Final = 100
+
+_SCOPE = re.compile("[0-9a-f]{32}")
+_SHARD = re.compile("[0-9a-f]{2}")
+_LEAF = re.compile("[0-9a-f]{28}")
+
+
+@attrs.frozen
+class Layout:
+    """Paths of one volume. Blocking calls.
+
+    :ivar top: the volume's directory, absolute
+    """
+
+    top: Path
+    durable: bool
+
+    def scope(self, scope: QuotaScopeId | None) -> Path:
+        """The place of a scope; the volume itself for vfolders without one."""
+        return self.top if scope is None else self.top / scope.uuid.hex
+
+    def trash(self, scope: QuotaScopeId | None) -> Path:
+        """Beside the vfolders of a scope, so that a rename to it never crosses a quota or a mount."""
+        return self.scope(scope) / TRASH
+
+    def root(self, vfid: VFolderId) -> Path:
+        """The directory of a vfolder."""
+        digits = vfid.folder.hex
+        return self.scope(vfid.scope) / digits[:2] / digits[2:4] / digits[4:]
+
+    # --- start
+
+    def prepare(self, volume: str) -> None:
+        """Check that this is a volume of ours, or make an empty directory one."""
+        try:
+            if not self.top.exists():
+                self._make_top(volume)
+            if not self.top.is_dir():
+                raise VolumeUnavailable(volume, f"{self.top} is not a directory")
+            self._check_version(volume)
+        except OSError as error:
+            raise VolumeUnavailable(volume, f"{self.top}: {error.strerror}") from error
+
+    def _make_top(self, volume: str) -> None:
+        if not self.top.parent.is_dir():
+            raise VolumeUnavailable(
+                volume, f"{self.top.parent} does not exist; create it, or mount the storage, or correct `path`"
+            )
+        make_plain_dir(self.top)
+
+    def _check_version(self, volume: str) -> None:
+        file = self.top / VERSION_FILE
+        try:
+            found = file.read_text("ascii", "replace").strip()
+        except FileNotFoundError:
+            strange = [entry.name for entry in self.top.iterdir() if not _may_be_ours(entry.name)]
+            if strange:
+                raise VolumeUnavailable(
+                    volume,
+                    f"{self.top} has no {VERSION_FILE} but holds other files ({strange[0]!r}); choose an empty directory, or, if "
+                    f"it is a volume of a storage proxy, migrate it to layout {VERSION} and write {VERSION} into {file}",
+                ) from None
+            write_durably(file, VERSION + "\n")
+            return
+        if found != VERSION:
+            raise VolumeUnavailable(
+                volume,
+                f"{file} says layout {found!r}, and only {VERSION!r} is understood; migrate the volume with the storage "
+                f"proxy's own tool, or correct `path`",
+            )
+
+    # --- scopes
+
+    def make_scope(self, scope: QuotaScopeId) -> None:
+        """Make the place of a scope; ``QuotaScopeExists``."""
+        with faults(scope):
+            try:
+                make_plain_dir(self.scope(scope))
+            except FileExistsError:
+                raise QuotaScopeExists(scope) from None
+            write_durably(self.scope(scope) / KIND_FILE, scope.kind.value + "\n")
+            self._sync(self.top)
+
+    def has_scope(self, scope: QuotaScopeId) -> bool:
+        with faults(scope):
+            return self.scope(scope).is_dir()
+
+    def _kind(self, place: Path) -> ScopeKind:
+        """The kind of a scope found on disk: where it was not noted (volumes of the reference), a user's."""
+        try:
+            return ScopeKind((place / KIND_FILE).read_text("ascii", "replace").strip())
+        except (OSError, ValueError):
+            return ScopeKind.USER
+
+    # --- vfolders
+
+    def make_root(self, vfid: VFolderId) -> Path:
+        """Make a vfolder's directory, private still, and whatever is missing above it. ``VFolderExists``."""
+        root = self.root(vfid)
+        with faults(vfid):
+            self._ensure_scope(vfid)
+            for _ in range(MOST_RACES):
+                for shard in (root.parent.parent, root.parent):
+                    try:
+                        make_plain_dir(shard)
+                    except (FileExistsError, FileNotFoundError):
+                        continue
+                try:
+                    root.mkdir(0o700)
+                except FileNotFoundError:
+                    continue  # somebody took an empty shard away between two of our steps
+                except FileExistsError:
+                    raise VFolderExists(vfid) from None
+                return root
+        raise StorageFailure("the place of the vfolder is removed again and again by another process")
+
+    def _ensure_scope(self, vfid: VFolderId) -> None:
+        if vfid.scope is not None and not self.scope(vfid.scope).is_dir():
+            try:
+                self.make_scope(vfid.scope)
+            except QuotaScopeExists:
+                return
+
+    def sync_root(self, vfid: VFolderId) -> None:
+        """Make a new vfolder and the shards above it durable."""
+        root = self.root(vfid)
+        for place in (root, root.parent, root.parent.parent, self.scope(vfid.scope)):
+            self._sync(place)
+
+    def _sync(self, directory: Path) -> None:
+        if self.durable:
+            sync_dir(directory)
+
+    def drop_shards(self, vfid: VFolderId) -> None:
+        """Remove the shards of a vfolder that is gone, as far as they are empty."""
+        root = self.root(vfid)
+        for shard in (root.parent, root.parent.parent):
+            try:
+                shard.rmdir()
+            except OSError:
+                return
+
+    def all(self) -> list[VFolderId]:
+        """Every vfolder on disk."""
+        with faults(self.top.name):
+            found = [VFolderId(None, folder) for folder in _vfolders(self.top)]
+            for name in _names(self.top, _SCOPE):
+                place = self.top / name
+                scope = QuotaScopeId(self._kind(place), UUID(name))
+                found.extend(VFolderId(scope, folder) for folder in _vfolders(place))
+        return found
+
+    def trashes(self) -> Iterator[Path]:
+        """Every place where something may be left over."""
+        yield self.top / TRASH
+        for name in _names(self.top, _SCOPE):
+            yield self.top / name / TRASH
+
+
+def _names(place: Path, pattern: re.Pattern[str]) -> list[str]:
+    """Directories in ``place`` whose names match, none if it has vanished."""
+    try:
+        with os.scandir(place) as entries:
+            return [
+                entry.name for entry in entries if pattern.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+            ]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _vfolders(place: Path) -> Iterator[UUID]:
+    for first in _names(place, _SHARD):
+        for second in _names(place / first, _SHARD):
+            for leaf in _names(place / first / second, _LEAF):
+                yield UUID(first + second + leaf)
+
+
+def _may_be_ours(name: str) -> bool:
+    """Whether a directory without ``version.txt`` may hold this name and still be a new volume, or one of layout 3."""
+    return name in ("lost+found", TRASH) or _SCOPE.fullmatch(name) is not None
+
+
+def make_plain_dir(path: Path) -> None:
+    """``mkdir`` with a mode that no umask changes."""
+    path.mkdir(PUBLIC)
+    path.chmod(PUBLIC)
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a small file of our own so that it is there whole or not at all."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    with draft.open("w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fchmod(file.fileno(), 0o644)
+        os.fsync(file.fileno())
+    draft.replace(path)
+    sync_dir(path.parent)
+
+
+def sync_dir(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

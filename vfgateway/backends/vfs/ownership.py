@@ -1,0 +1,87 @@
+"""Whom new files belong to and what may be done with them: always set explicitly, never by the umask of the day."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Final
+
+import attrs
+
+from vfgateway.backends.vfs.faults import not_permitted
+from vfgateway.errors import VolumeUnavailable
+from vfgateway.model import Actor
+
+#: Mode of the staging area and of other places that are the gateway's alone.
+PRIVATE: Final = 0o700
+#: Permission bits that a client may set or see.
+PERMISSIONS: Final = 0o777
+SET_ID: Final = stat.S_ISUID | stat.S_ISGID
+
+
+@attrs.frozen
+class Ownership:
+    """The volume's settings ``owner``, ``file_mode`` and ``dir_mode``.
+
+    :ivar owner: ``inherit``, ``service``, ``principal``, or a pair of numbers
+    """
+
+    owner: str | tuple[int, int]
+    file_mode: int
+    dir_mode: int
+
+    def check(self, volume: str) -> None:
+        """Refuse at start what could only fail later: giving files away needs privilege."""
+        if isinstance(self.owner, tuple) and os.geteuid() != 0:
+            uid, gid = self.owner
+            if uid != os.geteuid() or gid not in (os.getegid(), *os.getgroups()):
+                raise VolumeUnavailable(
+                    volume, f'owner = "{uid}:{gid}" needs the gateway to run as root, or as that user and group'
+                )
+
+    def settle_file(self, descriptor: int, root: int, actor: Actor) -> None:
+        """Give a new file its owner and mode. ``root`` is a descriptor of the vfolder's root."""
+        self._settle(descriptor, root, actor, self.file_mode)
+
+    def settle_dir(self, descriptor: int, root: int, actor: Actor, mode: int | None = None) -> None:
+        """Give a new directory its owner and mode."""
+        self._settle(descriptor, root, actor, self.dir_mode if mode is None else mode)
+
+    def _settle(self, descriptor: int, root: int, actor: Actor, mode: int) -> None:
+        self._give(descriptor, root, actor)
+        os.fchmod(descriptor, mode)  # after chown, which clears set-id bits
+
+    def _give(self, descriptor: int, root: int, actor: Actor) -> None:
+        if self.owner == "service":
+            return
+        if isinstance(self.owner, tuple):
+            uid, gid = self.owner
+        else:
+            model = os.fstat(root)
+            uid, gid = model.st_uid, model.st_gid
+            if self.owner == "principal":
+                uid = uid if actor.uid is None else actor.uid
+                gid = gid if actor.gid is None else actor.gid
+        now = os.fstat(descriptor)
+        if (now.st_uid, now.st_gid) == (uid, gid):
+            return
+        try:
+            os.fchown(descriptor, uid, gid)
+        except OSError as error:
+            # An unprivileged gateway, or root squashed by NFS: the file is the gateway's own then, as it would be for
+            # any other program. Where a certain owner was asked for, it must not be another.
+            if self.owner != "inherit" or not not_permitted(error):
+                raise
+
+
+def strip_set_id(descriptor: int) -> None:
+    """Take set-id bits from a file that is about to be written; root's own writes would leave them."""
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    if mode & SET_ID:
+        os.fchmod(descriptor, mode & ~SET_ID)
+
+
+def changed_mode(now: int, wanted: int) -> int:
+    """The mode after a client asked for ``wanted``: permission bits alone, but a directory keeps its set-group bit."""
+    kept = stat.S_IMODE(now) & (stat.S_ISGID | stat.S_ISVTX) if stat.S_ISDIR(now) else 0
+    return (wanted & PERMISSIONS) | kept

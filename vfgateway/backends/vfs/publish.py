@@ -1,0 +1,136 @@
+"""How a name changes hands: conditions are checked and names exchanged so that two publishers cannot both win.
+
+``ABSENT`` is decided by the kernel (``RENAME_NOREPLACE``). An identity cannot be: exchanging the two files and looking at
+what came out would show a refused file to readers and, after a crash, an old file in the place of a stage. So the
+gateway's processes exclude each other while one looks and renames; what remains is a job on the cluster that writes
+between two adjacent system calls.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from vfgateway.backends.vfs import syscalls
+from vfgateway.backends.vfs.facts import entry_facts
+from vfgateway.backends.vfs.faults import faults, is_missing, translate_rename, would_block
+from vfgateway.errors import AlreadyExists, IsADirectory, NotADirectory, PreconditionFailed
+from vfgateway.model import ANY, Expect, FileStat
+from vfgateway.paths import FolderPath
+
+
+class Busy(Exception):
+    """Another publisher is at work, and the caller cannot wait where it is."""
+
+
+@attrs.frozen
+class Gate:
+    """Lets publishers through: any number without a condition, one alone with one.
+
+    ``flock`` on the shard directory, which holds between threads and processes of one machine (and over NFS, between
+    machines). Where a file system has no such locks the gate is open.
+    """
+
+    shard: Path
+
+    @contextmanager
+    def passed(self, expect: Expect, wait: bool) -> Iterator[None]:
+        """Hold the gate. Raises :class:`Busy` if it is taken and ``wait`` is false."""
+        kind = fcntl.LOCK_SH if expect == ANY else fcntl.LOCK_EX
+        descriptor = os.open(self.shard, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            try:
+                fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)
+            except OSError as error:
+                if would_block(error):
+                    raise Busy from None
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def checked(there: FileStat | None, target: FolderPath, expect: Expect) -> None:
+    """Refuse unless what stands at ``target`` is what was expected."""
+    if expect.absent and there is not None:
+        raise AlreadyExists(target)
+    if expect.identity is not None:
+        if there is not None and there.is_dir:
+            raise IsADirectory(target)
+        if there is None or there.identity != expect.identity:
+            raise PreconditionFailed(target)
+
+
+def check_kind(directory: bool, there: FileStat | None, target: FolderPath) -> None:
+    """Refuse to put a file in a directory's place or a directory in a file's."""
+    if there is not None and there.is_dir and not directory:
+        raise IsADirectory(target)
+    if there is not None and directory and not there.is_dir:
+        raise NotADirectory(target)
+
+
+def publish(
+    staging: int, token: bytes, parent: int, name: bytes, target: FolderPath, expect: Expect, keep_mode: int | None
+) -> FileStat | None:
+    """Give the stage the name ``target``, inside the gate; the file or link that lost it.
+
+    :param keep_mode: descriptor of the new file if it is to take over the mode of a file that it replaces
+    """
+    with faults(target):
+        there = entry_facts(parent, name)
+    checked(there, target, expect)
+    check_kind(False, there, target)
+    if keep_mode is not None and there is not None and there.is_file:
+        os.fchmod(keep_mode, there.mode)  # an edited script stays executable
+    move(staging, token, parent, name, target, expect)
+    return there
+
+
+def move(source_dir: int, source: bytes, target_dir: int, name: bytes, target: FolderPath, expect: Expect) -> None:
+    """The rename itself, atomic; with ``ABSENT`` it never replaces."""
+    try:
+        if expect.absent:
+            _move_to_free_name(source_dir, source, target_dir, name, target)
+        else:
+            os.rename(source, name, src_dir_fd=source_dir, dst_dir_fd=target_dir)
+    except OSError as error:
+        raise translate_rename(error, target) from error
+
+
+def _move_to_free_name(source_dir: int, source: bytes, target_dir: int, name: bytes, target: FolderPath) -> None:
+    try:
+        syscalls.rename_no_replace(source_dir, source, target_dir, name)
+    except FileExistsError:
+        raise AlreadyExists(target) from None
+    except OSError as error:
+        if not is_missing(error):
+            raise
+        if _is_directory(source_dir, source):
+            os.rename(source, name, src_dir_fd=source_dir, dst_dir_fd=target_dir)
+        else:
+            _link_to_free_name(source_dir, source, target_dir, name, target)
+
+
+def _link_to_free_name(source_dir: int, source: bytes, target_dir: int, name: bytes, target: FolderPath) -> None:
+    """For file systems whose rename cannot refuse (NFS): a second name refuses, and then the first one goes. A crash between
+    the two leaves a stage with two names, which cannot be resumed any more."""
+    try:
+        os.link(source, name, src_dir_fd=source_dir, dst_dir_fd=target_dir, follow_symlinks=False)
+    except FileExistsError:
+        raise AlreadyExists(target) from None
+    except OSError as error:
+        if not is_missing(error):
+            raise
+        # Neither is to be had (CIFS, some FUSE): the look inside the gate a moment ago has to do.
+        os.rename(source, name, src_dir_fd=source_dir, dst_dir_fd=target_dir)
+    else:
+        os.unlink(source, dir_fd=source_dir)
+
+
+def _is_directory(directory: int, name: bytes) -> bool:
+    there = entry_facts(directory, name)
+    return there is not None and there.is_dir

@@ -1,0 +1,114 @@
+"""From a path to a descriptor without ever leaving the vfolder, whatever is swapped in meanwhile.
+
+Two ways with the same promises: the kernel's ``openat2``, and a walk of one component at a time for kernels and
+sandboxes without it. Neither trusts anything that it looked at a moment before.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import deque
+from typing import Final, Protocol
+
+from vfgateway.backends.vfs import syscalls
+from vfgateway.backends.vfs.faults import left_folder, met_link, not_a_directory, would_block
+from vfgateway.paths import FolderPath
+
+#: Links followed before resolution gives up, as in the kernel.
+MOST_LINKS: Final = 40
+#: How often ``openat2`` is asked again when renames race with it.
+MOST_RACES: Final = 64
+PATH_ONLY: Final = os.O_PATH | os.O_CLOEXEC
+DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Resolver(Protocol):
+    """Opens paths below a directory."""
+
+    def open(self, root: int, path: FolderPath, flags: int, *, links: bool) -> int:
+        """Open ``path`` below the directory ``root`` with ``flags`` of ``open(2)``; it must exist.
+
+        With ``links``, symbolic links are followed as long as they stay below ``root`` (the last one not with ``O_NOFOLLOW``); without, any link but a
+        last one that is opened itself (``O_PATH | O_NOFOLLOW``) is an error. Raises :class:`OSError`: ``EXDEV`` for a way out, ``ELOOP``
+        for a link that may not be there, otherwise as ``open(2)``.
+        """
+
+
+class KernelResolver:
+    """``openat2(2)`` with ``RESOLVE_BENEATH``."""
+
+    def open(self, root: int, path: FolderPath, flags: int, *, links: bool) -> int:
+        resolve = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_MAGICLINKS
+        if not links:
+            resolve |= syscalls.RESOLVE_NO_SYMLINKS
+        for _ in range(MOST_RACES):
+            try:
+                return syscalls.openat2(root, bytes(path) or b".", flags, resolve)
+            except OSError as error:
+                if not would_block(error):
+                    raise
+        raise left_folder()
+
+
+class WalkResolver:
+    """One component at a time with ``O_NOFOLLOW``; links are read and walked here, ``..`` goes back along the descriptors."""
+
+    def open(self, root: int, path: FolderPath, flags: int, *, links: bool) -> int:
+        stack = [os.open(b".", DIRECTORY, dir_fd=root)]
+        try:
+            last = self._walk(stack, path, flags, links)
+            if flags & os.O_PATH:
+                return self._bare(stack, flags)
+            if last is None:
+                return os.open(b".", flags | os.O_CLOEXEC, dir_fd=stack[-1])
+            return os.open(last, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=stack[-2])
+        finally:
+            for descriptor in stack:
+                os.close(descriptor)
+
+    def _walk(self, stack: list[int], path: FolderPath, flags: int, links: bool) -> bytes | None:
+        """Leave on ``stack`` descriptors from the root to ``path``; the last name, ``None`` if a directory was reached."""
+        left = deque(bytes(path).split(b"/"))
+        followed = 0
+        last: bytes | None = None
+        while left:
+            name = left.popleft()
+            if name in (b"", b"."):
+                continue
+            last = None
+            if name == b"..":
+                if len(stack) == 1:
+                    raise left_folder()
+                os.close(stack.pop())
+                continue
+            stack.append(os.open(name, PATH_ONLY | os.O_NOFOLLOW, dir_fd=stack[-1]))
+            mode = os.fstat(stack[-1]).st_mode
+            if stat.S_ISLNK(mode):
+                if not left and flags & os.O_NOFOLLOW:
+                    if not flags & os.O_PATH:
+                        raise met_link()
+                    return name
+                followed += 1
+                if not links or followed > MOST_LINKS:
+                    raise met_link()
+                target = os.readlink(b"", dir_fd=stack[-1])
+                if target.startswith(b"/"):
+                    raise left_folder()
+                os.close(stack.pop())
+                left.extendleft(reversed(target.split(b"/")))
+            elif not stat.S_ISDIR(mode):
+                if left:
+                    raise not_a_directory()
+                last = name
+        return last
+
+    def _bare(self, stack: list[int], flags: int) -> int:
+        if flags & os.O_DIRECTORY and not stat.S_ISDIR(os.fstat(stack[-1]).st_mode):
+            raise not_a_directory()
+        return stack.pop()
+
+
+def best_resolver() -> Resolver:
+    """The kernel's way where there is one."""
+    return KernelResolver() if syscalls.has_openat2() else WalkResolver()

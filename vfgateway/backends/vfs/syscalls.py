@@ -1,0 +1,110 @@
+"""System calls that Python does not offer, through libc. All raise :class:`OSError` as ``os`` does."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+from typing import Final
+
+RESOLVE_NO_MAGICLINKS: Final = 0x02
+RESOLVE_NO_SYMLINKS: Final = 0x04
+RESOLVE_BENEATH: Final = 0x08
+RENAME_NOREPLACE: Final = 1
+
+#: ``f_type`` of ``statfs(2)``, from linux/magic.h.
+TMPFS: Final = 0x01021994
+EXT4: Final = 0xEF53
+XFS: Final = 0x58465342
+BTRFS: Final = 0x9123683E
+NFS: Final = 0x6969
+CIFS: Final = 0xFF534D42
+SMB2: Final = 0xFE534D42
+
+_SYS_OPENAT2: Final = 437  # the same on every architecture
+_FALLOC_FL_KEEP_SIZE: Final = 1
+_FICLONE: Final = 0x40049409
+_FICLONERANGE: Final = 0x4020940D
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def _failure(path: bytes = b"") -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number), path)
+
+
+def openat2(directory: int, path: bytes, flags: int, resolve: int) -> int:
+    """``openat2(2)``, without creation. ``EAGAIN`` tells that a rename raced with a ``..`` in a link: try again."""
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
+    while True:
+        descriptor: int = _libc.syscall(
+            ctypes.c_long(_SYS_OPENAT2),
+            ctypes.c_int(directory),
+            ctypes.c_char_p(path),
+            ctypes.byref(how),
+            ctypes.c_size_t(ctypes.sizeof(how)),
+        )
+        if descriptor >= 0:
+            return descriptor
+        if ctypes.get_errno() != errno.EINTR:
+            raise _failure(path)
+
+
+def has_openat2() -> bool:
+    """Whether the kernel has it (5.6) and no seccomp filter forbids it."""
+    try:
+        os.close(openat2(-100, b".", os.O_PATH, RESOLVE_NO_MAGICLINKS))
+    except OSError:
+        return False
+    return True
+
+
+def rename_no_replace(source_dir: int, source: bytes, target_dir: int, target: bytes) -> None:
+    """``renameat2`` with ``RENAME_NOREPLACE``. ``EEXIST``; ``EINVAL`` or ``ENOSYS`` where it is not to be had."""
+    function = getattr(_libc, "renameat2", None)
+    if function is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if function(source_dir, source, target_dir, target, RENAME_NOREPLACE) != 0:
+        raise _failure(target)
+
+
+def file_system_type(path: str) -> int:
+    """The ``f_type`` of what is mounted at ``path``."""
+    buffer = ctypes.create_string_buffer(512)
+    if _libc.statfs(os.fsencode(path), buffer) != 0:
+        raise _failure(os.fsencode(path))
+    number: int = ctypes.c_long.from_buffer(buffer).value & 0xFFFFFFFF
+    return number
+
+
+def allocate(descriptor: int, size: int) -> None:
+    """Reserve room for ``size`` bytes without changing the size of the file."""
+    result = _libc.fallocate(
+        ctypes.c_int(descriptor), ctypes.c_int(_FALLOC_FL_KEEP_SIZE), ctypes.c_int64(0), ctypes.c_int64(size)
+    )
+    if result != 0:
+        raise _failure()
+
+
+def sync_file_system(descriptor: int) -> None:
+    """``syncfs(2)``: everything on the file system of ``descriptor`` is durable on return."""
+    if _libc.syncfs(ctypes.c_int(descriptor)) != 0:
+        raise _failure()
+
+
+def reflink(source: int, target: int) -> None:
+    """Let ``target`` share all blocks of ``source`` (Btrfs, XFS, bcachefs, NFS 4.2, SMB 3)."""
+    fcntl.ioctl(target, _FICLONE, source)
+
+
+def reflink_range(source: int, offset: int, length: int, target: int, target_offset: int) -> None:
+    """Share a range; offsets must be multiples of the block size, the length too unless it ends at the end of file."""
+    fcntl.ioctl(target, _FICLONERANGE, struct.pack("=qQQQ", source, offset, length, target_offset))

@@ -1,0 +1,340 @@
+"""The tree of one vfolder on disk, in plain blocking calls; :mod:`.folder` makes them from the pool."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from vfgateway.backends.vfs.facts import entry_facts, facts_at, facts_of
+from vfgateway.backends.vfs.faults import faults
+from vfgateway.backends.vfs.ownership import Ownership, changed_mode, strip_set_id
+from vfgateway.backends.vfs.publish import Gate, check_kind, checked, move
+from vfgateway.backends.vfs.resolve import DIRECTORY, PATH_ONLY, Resolver
+from vfgateway.errors import (
+    AlreadyExists,
+    InvalidPath,
+    IsADirectory,
+    NotADirectory,
+    NotFound,
+    PathError,
+    PreconditionFailed,
+    UnsupportedFileType,
+    VFolderNotFound,
+)
+from vfgateway.model import Actor, Attrs, Expect, FileStat, NameRules, OpenMode, Published, VFolderId
+from vfgateway.paths import FolderPath
+
+#: The directory at the top of a vfolder that holds its stages.
+STAGING: Final = ".upload"
+#: Never wait for the other end of a FIFO, never become a terminal's session leader, never pass a link at the end.
+CAREFUL: Final = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+#: How often to begin again when others create and remove the same name meanwhile.
+MOST_RACES: Final = 64
+
+
+@attrs.frozen
+class Place:
+    """Where an entry stands or is to stand: descriptors of the vfolder's root and of the entry's directory, and the
+    entry's last name."""
+
+    root: int
+    parent: int
+    name: bytes
+
+
+@attrs.frozen
+class Tree:
+    """One vfolder for one actor. Holds no descriptors: each call opens the root again.
+
+    :ivar path: absolute path of the vfolder's root
+    :ivar names: of the volume
+    :ivar durable: whether changes of names are synced before they are acknowledged
+    """
+
+    vfid: VFolderId
+    path: Path
+    names: NameRules
+    resolver: Resolver
+    ownership: Ownership
+    actor: Actor
+    durable: bool
+
+    @property
+    def gate(self) -> Gate:
+        """What publishers of this vfolder pass; its file lies outside the vfolder, where no job can hold it."""
+        return Gate(self.path.parent)
+
+    @contextmanager
+    def root(self) -> Iterator[int]:
+        """A descriptor of the vfolder's root."""
+        try:
+            descriptor = os.open(self.path, DIRECTORY | os.O_NOFOLLOW)
+        except (FileNotFoundError, NotADirectoryError):
+            raise VFolderNotFound(self.vfid) from None
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def check(self) -> None:
+        """``VFolderNotFound`` unless the vfolder is there."""
+        with faults(self.vfid), self.root():
+            return
+
+    @contextmanager
+    def found(self, path: FolderPath, flags: int, *, links: bool = True) -> Iterator[int]:
+        """A descriptor of what stands at ``path``; through a file there is nothing to be found."""
+        with faults(path, NotFound), self.root() as root:
+            if self.hidden(path):
+                raise NotFound(path)
+            descriptor = self.resolver.open(root, path, flags, links=links)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
+
+    @contextmanager
+    def place(self, path: FolderPath, through: type[PathError] = NotADirectory) -> Iterator[Place]:
+        """The directory in which ``path`` is to be changed; no link is traversed to it."""
+        with faults(path, through), self.root() as root:
+            if self.hidden(path):
+                raise NotFound(path) if through is NotFound else InvalidPath(path, f"a reserved name: {path}")
+            parent = self.resolver.open(root, path.parent, DIRECTORY, links=False)
+            try:
+                yield Place(root, parent, bytes(FolderPath(path.parts[-1:])))
+            finally:
+                os.close(parent)
+
+    def sync_names(self, directory: int, sync: bool = True) -> None:
+        """Make changes of names in a directory durable, if the volume is to."""
+        if self.durable and sync:
+            descriptor = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    # --- reading
+
+    def stat(self, path: FolderPath, follow: bool) -> FileStat:
+        with self.found(path, PATH_ONLY | (0 if follow else os.O_NOFOLLOW)) as descriptor:
+            return facts_of(descriptor)
+
+    def open_dir(self, path: FolderPath) -> tuple[int, bool]:
+        """A descriptor that can be listed, and whether it is the root's, by whatever way it was reached."""
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        with faults(path), self.root() as root:
+            if self.hidden(path):
+                raise NotFound(path)
+            try:
+                descriptor = self.resolver.open(root, path, flags, links=True)
+            except NotADirectoryError:
+                self.stat(path, follow=True)  # a path through a file names nothing
+                raise
+            return descriptor, os.path.samestat(os.fstat(root), os.fstat(descriptor))
+
+    def open_to_read(self, path: FolderPath) -> int:
+        with faults(path, NotFound), self.root() as root:
+            if self.hidden(path):
+                raise NotFound(path)
+            return regular(self.resolver.open(root, path, os.O_RDONLY | CAREFUL, links=True), path)
+
+    def open_to_write(self, path: FolderPath, mode: OpenMode) -> int:
+        """A descriptor for reading and writing; new files get their owner and mode before anyone can use them."""
+        if path.is_root:
+            raise IsADirectory(path)
+        create = OpenMode.CREATE in mode
+        with self.place(path, NotADirectory if create else NotFound) as place:
+            for _ in range(MOST_RACES):
+                descriptor = self._create(place, path, mode) if create else None
+                if descriptor is not None:
+                    return descriptor
+                try:
+                    descriptor = os.open(place.name, os.O_RDWR | os.O_NOFOLLOW | CAREFUL, dir_fd=place.parent)
+                except FileNotFoundError:
+                    if create:
+                        continue
+                    raise
+                return self._ready(regular(descriptor, path), mode)
+        raise NotFound(path)
+
+    def _create(self, place: Place, path: FolderPath, mode: OpenMode) -> int | None:
+        """Create the file; ``None`` if there is one already."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | CAREFUL
+        try:
+            descriptor = os.open(place.name, flags, 0o600, dir_fd=place.parent)
+        except FileExistsError:
+            if OpenMode.EXCLUSIVE in mode:
+                raise AlreadyExists(path) from None
+            return None
+        try:
+            self.ownership.settle_file(descriptor, place.root, self.actor)
+        except BaseException:
+            os.close(descriptor)
+            os.unlink(place.name, dir_fd=place.parent)
+            raise
+        return descriptor
+
+    def _ready(self, descriptor: int, mode: OpenMode) -> int:
+        try:
+            if OpenMode.WRITE in mode:
+                strip_set_id(descriptor)
+                if OpenMode.TRUNCATE in mode:
+                    os.ftruncate(descriptor, 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    # --- names
+
+    def make_dir(self, path: FolderPath) -> None:
+        if path.is_root:
+            raise AlreadyExists(path)
+        with self.place(path) as place:
+            os.mkdir(place.name, 0o700, dir_fd=place.parent)
+            try:
+                self._settle_dir(place)
+            except BaseException:
+                os.rmdir(place.name, dir_fd=place.parent)
+                raise
+            self.sync_names(place.parent)
+
+    def _settle_dir(self, place: Place) -> None:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(place.name, flags, dir_fd=place.parent)
+        try:
+            self.ownership.settle_dir(descriptor, place.root, self.actor)
+        finally:
+            os.close(descriptor)
+
+    def make_link(self, path: FolderPath, target: str) -> None:
+        if path.is_root:
+            raise AlreadyExists(path)
+        if not target or "\0" in target:
+            raise InvalidPath(path, f"not a usable target of a link: {path}")
+        with self.place(path) as place:
+            os.symlink(target.encode("utf-8", "surrogateescape"), place.name, dir_fd=place.parent)
+            self.sync_names(place.parent)
+
+    def hard_link(self, source: FolderPath, target: FolderPath) -> None:
+        if source.is_root:
+            raise IsADirectory(source)
+        if target.is_root:
+            raise AlreadyExists(target)
+        with self.place(source, NotFound) as old:
+            if facts_at(old.parent, old.name).is_dir:
+                raise IsADirectory(source)
+            with self.place(target) as new:
+                os.link(old.name, new.name, src_dir_fd=old.parent, dst_dir_fd=new.parent, follow_symlinks=False)
+                self.sync_names(new.parent)
+
+    def remove(self, wait: bool, path: FolderPath, expect: Expect) -> Published:
+        if path.is_root:
+            raise IsADirectory(path)
+        with self.place(path, NotFound) as place, self.gate.passed(expect, wait):
+            before = facts_at(place.parent, place.name)
+            if before.is_dir:
+                raise IsADirectory(path)
+            if expect.absent or expect.identity not in (None, before.identity):
+                raise PreconditionFailed(path)
+            os.unlink(place.name, dir_fd=place.parent)
+        return Published(None, before)
+
+    def remove_dir(self, path: FolderPath) -> None:
+        if path.is_root:
+            raise InvalidPath(path, "the top of a folder cannot be removed")
+        with self.place(path, NotFound) as place:
+            if not facts_at(place.parent, place.name).is_dir:
+                raise NotADirectory(path)
+            os.rmdir(place.name, dir_fd=place.parent)
+
+    def rename(self, wait: bool, source: FolderPath, target: FolderPath, expect: Expect) -> Published:
+        if source.is_root or target.is_root:
+            raise InvalidPath(source, "the top of a folder cannot be renamed")
+        with self.place(source, NotFound) as old:
+            facts_at(old.parent, old.name)
+            with self.place(target) as new:
+                with self.gate.passed(expect, wait):
+                    replaced = self._rename(old, source, new, target, expect)
+                after = facts_at(new.parent, new.name)
+                self.sync_names(new.parent)
+                if source.parent != target.parent:
+                    self.sync_names(old.parent)
+        return Published(after, replaced)
+
+    def _rename(
+        self, old: Place, source: FolderPath, new: Place, target: FolderPath, expect: Expect
+    ) -> FileStat | None:
+        moved = os.stat(old.name, dir_fd=old.parent, follow_symlinks=False)
+        there = entry_facts(new.parent, new.name)
+        if source == target:
+            return None
+        if stat.S_ISDIR(moved.st_mode) and target.within(source):
+            raise InvalidPath(target, f"lies inside of what is moved: {target}")
+        same_file = there is not None and os.path.samestat(
+            moved, os.stat(new.name, dir_fd=new.parent, follow_symlinks=False)
+        )
+        if same_file and (stat.S_ISDIR(moved.st_mode) or self._same_name(source, target)):
+            move(old.parent, old.name, new.parent, new.name, target, Expect())  # one name in another case
+            return None
+        checked(there, target, expect)
+        check_kind(stat.S_ISDIR(moved.st_mode), there, target)
+        if same_file:
+            # Two names of one file: rename(2) would do nothing and leave both.
+            os.unlink(old.name, dir_fd=old.parent)
+        else:
+            move(old.parent, old.name, new.parent, new.name, target, expect)
+        return None if there is not None and there.is_dir else there
+
+    def _same_name(self, source: FolderPath, target: FolderPath) -> bool:
+        fold = self.names.fold
+        return source.parent == target.parent and fold(source.name) == fold(target.name)
+
+    def hidden(self, path: FolderPath) -> bool:
+        """Whether ``path`` lies in the staging area."""
+        return bool(path.parts) and self.names.fold(path.parts[0]) == STAGING
+
+    def set_attrs(self, path: FolderPath, attrs: Attrs) -> FileStat:
+        with self.found(path, PATH_ONLY | os.O_NOFOLLOW, links=False) as descriptor:
+            now = os.fstat(descriptor)
+            times = (
+                now.st_atime_ns if attrs.atime_ns is None else attrs.atime_ns,
+                now.st_mtime_ns if attrs.mtime_ns is None else attrs.mtime_ns,
+            )
+            changes_times = attrs.atime_ns is not None or attrs.mtime_ns is not None
+            if stat.S_ISLNK(now.st_mode):
+                if changes_times:
+                    self._set_link_times(path, times)
+                return facts_of(descriptor)
+            # An O_PATH descriptor cannot be changed itself; its entry in /proc leads to exactly this inode.
+            itself = f"/proc/self/fd/{descriptor}"
+            if attrs.mode is not None:
+                Path(itself).chmod(changed_mode(now.st_mode, attrs.mode))
+            if changes_times:
+                os.utime(itself, ns=times)
+            return facts_of(descriptor)
+
+    def _set_link_times(self, path: FolderPath, times: tuple[int, int]) -> None:
+        with self.place(path, NotFound) as place:
+            os.utime(place.name, ns=times, dir_fd=place.parent, follow_symlinks=False)
+
+
+def regular(descriptor: int, path: FolderPath) -> int:
+    """``descriptor`` itself if it is a regular file's; closes it otherwise."""
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectory(path)
+    raise UnsupportedFileType(path)
+
+
+__all__ = ["STAGING", "Place", "Tree", "regular"]

@@ -1,0 +1,293 @@
+"""The volume over a mounted directory, and the plugin that makes it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+import attrs
+from twisted.internet.defer import TimeoutError, ensureDeferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from vfgateway.backends.vfs import syscalls
+from vfgateway.backends.vfs.clone import Cloner
+from vfgateway.backends.vfs.delete import empty_trash, ensure_trash, hold, set_aside
+from vfgateway.backends.vfs.descriptors import Calls
+from vfgateway.backends.vfs.faults import faults, translate
+from vfgateway.backends.vfs.folder import VfsFolder
+from vfgateway.backends.vfs.layout import VERSION_FILE, Layout
+from vfgateway.backends.vfs.ownership import PRIVATE
+from vfgateway.backends.vfs.resolve import DIRECTORY, Resolver, best_resolver
+from vfgateway.backends.vfs.settings import VfsSettings
+from vfgateway.backends.vfs.staging import Staging
+from vfgateway.backends.vfs.tree import Tree
+from vfgateway.errors import GatewayError, VolumeUnavailable
+from vfgateway.interfaces import IFastClone, IFolder, IMountable, IVolume, IVolumeFactory
+from vfgateway.model import Actor, FolderOptions, Health, HealthState, NameRules, QuotaScopeId, Space, VFolderId
+
+if TYPE_CHECKING:
+    from vfgateway.runtime import Runtime
+
+#: Storage that answers from memory or stalls only when a disk is overrun; calls may run in the reactor's thread.
+NEVER_STALLS: Final = frozenset({syscalls.TMPFS, syscalls.EXT4, syscalls.XFS, syscalls.BTRFS})
+#: Storage that may report a failed write only when the file is synced or closed.
+FLUSHES_LATE: Final = frozenset({syscalls.NFS, syscalls.CIFS, syscalls.SMB2})
+#: Seconds after which storage that does not answer counts as unavailable.
+PATIENCE: Final = 5.0
+_NO_ANSWER: Final = f"the storage does not answer within {PATIENCE:.0f} seconds"
+
+_log = Logger()
+
+
+@attrs.frozen
+class Storage:
+    """What a volume learned of its storage when it started."""
+
+    resolver: Resolver
+    file_system: int
+    names: NameRules
+
+
+@implementer(IVolume, IMountable, IFastClone)
+class VfsVolume:
+    """A mounted directory.
+
+    :param resolver: how paths are opened; by default the best way that the kernel offers
+    """
+
+    backend = "vfs"
+
+    def __init__(self, name: str, settings: VfsSettings, runtime: Runtime, resolver: Resolver | None = None) -> None:
+        self.name = name
+        self.path = str(settings.path)
+        self.names = NameRules()
+        self.shared = settings.shared
+        self._settings = settings
+        self._reactor = runtime.reactor
+        self._pool = runtime.pool(settings.threads)
+        self._calls = Calls(name, self._pool)
+        self._layout = Layout(Path(self.path), settings.durable)
+        self._resolver = resolver
+        self._storage: Storage | None = None
+        self._overdue = threading.Event()
+        self._overdue.set()
+
+    # --- life
+
+    async def start(self) -> None:
+        if self._storage is not None:
+            return
+        self._pool.start()
+        self._calls.running = True
+        try:
+            storage = await self._calls.run(self._probe)
+        except BaseException:
+            self._calls.running = False
+            raise
+        self.names = storage.names
+        self._pool.inline = self._pool.inline or storage.file_system in NEVER_STALLS
+        self._storage = storage
+        ensureDeferred(self._clean_up())
+
+    def _probe(self) -> Storage:
+        self._settings.ownership.check(self.name)
+        self._layout.prepare(self.name)
+        with faults(self.name):
+            version = self._layout.top / VERSION_FILE
+            try:
+                folds = version.samefile(version.with_name(VERSION_FILE.upper()))
+            except FileNotFoundError:
+                folds = False
+            return Storage(
+                self._resolver or best_resolver(),
+                syscalls.file_system_type(self.path),
+                NameRules(case_folding=folds, longest=os.pathconf(self.path, "PC_NAME_MAX")),
+            )
+
+    async def _clean_up(self) -> None:
+        """Finish removals that a crash interrupted, in the background."""
+        try:
+            await self._calls.run(self._empty_trashes)
+        except GatewayError as error:
+            _log.warn("volume {name}: leftovers could not be removed: {error}", name=self.name, error=str(error))
+
+    def _empty_trashes(self) -> None:
+        with faults(self.name):
+            for trash in self._layout.trashes():
+                error = empty_trash(trash)
+                if error is not None:
+                    raise error
+
+    async def stop(self) -> None:
+        self._calls.running = False
+        self._storage = None
+        await self._pool.stop()
+
+    async def health(self) -> Health:
+        if self._storage is None:
+            return Health(HealthState.UNAVAILABLE, "not started")
+        if not self._overdue.is_set():  # one thread that waits for dead storage is enough
+            return Health(HealthState.UNAVAILABLE, _NO_ANSWER)
+        answered = threading.Event()
+        asking = ensureDeferred(self._calls.run(self._look, answered))
+        asking.addTimeout(PATIENCE, self._reactor)
+        try:
+            return await asking
+        except TimeoutError:
+            self._overdue = answered
+            return Health(HealthState.UNAVAILABLE, _NO_ANSWER)
+        except GatewayError as error:
+            return Health(HealthState.UNAVAILABLE, str(error))
+
+    def _look(self, answered: threading.Event) -> Health:
+        try:
+            self._layout.prepare(self.name)
+            os.statvfs(self.path)
+        except VolumeUnavailable as error:
+            return Health(HealthState.UNAVAILABLE, error.reason)
+        except OSError as error:
+            return Health(HealthState.UNAVAILABLE, str(translate(error)))
+        finally:
+            answered.set()
+        return Health(HealthState.HEALTHY)
+
+    async def space(self) -> Space:
+        return await self._calls.quick(self._space)
+
+    def _space(self) -> Space:
+        with faults(self.name):
+            found = os.statvfs(self.path)
+        size = found.f_frsize
+        return Space(size * found.f_blocks, size * (found.f_blocks - found.f_bavail), size * found.f_bavail)
+
+    # --- scopes and vfolders
+
+    async def create_scope(self, scope: QuotaScopeId) -> None:
+        await self._calls.run(self._layout.make_scope, scope)
+
+    async def has_scope(self, scope: QuotaScopeId) -> bool:
+        return await self._calls.quick(self._layout.has_scope, scope)
+
+    async def create_folder(self, vfid: VFolderId, options: FolderOptions) -> None:
+        await self._calls.run(self._create, vfid, options)
+
+    def _create(self, vfid: VFolderId, options: FolderOptions) -> None:
+        root = self._layout.make_root(vfid)
+        with faults(vfid):
+            top = os.open(self.path, DIRECTORY)
+            try:
+                self._dress(root, top, options)
+            except BaseException:
+                root.rmdir()
+                raise
+            finally:
+                os.close(top)
+            self._layout.sync_root(vfid)
+
+    def _dress(self, root: Path, top: int, options: FolderOptions) -> None:
+        """Give a new root its owner and mode; there is no vfolder to inherit from, so the volume's directory is asked."""
+        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            self._settings.ownership.settle_dir(descriptor, top, Actor(), options.mode)
+        finally:
+            os.close(descriptor)
+
+    async def delete_folder(self, vfid: VFolderId) -> None:
+        await self._calls.run(self._delete, vfid)
+
+    def _delete(self, vfid: VFolderId) -> None:
+        with faults(vfid):
+            if not self._layout.scope(vfid.scope).is_dir():
+                return
+            trash = self._layout.trash(vfid.scope)
+            set_aside(self._layout.root(vfid), trash, vfid.folder.hex)
+            self._layout.drop_shards(vfid)
+            error = empty_trash(trash, vfid.folder.hex)
+        if error is not None:
+            raise translate(error, vfid)
+
+    async def folder(self, vfid: VFolderId, actor: Actor) -> IFolder:
+        storage = self._started()
+        tree = self._tree(storage, vfid, actor)
+        await self._calls.quick(tree.check)
+        staging = Staging(tree, storage.file_system, storage.file_system in FLUSHES_LATE)
+        return VfsFolder(self._calls, tree, staging)
+
+    def _started(self) -> Storage:
+        if self._storage is None:
+            raise VolumeUnavailable(self.name, "it has not started, or was stopped")
+        return self._storage
+
+    def _tree(self, storage: Storage, vfid: VFolderId, actor: Actor) -> Tree:
+        settings = self._settings
+        root = self._layout.root(vfid)
+        return Tree(vfid, root, storage.names, storage.resolver, settings.ownership, actor, settings.durable)
+
+    async def folders(self) -> Sequence[VFolderId]:
+        return await self._calls.run(self._layout.all)
+
+    async def mount_path(self, vfid: VFolderId) -> str:
+        tree = self._tree(self._started(), vfid, Actor())
+        await self._calls.quick(tree.check)
+        return str(tree.path)
+
+    # --- clone
+
+    async def clone_folder(self, source: VFolderId, target: VFolderId) -> None:
+        resolver = self._started().resolver
+        skipped = await self._calls.run(self._clone, resolver, source, target)
+        if skipped:
+            _log.warn(
+                "volume {name}: cloning {source} left out {count} entries that are neither files nor directories",
+                name=self.name,
+                source=str(source),
+                count=skipped,
+            )
+
+    def _clone(self, resolver: Resolver, source: VFolderId, target: VFolderId) -> int:
+        """Make the copy in the trash, where a crash leaves it to be removed, and rename it out; what was skipped."""
+        with faults(target):
+            root = self._layout.make_root(target)  # takes the name, so that nobody else can
+            trash = self._layout.trash(target.scope)
+            draft = trash / f"{target.folder.hex}-{uuid4().hex}"
+            try:
+                ensure_trash(trash)
+                draft.mkdir(PRIVATE)
+                skipped = self._copy_tree(resolver, source, draft)
+                draft.rename(root)
+            except BaseException:
+                root.rmdir()
+                self._layout.drop_shards(target)
+                empty_trash(trash, draft.name)
+                raise
+            self._layout.sync_root(target)
+        return skipped
+
+    def _copy_tree(self, resolver: Resolver, source: VFolderId, draft: Path) -> int:
+        copy = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            hold(copy)
+            with self._tree(self._started(), source, Actor()).root() as original:
+                cloner = Cloner(resolver, original, copy)
+                cloner.run()
+            if self._settings.durable:
+                syscalls.sync_file_system(copy)
+            return len(cloner.skipped)
+        finally:
+            os.close(copy)
+
+
+@implementer(IVolumeFactory)
+class VfsVolumeFactory:
+    """Makes volumes over mounted directories."""
+
+    name = "vfs"
+    summary = "any mounted directory: local disk, NFS, CephFS, Lustre and the like"
+
+    def configure(self, name: str, settings: Mapping[str, Any], runtime: Runtime) -> IVolume:
+        return VfsVolume(name, VfsSettings.model_validate(settings), runtime)
