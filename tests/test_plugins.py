@@ -47,7 +47,7 @@ class Crooked:
     name = "crooked"
     summary = "for tests"
 
-    def configure(self, name: str) -> None:
+    def configure(self, name: str) -> None:  # type: ignore[override]
         """Takes too few arguments."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -110,7 +111,7 @@ class Listener(Service):
             case IPv6Address():
                 return f"{scheme}://{'localhost' if address.host == '::' else f'[{address.host}]'}:{address.port}"
             case UNIXAddress():
-                return f"{scheme}+unix:{address.name!s}"
+                return f"{scheme}+unix:{os.fsdecode(address.name or b'')}"
             case _:
                 return f"{scheme} at {endpoint}"
 
