@@ -120,8 +120,14 @@ class Root(Service):
         """Let the front ends bind their sockets. Raises :class:`StartupFailed`."""
         Service.privilegedStartService(self)
         for name, front_end in self._front_ends.items():
-            with _plainly(), _named(name):
-                front_end.privilegedStartService()
+            try:
+                with _plainly(), _named(name):
+                    front_end.privilegedStartService()
+            except StartupFailed as failure:
+                self.log.critical(
+                    "cannot start: {failure}", failure=str(failure)
+                )  # a daemon's terminal gets 100 bytes of it
+                raise
 
     def startService(self) -> None:
         """Begin to start; see ``fail``."""
