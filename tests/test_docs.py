@@ -1,0 +1,64 @@
+"""The documents keep up with the code: links lead somewhere, and every key and every dependency is explained."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import setuptools
+
+from vfgateway.config import EventsSettings, GatewaySettings, RedisSettings
+from vfgateway.section import Secret, Section
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MANUAL = (ROOT / "docs/administrator.md").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_within_the_tree_lead_somewhere(page: Path) -> None:
+    """A moved page takes its links with it."""
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+    dead = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+    assert not dead
+
+
+def keys(section: type[Section]) -> Iterator[str]:
+    """What may be written in a table, with the files of secrets."""
+    for name, field in section.model_fields.items():
+        yield name
+        if field.annotation is Secret:
+            yield f"{name}_file"
+
+
+@pytest.mark.parametrize("section", [GatewaySettings, EventsSettings, RedisSettings])
+def test_every_key_is_in_the_manual(section: type[Section]) -> None:
+    """What cannot be read about cannot be used."""
+    missing = [key for key in keys(section) if f"`{key}`" not in MANUAL and f"[events.{key}]" not in MANUAL]
+    assert not missing
+
+
+def test_every_key_of_the_sample_is_in_the_manual() -> None:
+    """The sample shows what the manual explains, also where it is commented out."""
+    sample = (ROOT / "etc/vfgateway.toml").read_text()
+    lines = (line.removeprefix("# ") for line in sample.splitlines())
+    settings = {match[1] for line in lines if (match := re.match(r"(\w+) = ", line))}
+    assert tomllib.loads(sample)
+    assert not [key for key in settings if f"`{key}`" not in MANUAL]
+
+
+def test_every_dependency_has_a_reason() -> None:
+    """What ``setup.py`` asks for, ``docs/decisions/dependencies.md`` explains."""
+    described: dict[str, Any] = {}
+    with mock.patch.object(setuptools, "setup", described.update):
+        runpy.run_path(str(ROOT / "setup.py"))
+    asked = described["install_requires"] + [each for extra in described["extras_require"].values() for each in extra]
+    names = {re.split(r"[\[<>=~; ]", each)[0].lower() for each in asked}
+    reasons = (ROOT / "docs/decisions/dependencies.md").read_text().lower()
+    assert not [name for name in names if name not in reasons]
