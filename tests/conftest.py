@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Generator
 
 import pytest
 import pytest_twisted
@@ -16,3 +17,16 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         test = under_hypothesis.inner_test if under_hypothesis is not None else item.obj
         if inspect.iscoroutinefunction(test):
             pytest_twisted.ensureDeferred(getattr(test, "__func__", test))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Give a Hypothesis test back as it was: pytest-twisted wraps it anew for each parameter, around the one before."""
+    under_hypothesis = getattr(pyfuncitem.obj, "hypothesis", None)
+    if under_hypothesis is None:
+        return (yield)
+    test = under_hypothesis.inner_test
+    try:
+        return (yield)
+    finally:
+        under_hypothesis.inner_test = test
