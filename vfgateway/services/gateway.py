@@ -63,7 +63,7 @@ class Gateway:
         self.creations = Creations(self.database, reactor)
         self.locks = Locks(self.database, reactor, self.processes)
         self.quota = Quota(self.database, reactor, self.processes)
-        self.tasks = Tasks(self.database, reactor, self.processes, self.events)
+        self.tasks = Tasks(self.database, reactor, self.processes, self.events, self.metrics)
         self.staging = Staging(self)
         self.lifecycle = Lifecycle(self)
 
@@ -115,7 +115,7 @@ class Gateway:
         await self.processes.start()
         await self.volumes.start()
         await self.lifecycle.recover()
-        await self.tasks.start()
+        await self.tasks.resume()
         await self.staging.start()
         self.running = True
 

@@ -165,14 +165,20 @@ uploads = Table(
     Column("target", LargeBinary, nullable=False),
     Column("size", BigInteger),  # NULL: not declared yet
     Column("mark", BigInteger, nullable=False),  # bytes that are certainly durable
-    Column("boot_id", String(64), nullable=False),
-    Column("state", String(16), nullable=False),  # open, partial, published
-    Column("info", Text, nullable=False),  # JSON: metadata of the protocol, digest asked for
+    Column("boot_id", String(64), nullable=False),  # the boot that wrote what lies beyond the mark
+    Column("unverified", Boolean, nullable=False, default=False),  # what lies beyond the mark awaits its checksum
+    Column("state", String(16), nullable=False),  # open, partial, publishing, published
+    Column("info", Text, nullable=False),  # JSON: metadata of the protocol
+    Column("expected", Text),  # identity that the target must have, "" for none there, NULL for any
+    Column("fence", BigInteger, nullable=False, default=0),  # of the lock under which it was begun
+    Column("lifetime", Float, nullable=False),  # seconds without progress after which it expires
     Column("created", Float, nullable=False),
     Column("expires", Float, nullable=False, index=True),
-    Column("holder", String(64)),  # who writes now
-    Column("holder_serial", BigInteger, nullable=False, default=0),
+    Column("process", String(64)),  # the only process that has the stage, where stages do not outlive theirs
+    Column("holder", String(64)),  # who writes now: the process
+    Column("holder_serial", BigInteger, nullable=False, default=0),  # counts holders: the fence of the stage
     Column("holder_until", Float),
+    Column("asked", BigInteger, nullable=False, default=0),  # the holder of this number shall let go
 )
 
 # --- quota ---------------------------------------------------------------------------------------------

@@ -1,0 +1,59 @@
+"""Which vfolders a process is changing: they are recounted if it dies before its figures are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from vfgateway.errors import VFolderNotFound
+from vfgateway.services.database import Database
+from vfgateway.services.schema import dirty, intents, vfolders
+
+
+class DirtyMarks:
+    """The marks of one process. A mark is durable before the first change that it stands for becomes visible."""
+
+    def __init__(self, database: Database, clock: Any, process: str) -> None:
+        self._database = database
+        self._clock = clock
+        self._process = process
+        self._marked: dict[int, float] = {}
+
+    async def mark(self, vfolder: int) -> None:
+        """Return when the mark of ``vfolder`` (its key) would survive a power loss; at once but for the first time.
+        ``VFolderNotFound`` if it is gone."""
+        if vfolder in self._marked:
+            self._marked[vfolder] = self._clock.seconds()
+            return
+
+        def write(connection: Connection) -> bool:
+            if connection.execute(select(vfolders.c.key).where(vfolders.c.key == vfolder)).first() is None:
+                return False
+            present = (dirty.c.process == self._process) & (dirty.c.vfolder == vfolder)
+            if connection.execute(select(dirty.c.vfolder).where(present)).first() is None:
+                connection.execute(insert(dirty).values(process=self._process, vfolder=vfolder, recount=False))
+            return True
+
+        if not await self._database.write(write):
+            raise VFolderNotFound(f"number {vfolder}")
+        self._marked[vfolder] = self._clock.seconds()
+
+    def at_rest(self, seconds: float) -> Sequence[int]:
+        """The vfolders that were not marked anew for that long."""
+        before = self._clock.seconds() - seconds
+        return [vfolder for vfolder, used in self._marked.items() if used < before]
+
+    async def unmark(self, keys: Sequence[int]) -> None:
+        """Take marks away from vfolders whose figures are all written; one with a change under way keeps its own."""
+        for key in keys:
+            self._marked.pop(key, None)
+        unsettled = select(intents.c.vfolder).where(intents.c.process == self._process)
+        mine = (dirty.c.process == self._process) & ~dirty.c.recount & dirty.c.vfolder.not_in(unsettled)
+        strike = delete(dirty).where(mine, dirty.c.vfolder.in_(keys))
+        await self._database.write(lambda connection: connection.execute(strike), durable=False)
+
+    async def clear(self) -> None:
+        """Take all marks away, as :meth:`unmark`: the process ends."""
+        await self.unmark(list(self._marked))

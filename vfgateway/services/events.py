@@ -1,0 +1,101 @@
+"""What happened, told to whoever wants to know: in this process, and, each once, in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar, cast
+
+import attrs
+from twisted.logger import Logger, LogLevel
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """One fact. Fields hold no secret.
+
+    :cvar name: the event's name in the log
+    """
+
+    name: ClassVar[str] = "event"
+    level: ClassVar[Any] = LogLevel.info
+
+
+E = TypeVar("E", bound=Event)
+
+
+@attrs.frozen(kw_only=True)
+class DeletionFinished(Event):
+    """A vfolder has been purged, or could not be (``error`` says why, in one sentence)."""
+
+    name: ClassVar[str] = "vfolder_deletion"
+
+    vfid: str
+    error: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class CloneFinished(Event):
+    """A vfolder has been copied, or could not be."""
+
+    name: ClassVar[str] = "vfolder_clone"
+
+    vfid: str
+    to_vfid: str
+    error: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class TaskChanged(Event):
+    """A background task has gone on.
+
+    :ivar state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``
+    :ivar done: of ``total``, in a unit of the task's own
+    """
+
+    name: ClassVar[str] = "task"
+    level: ClassVar[Any] = LogLevel.debug
+
+    task_id: str
+    task: str
+    state: str
+    done: int = 0
+    total: int = 0
+    message: str = ""
+
+
+class Events:
+    """Passes events on to subscribers in this process. A subscriber that fails is logged and hurts nobody."""
+
+    log = Logger()
+
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+        self._subscribers: list[tuple[type[Event], Callable[[Any], None]]] = []
+
+    def subscribe(self, kind: type[E], subscriber: Callable[[E], None]) -> Callable[[], None]:
+        """Have ``subscriber(event)`` called for each event of a kind (``Event``: all), in the reactor's thread and without delay. Call
+        what is returned to end it."""
+        entry = (cast(type[Event], kind), cast(Callable[[Any], None], subscriber))
+        self._subscribers.append(entry)
+
+        def unsubscribe() -> None:
+            if entry in self._subscribers:
+                self._subscribers.remove(entry)
+
+        return unsubscribe
+
+    def publish(self, event: Event) -> None:
+        """Tell everybody, and the log."""
+        fields = attrs.asdict(event, recurse=False)
+        self.log.emit(event.level, f"{event.name}: {_shown(fields)}", log_event=event.name, **fields)
+        for kind, subscriber in list(self._subscribers):
+            if isinstance(event, kind):
+                try:
+                    subscriber(event)
+                except Exception:
+                    self.log.failure("a subscriber failed on {log_event}", log_event=event.name)
+
+
+def _shown(fields: dict[str, Any]) -> str:
+    """A format with the fields that say something."""
+    return " ".join(f"{name}={{{name}}}" for name, value in fields.items() if value not in (None, ""))

@@ -1,0 +1,343 @@
+"""What the tables of usage and holds say; each function runs within one read or write of the database.
+
+The invariant: for every limited subject, ``usage + all holds <= limit``, unless the limit was lowered or files came in behind our
+back; no function here makes it worse but :func:`add_usage`, which tells what is true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+from sqlalchemy import Connection, Row, Table, case, delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from vfgateway.model import Limits, ScopeKind, Usage
+from vfgateway.services import slabs
+from vfgateway.services.processes import SLAB
+from vfgateway.services.schema import dirty, groups, holds, processes, scopes, uploads, usage, users, vfolders
+
+
+@attrs.frozen
+class Subject:
+    """Who carries a limit.
+
+    :ivar key: as in the tables: ``vfolder:KEY``, ``scope:VOLUME/SCOPE``, ``user:UUID`` or ``group:UUID``
+    :ivar words: as told to people
+    """
+
+    key: str
+    words: str
+    limits: Limits
+
+    @property
+    def is_limited(self) -> bool:
+        return slabs.is_limited(self.limits)
+
+
+@attrs.frozen
+class Short:
+    """Why headroom was not given.
+
+    :ivar resource: ``bytes`` or ``files``
+    :ivar taken: usage and holds together
+    :ivar others: processes were asked to give back what they do not need; it is worth asking again
+    :ivar recounting: a vfolder that this limit covers is to be recounted; its figure may be too high
+    """
+
+    subject: Subject
+    resource: str
+    taken: Usage
+    others: bool
+    recounting: bool
+
+
+def vfolder_subject(vfolder: int) -> str:
+    """The key of a vfolder's own limit."""
+    return f"vfolder:{vfolder}"
+
+
+def scope_subject(volume: str, scope: object) -> str:
+    """The key of a quota scope's limit."""
+    return f"scope:{volume}/{scope}"
+
+
+def owner_subject(owner: object, kind: ScopeKind) -> str:
+    """The key of an owner's limit over all volumes."""
+    return f"{'user' if kind is ScopeKind.USER else 'group'}:{owner}"
+
+
+def keys_of(connection: Connection, vfolder: int) -> Sequence[str]:
+    """The keys of the subjects that carry a vfolder's usage; the vfolder's own first. Empty if it is gone."""
+    columns = (vfolders.c.volume, vfolders.c.scope, vfolders.c.owner, vfolders.c.kind)
+    row = connection.execute(select(*columns).where(vfolders.c.key == vfolder)).first()
+    return () if row is None else _keys(vfolder, row)
+
+
+def _keys(vfolder: int, row: Any) -> Sequence[str]:
+    keys = [vfolder_subject(vfolder)]
+    if row.scope is not None:
+        keys.append(scope_subject(row.volume, row.scope))
+    if row.owner is not None:
+        keys.append(owner_subject(row.owner, ScopeKind(row.kind)))
+    return keys
+
+
+def subjects_of(connection: Connection, vfolder: int) -> Sequence[Subject]:
+    """The subjects of a vfolder with their limits, as :func:`keys_of`."""
+    row = connection.execute(select(vfolders).where(vfolders.c.key == vfolder)).first()
+    if row is None:
+        return ()
+    keys = list(_keys(vfolder, row))
+    words = f"vfolder {row.name or row.vfid.rpartition('/')[2]}"
+    found = [Subject(keys[0], words, _limits(row))]
+    if row.scope is not None:
+        at = (scopes.c.volume == row.volume) & (scopes.c.scope == row.scope)
+        scope = connection.execute(select(scopes).where(at)).first()
+        found.append(Subject(keys[1], f"quota scope {row.scope}", _limits(scope)))
+    if row.owner is not None:
+        people = users if row.kind == ScopeKind.USER.value else groups
+        person = connection.execute(select(people).where(people.c.id == row.owner)).first()
+        name = person.name if person is not None else row.owner
+        found.append(Subject(keys[-1], f"{'user' if people is users else 'group'} {name}", _limits(person)))
+    return found
+
+
+def _limits(row: Row[Any] | None) -> Limits:
+    return Limits() if row is None else Limits(row.limit_bytes, row.limit_files)
+
+
+# --- usage ---
+
+
+def usage_of(connection: Connection, subjects: Sequence[str]) -> Mapping[str, Usage]:
+    """What is published, by subject; zero where nothing is known."""
+    rows = connection.execute(select(usage).where(usage.c.subject.in_(subjects)))
+    known = {row.subject: Usage(row.bytes, row.files) for row in rows}
+    return {subject: known.get(subject, Usage()) for subject in subjects}
+
+
+def add_usage(connection: Connection, subjects: Sequence[str], change: Usage) -> None:
+    """Count a change for each of the subjects. Figures never go below zero."""
+    if not subjects or change == Usage():
+        return
+    changed = {
+        "bytes": _not_negative(usage.c.bytes + change.bytes),
+        "files": _not_negative(usage.c.files + change.files),
+    }
+    count = connection.execute(update(usage).where(usage.c.subject.in_(subjects)).values(changed)).rowcount
+    if count < len(subjects):
+        there = set(connection.execute(select(usage.c.subject).where(usage.c.subject.in_(subjects))).scalars())
+        first = slabs.at_least_zero(change)
+        for subject in subjects:
+            if subject not in there:
+                _upsert(connection, usage, {"subject": subject}, first)
+
+
+def _not_negative(value: Any) -> Any:
+    return case((value < 0, 0), else_=value)
+
+
+def set_usage(connection: Connection, vfolder: int, counted: Usage) -> None:
+    """Replace a vfolder's figure by what was counted, and correct the sums that it is part of."""
+    keys = keys_of(connection, vfolder)
+    if keys:
+        known = usage_of(connection, keys[:1])[keys[0]]
+        add_usage(connection, keys, counted - known)
+
+
+def forget_vfolder(connection: Connection, vfolder: int) -> None:
+    """Take a vfolder's figure off the sums, and strike it with its holds."""
+    set_usage(connection, vfolder, Usage())
+    subject = vfolder_subject(vfolder)
+    connection.execute(delete(usage).where(usage.c.subject == subject))
+    connection.execute(delete(holds).where(holds.c.subject == subject))
+    connection.execute(delete(dirty).where(dirty.c.vfolder == vfolder))
+
+
+def move_owner(connection: Connection, vfolder: int, before: str | None, after: str | None) -> None:
+    """Charge what a vfolder holds, uploads under way included, to another owner."""
+    subject = vfolder_subject(vfolder)
+    figure = usage_of(connection, [subject])[subject]
+    if before is not None:
+        add_usage(connection, [before], -figure)
+    if after is not None:
+        add_usage(connection, [after], figure)
+    theirs = select(uploads.c.id).where(uploads.c.vfolder == vfolder)
+    moving = holds.c.holder.in_(theirs) & (holds.c.subject == before)
+    if after is None:
+        connection.execute(delete(holds).where(moving))
+    else:
+        connection.execute(update(holds).where(moving).values(subject=after))
+
+
+# --- holds ---
+
+
+def add_hold(connection: Connection, holder: str, process: str, subject: str, amount: Usage) -> None:
+    """Change what ``holder`` has of a subject."""
+    _upsert(connection, holds, {"holder": holder, "subject": subject}, amount, process=process, recalled=False)
+
+
+def _upsert(connection: Connection, table: Table, key: Mapping[str, Any], amount: Usage, **first: Any) -> None:
+    make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    statement = make(table).values(**key, **first, bytes=amount.bytes, files=amount.files)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[table.c[name] for name in key],
+            set_={"bytes": table.c.bytes + amount.bytes, "files": table.c.files + amount.files},
+        )
+    )
+
+
+def held_by(connection: Connection, holder: str) -> Mapping[str, Usage]:
+    """All that a holder has, by subject."""
+    rows = connection.execute(select(holds).where(holds.c.holder == holder))
+    return {row.subject: Usage(row.bytes, row.files) for row in rows}
+
+
+def drop_holds(connection: Connection, holder: str) -> None:
+    """Give back all that a holder has."""
+    connection.execute(delete(holds).where(holds.c.holder == holder))
+
+
+def taken_of(connection: Connection, subjects: Sequence[str], uploads_only: bool = False) -> Mapping[str, Usage]:
+    """The sum of all holds, by subject; or of those of uploads alone."""
+    query = (
+        select(holds.c.subject, func.sum(holds.c.bytes), func.sum(holds.c.files))
+        .where(holds.c.subject.in_(subjects))
+        .group_by(holds.c.subject)
+    )
+    if uploads_only:
+        query = query.where(~is_slab)
+    known = {subject: Usage(int(size), int(files)) for subject, size, files in connection.execute(query)}
+    return {subject: known.get(subject, Usage()) for subject in subjects}
+
+
+is_slab = holds.c.holder.startswith(SLAB, autoescape=True)
+
+
+def grant(
+    connection: Connection,
+    vfolder: int,
+    holder: str,
+    process: str,
+    needs: Mapping[str, Usage],
+    modest: frozenset[str] = frozenset(),
+) -> Mapping[str, Usage] | Short:
+    """Give ``holder`` what it needs of each subject, all or nothing; a slab gets something extra where there is plenty.
+
+    :param needs: by subject, beyond what it has already; a subject that has come to be limited since may be missing
+    :param modest: subjects of which nothing extra is taken
+    :returns: what was added to its holds, or why nothing was
+    """
+    subjects = [subject for subject in subjects_of(connection, vfolder) if subject.key in needs]
+    keys = [subject.key for subject in subjects]
+    _lock_rows(connection, keys)
+    published, taken = usage_of(connection, keys), taken_of(connection, keys)
+    added: dict[str, Usage] = {}
+    for subject in subjects:
+        need = slabs.limited_part(needs[subject.key], subject.limits)
+        sum_taken = published[subject.key] + taken[subject.key]
+        left = slabs.headroom(subject.limits, sum_taken)
+        resource = slabs.shortage(need, left)
+        if resource is not None:
+            return _short(connection, subject, resource, sum_taken, holder)
+        if holder.startswith(SLAB):
+            more = Usage() if subject.key in modest else slabs.surplus(need, left)
+            added[subject.key] = need + more
+        else:
+            added[subject.key] = slabs.at_least_zero(needs[subject.key])
+    for key, amount in added.items():
+        if amount != Usage():
+            add_hold(connection, holder, process, key, amount)
+    return added
+
+
+def _lock_rows(connection: Connection, keys: Sequence[str]) -> None:
+    """Keep other processes from leasing on the same subjects until this write ends; SQLite lets one writer in at a time anyway."""
+    if connection.dialect.name == "sqlite":
+        return
+    for key in sorted(keys):
+        _upsert(connection, usage, {"subject": key}, Usage())
+
+
+def _short(connection: Connection, subject: Subject, resource: str, taken: Usage, holder: str) -> Short:
+    on_it = holds.c.subject == subject.key
+    alive = holds.c.process.in_(select(processes.c.id))
+    unanswered = select(holds.c.holder).where(on_it, is_slab, holds.c.holder != holder, holds.c.recalled, alive)
+    others = connection.execute(unanswered.limit(1)).first() is not None
+    return Short(subject, resource, taken, others, _is_recounting(connection, subject.key))
+
+
+def recall(connection: Connection, subject: str, holder: str) -> bool:
+    """Ask the other processes for what they do not need of a subject; whether there are any to ask."""
+    theirs = update(holds).where(holds.c.subject == subject, is_slab, holds.c.holder != holder)
+    return connection.execute(theirs.values(recalled=True)).rowcount > 0
+
+
+def recalled(connection: Connection, holder: str) -> Sequence[str]:
+    """The subjects of which others ask ``holder`` for what it does not need."""
+    return list(connection.execute(select(holds.c.subject).where(holds.c.holder == holder, holds.c.recalled)).scalars())
+
+
+def give_back(connection: Connection, holder: str, amounts: Mapping[str, Usage]) -> None:
+    """Take amounts off a slab, which answers a recall; nothing is left of a slab that is empty."""
+    for subject, amount in amounts.items():
+        mine = (holds.c.holder == holder) & (holds.c.subject == subject)
+        less = {"bytes": holds.c.bytes - amount.bytes, "files": holds.c.files - amount.files, "recalled": False}
+        connection.execute(update(holds).where(mine).values(less))
+        connection.execute(delete(holds).where(mine, holds.c.bytes == 0, holds.c.files == 0))
+
+
+def spend(connection: Connection, holder: str, amounts: Mapping[str, Usage]) -> None:
+    """Take off a slab what has become usage."""
+    for subject, amount in amounts.items():
+        mine = (holds.c.holder == holder) & (holds.c.subject == subject)
+        less = {"bytes": holds.c.bytes - amount.bytes, "files": holds.c.files - amount.files}
+        connection.execute(update(holds).where(mine).values(less))
+        connection.execute(delete(holds).where(mine, holds.c.bytes == 0, holds.c.files == 0))
+
+
+# --- the dead ---
+
+
+def _is_recounting(connection: Connection, subject: str) -> bool:
+    kind, _, name = subject.partition(":")
+    if kind == "vfolder":
+        concerned = vfolders.c.key == int(name)
+    elif kind == "scope":
+        volume, _, scope = name.partition("/")
+        concerned = (vfolders.c.volume == volume) & (vfolders.c.scope == scope)
+    else:
+        concerned = vfolders.c.owner == name
+    query = select(dirty.c.vfolder).join(vfolders).where(dirty.c.recount, concerned)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def mark_dead(connection: Connection, dead: Sequence[str]) -> Sequence[int]:
+    """Mark what dead processes were changing as to be recounted. Their slabs stay until then, for what they have spent may not be in
+    the figures; holds of uploads that they never entered go at once. The keys of all vfolders to be recounted."""
+    connection.execute(update(dirty).where(dirty.c.process.in_(dead)).values(recount=True))
+    entered = select(uploads.c.id)
+    left = holds.c.process.in_(dead) & ~is_slab & holds.c.holder.not_in(entered)
+    connection.execute(delete(holds).where(left))
+    drop_idle_slabs(connection, dead)
+    waiting = select(dirty.c.vfolder).where(dirty.c.recount).distinct().order_by(dirty.c.vfolder)
+    return list(connection.execute(waiting).scalars())
+
+
+def drop_idle_slabs(connection: Connection, dead: Iterable[str]) -> None:
+    """Give back the slabs of those dead processes that leave nothing to recount."""
+    waiting = select(dirty.c.process).where(dirty.c.process.in_(dead))
+    connection.execute(delete(holds).where(is_slab, holds.c.process.in_(dead), holds.c.process.not_in(waiting)))
+
+
+def recounted(connection: Connection, vfolder: int) -> None:
+    """The figure of a vfolder is true again."""
+    waiting = (dirty.c.vfolder == vfolder) & dirty.c.recount
+    dead = list(connection.execute(select(dirty.c.process).where(waiting)).scalars())
+    if dead:
+        connection.execute(delete(dirty).where(waiting))
+        drop_idle_slabs(connection, dead)

@@ -1,0 +1,244 @@
+"""Locks, for all protocols, users and processes; and the intents under which changes become visible.
+
+A lock is shaped like WebDAV's: a path, a depth, shared or exclusive, an owner, a time. Whoever makes a change visible does
+so under an intent (:meth:`Locks.publishing`): the locks are checked in the same write that announces it, and neither a lock nor another change
+comes between until it is over. A writer that began under a lock carries the lock's number, its fence, and is refused when
+that lock is gone at the end.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import attrs
+from sqlalchemy import Connection, delete, insert, select, update
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+
+from vfgateway.errors import LockLost
+from vfgateway.model import VFolder
+from vfgateway.paths import FolderPath
+from vfgateway.services import locktable
+from vfgateway.services.database import Database, bump
+from vfgateway.services.locktable import Lock
+from vfgateway.services.processes import IsProcess, wait
+from vfgateway.services.schema import dirty, intents, locks
+from vfgateway.services.turns import Turn, Turns, type_change
+
+T = TypeVar("T")
+
+#: Seconds between looks at the announcements of other processes: the first and the longest.
+FIRST_LOOK, LONGEST_LOOK = 0.005, 0.1
+
+__all__ = ["Intent", "Lock", "Locks"]
+
+
+@attrs.define(eq=False)
+class Intent:
+    """A change that is about to become visible."""
+
+    id: str
+    ended: bool = False
+
+    def end(self, connection: Connection) -> None:
+        """End it within the caller's write: hand this to ``Reservation.settle`` or ``Quota.change``."""
+        locktable.delete_intent(connection, self.id)
+        self.ended = True
+
+
+class Locks:
+    """The one lock table. Paths are folded by the caller (``NameRules.fold``)."""
+
+    log = Logger()
+
+    def __init__(self, database: Database, clock: Any, process: IsProcess) -> None:
+        self._database = database
+        self._clock = clock
+        self._process = process
+        self._turns = Turns()
+
+    # --- locks ---
+
+    async def acquire(
+        self,
+        vfolder: VFolder,
+        path: FolderPath,
+        *,
+        principal_id: str,
+        owner: str,
+        infinite: bool,
+        exclusive: bool,
+        timeout: float | None,
+    ) -> Lock:
+        """Lock ``path`` for ``timeout`` seconds (``None``: until released), once changes under way there are over. ``Locked`` if a
+        lock that cannot stand beside it is there."""
+        changes = [(path, infinite)]
+        token = f"opaquelocktoken:{uuid4()}"
+
+        def write(connection: Connection) -> Lock:
+            now = self._clock.seconds()
+            connection.execute(delete(locks).where(locks.c.expires <= now))
+            found = locktable.locks_over(connection, vfolder.key, changes, now)
+            locktable.refuse_overlapping(found, path, exclusive)
+            fence = bump(connection, "fence")
+            expires = None if timeout is None else now + timeout
+            lock = Lock(token, vfolder.key, path, infinite, exclusive, principal_id, owner, fence, now, expires)
+            row = attrs.asdict(lock, recurse=False)
+            row["principal"] = row.pop("principal_id")
+            connection.execute(insert(locks).values({**row, "path": bytes(path)}))
+            return lock
+
+        try:
+            async with self._announced(vfolder, changes, write, durable=True) as (_, lock):
+                return lock
+        except CancelledError:  # nobody will ever learn the token
+            await self.release(token)
+            raise
+
+    async def refresh(self, token: str, timeout: float | None) -> Lock:
+        """Let the lock live for ``timeout`` seconds from now. ``LockLost`` if it is gone."""
+
+        def write(connection: Connection) -> Lock:
+            now = self._clock.seconds()
+            lock = locktable.by_token(connection, token, now)
+            if lock is None:
+                raise LockLost("", "no such lock, or it has expired")
+            expires = None if timeout is None else now + timeout
+            connection.execute(update(locks).where(locks.c.token == token).values(expires=expires))
+            return attrs.evolve(lock, expires=expires)
+
+        return await self._database.write(write)
+
+    async def release(self, token: str) -> bool:
+        """End a lock; whether there was one."""
+        strike = delete(locks).where(locks.c.token == token)
+        return await self._database.write(lambda connection: connection.execute(strike).rowcount > 0)
+
+    async def break_lock(self, token: str) -> bool:
+        """End somebody else's lock, for an administrator; what was begun under it cannot be published. Whether there was one."""
+        broken = await self.release(token)
+        if broken:
+            self.log.info("lock broken", log_event="lock_broken")
+        return broken
+
+    async def get(self, token: str) -> Lock | None:
+        """The lock of that token, if it lives."""
+        now = self._clock.seconds()
+        return await self._database.read(lambda connection: locktable.by_token(connection, token, now))
+
+    async def find(self, vfolder: VFolder, path: FolderPath, below: bool = False) -> Sequence[Lock]:
+        """The locks that cover ``path``, and, with ``below``, those on what lies below it."""
+        now = self._clock.seconds()
+        changes = [(path, below)]
+        return await self._database.read(lambda connection: locktable.locks_over(connection, vfolder.key, changes, now))
+
+    async def list(self, vfolder: VFolder | None = None) -> Sequence[Lock]:
+        """All locks, or those of one vfolder; the oldest first."""
+        now = self._clock.seconds()
+        key = None if vfolder is None else vfolder.key
+        return await self._database.read(lambda connection: locktable.all_locks(connection, now, key))
+
+    # --- writers ---
+
+    async def fence(self, vfolder: VFolder, path: FolderPath, tokens: frozenset[str]) -> int:
+        """The number under which a writer begins, for :meth:`publishing` at the end. ``Locked`` if somebody else holds a lock now."""
+        found = await self.find(vfolder, path)
+        locktable.check(found, [(path, False)], tokens, None)
+        return max((lock.fence for lock in found if lock.token in tokens), default=0)
+
+    @asynccontextmanager
+    async def publishing(
+        self,
+        vfolder: VFolder,
+        paths: Sequence[type_change],
+        tokens: frozenset[str],
+        principal: str,
+        *,
+        fence: int | None = None,
+        recount: bool = False,
+    ) -> AsyncIterator[Intent]:
+        """The time in which changes become visible.
+
+        :param paths: folded paths, each with whether all below it changes too
+        :param tokens: the locks that ``principal`` says it holds
+        :param fence: what :meth:`fence` returned when the writer began
+        :param recount: nothing is changed, so locks do not matter; others are held off alike
+        :raises Locked: somebody else holds a lock
+        :raises LockLost: the lock under which the writer began is gone
+        """
+        if not recount:
+            await self._process.dirty.mark(vfolder.key)
+
+        def check(connection: Connection) -> None:
+            if not recount:
+                found = locktable.locks_over(connection, vfolder.key, paths, self._clock.seconds())
+                locktable.check(found, paths, tokens, principal, fence)
+
+        async with self._announced(vfolder, paths, check, durable=False) as (intent, _):
+            yield intent
+
+    @asynccontextmanager
+    async def _announced(
+        self, vfolder: VFolder, changes: Sequence[type_change], act: Callable[[Connection], T], durable: bool
+    ) -> AsyncIterator[tuple[Intent, T]]:
+        """Announce changes and run ``act(connection)`` in the same write, once nothing earlier is in the way."""
+        intent = Intent(secrets.token_hex(16))
+        turn: Turn = await self._turns.take(vfolder.key, changes)
+        try:
+            outcome = await self._announce(intent, vfolder, changes, act, durable)
+            yield intent, outcome
+        finally:
+            try:
+                if not intent.ended:
+                    # Queued behind the announcement, so it also strikes one whose answer was not waited for.
+                    await self._database.write(intent.end, durable=False)
+            finally:
+                self._turns.leave(vfolder.key, turn)
+
+    async def _announce(
+        self,
+        intent: Intent,
+        vfolder: VFolder,
+        changes: Sequence[type_change],
+        act: Callable[[Connection], T],
+        durable: bool,
+    ) -> T:
+        process = self._process.id
+        announced = False
+
+        def write(connection: Connection) -> tuple[T] | None:
+            locktable.enter(connection, vfolder)
+            if not announced:
+                now = self._clock.seconds()
+                locktable.insert_intent(connection, intent.id, vfolder.key, changes, process, now)
+            if locktable.must_wait(connection, intent.id, vfolder.key, changes, process):
+                return None
+            return (act(connection),)
+
+        pause = FIRST_LOOK
+        while True:
+            outcome = await self._database.write(write, durable)
+            if outcome is not None:
+                return outcome[0]
+            announced = True
+            await wait(self._clock, pause)
+            pause = min(pause * 2, LONGEST_LOOK)
+
+    async def recover(self, dead: Sequence[str]) -> Sequence[int]:
+        """Drop what dead processes had announced; the keys of the vfolders that they may have changed, now to be recounted."""
+
+        def write(connection: Connection) -> Sequence[int]:
+            theirs = intents.c.process.in_(dead)
+            left = connection.execute(select(intents.c.process, intents.c.vfolder).where(theirs).distinct()).all()
+            for process, vfolder in left:
+                mark = (dirty.c.process == process) & (dirty.c.vfolder == vfolder)
+                if not connection.execute(update(dirty).where(mark).values(recount=True)).rowcount:
+                    connection.execute(insert(dirty).values(process=process, vfolder=vfolder, recount=True))
+            connection.execute(delete(intents).where(theirs))
+            return sorted({vfolder for _, vfolder in left})
+
+        return await self._database.write(write) if dead else ()

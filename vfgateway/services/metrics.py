@@ -1,0 +1,100 @@
+"""What operators watch, in Prometheus's form: the reference's names for requests, our own for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from vfgateway.model import HealthState
+
+#: The buckets of the reference, in seconds.
+BUCKETS = (0.001, 0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+#: What :meth:`Metrics.render` answers with.
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_REQUEST = ("method", "endpoint", "domain", "operation", "error_detail", "status_code")
+
+
+class Metrics:
+    """All metrics of one process.
+
+    :param registry: where they are kept; a fresh one by default, never the global one
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry = registry or CollectorRegistry()
+        self._requests = Counter(
+            "backendai_api_request_count", "Requests answered by the HTTP front ends.", _REQUEST, registry=registry
+        )
+        self._durations = Histogram(
+            "backendai_api_request_duration_sec",
+            "Seconds from the request's headers to the end of the answer.",
+            _REQUEST,
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        self._received = Counter(
+            "vfgateway_received_bytes", "Bytes of files stored, by protocol.", ["protocol"], registry=registry
+        )
+        self._sent = Counter(
+            "vfgateway_sent_bytes", "Bytes of files delivered, by protocol.", ["protocol"], registry=registry
+        )
+        self._uploads = Gauge("vfgateway_uploads", "Resumable uploads that are open.", registry=registry)
+        self._tasks = Gauge("vfgateway_tasks", "Background tasks running in this process.", ["task"], registry=registry)
+        self._ended_tasks = Counter(
+            "vfgateway_ended_tasks", "Background tasks that ended.", ["task", "state"], registry=registry
+        )
+        self._health = Gauge(
+            "vfgateway_volume_health", "1 for the state that a volume is in.", ["volume", "state"], registry=registry
+        )
+
+    def request(
+        self,
+        *,
+        method: str,
+        endpoint: str,
+        status: int,
+        seconds: float,
+        domain: str = "",
+        operation: str = "",
+        error_detail: str = "",
+    ) -> None:
+        """Count one answered request.
+
+        :param endpoint: the template of its route, never the path itself
+        :param domain: with ``operation`` and ``error_detail``, the parts of the reference's error code; empty on success
+        """
+        labels = (method, endpoint, domain, operation, error_detail, str(status))
+        self._requests.labels(*labels).inc()
+        self._durations.labels(*labels).observe(seconds)
+
+    def received(self, protocol: str, count: int) -> None:
+        """Count bytes of files that were stored."""
+        self._received.labels(protocol).inc(count)
+
+    def sent(self, protocol: str, count: int) -> None:
+        """Count bytes of files that were delivered."""
+        self._sent.labels(protocol).inc(count)
+
+    def watch_uploads(self, count: Callable[[], int]) -> None:
+        """Ask ``count()`` for the number of open uploads whenever the metrics are read."""
+        self._uploads.set_function(count)
+
+    def task_began(self, task: str) -> None:
+        """A background task runs."""
+        self._tasks.labels(task).inc()
+
+    def task_ended(self, task: str, state: str) -> None:
+        """It runs no more; ``state`` as of the task (``queued``: it will be tried again)."""
+        self._tasks.labels(task).dec()
+        self._ended_tasks.labels(task, state).inc()
+
+    def volume_health(self, volume: str, state: HealthState) -> None:
+        """Note the state of a volume."""
+        for each in HealthState:
+            self._health.labels(volume, each.value).set(each is state)
+
+    def render(self) -> bytes:
+        """All metrics as text (:data:`CONTENT_TYPE`)."""
+        return generate_latest(self.registry)

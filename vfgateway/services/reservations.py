@@ -1,0 +1,124 @@
+"""Room that was promised to one change before its bytes were accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from sqlalchemy import Connection
+
+from vfgateway.model import Usage, VFolder
+from vfgateway.services import holds, slabs
+
+if TYPE_CHECKING:
+    from vfgateway.services.quota import Quota
+
+type_also = Sequence[Callable[[Connection], None]]
+
+
+class Reservation:
+    """Room held by this process; it ends with the process. Made by ``Quota.reserve``.
+
+    Ended by exactly one of :meth:`settle` and :meth:`release`, whichever comes first; later calls do nothing. As a context manager it
+    releases what was not settled, also when the caller is cancelled.
+
+    :ivar held: the room asked for so far
+    """
+
+    def __init__(self, quota: Quota, vfolder: VFolder) -> None:
+        self._quota = quota
+        self._vfolder = vfolder
+        self._covered: dict[str, Usage] = {}
+        self._ended = False
+        self.held = Usage()
+        quota.opened(vfolder.key)
+
+    async def ensure(self, total: Usage) -> None:
+        """Grow to at least ``total``; never shrinks. Also makes sure that what is held is covered by limits that were set since.
+        Raises ``QuotaExceeded``, and holds what it held before."""
+        if self._ended:
+            raise RuntimeError("the reservation has ended")
+        wanted = slabs.larger(self.held, total)
+        while True:
+            needs = {
+                subject.key: slabs.limited_part(wanted, subject.limits) - self._covered.get(subject.key, Usage())
+                for subject in await self._quota.subjects(self._vfolder)
+                if subject.is_limited
+            }
+            needs = {
+                key: slabs.at_least_zero(need) for key, need in needs.items() if slabs.at_least_zero(need) != Usage()
+            }
+            if self._ended:
+                raise RuntimeError("the reservation has ended")
+            if self._quota.take_from_slabs(needs):
+                break
+            await self._quota.lease(self._vfolder, needs)
+        self._cover(needs)
+        self.held = wanted
+
+    def _cover(self, more: Mapping[str, Usage]) -> None:
+        for key, amount in more.items():
+            self._covered[key] = self._covered.get(key, Usage()) + amount
+
+    async def settle(self, change: Usage, also: type_also = ()) -> None:
+        """Count what has truly changed, give back the rest, and run ``also`` in the same transaction."""
+        if self._end():
+            await self._quota.settle_slabs(self._vfolder, change, self._covered, also)
+
+    async def release(self, also: type_also = ()) -> None:
+        """Nothing has changed: give everything back."""
+        if self._end():
+            await self._quota.settle_slabs(self._vfolder, Usage(), self._covered, also)
+
+    def _end(self) -> bool:
+        if self._ended:
+            return False
+        self._ended = True
+        self._quota.closed(self._vfolder.key)
+        return True
+
+    def detach(self) -> None:
+        """From here on the room belongs to the upload, if it is for one: leaving the context no longer releases it."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.release()
+
+
+class UploadReservation(Reservation):
+    """Room that belongs to an upload: kept in the database under the upload's identifier, until settled or released by whichever
+    process has it then."""
+
+    def __init__(self, quota: Quota, vfolder: VFolder, holder: str, present: Mapping[str, Usage]) -> None:
+        super().__init__(quota, vfolder)
+        self._holder = holder
+        self._covered.update(present)
+        self.held = present.get(holds.vfolder_subject(vfolder.key), Usage())
+
+    async def ensure(self, total: Usage) -> None:
+        """As in the base class; durable with the next durable write."""
+        if self._ended:
+            raise RuntimeError("the reservation has ended")
+        wanted = slabs.larger(self.held, total)
+        subjects = await self._quota.subjects(self._vfolder)
+        # Held on every subject, limited or not: usage shows uploads under way, and a limit may be set later.
+        needs = {s.key: slabs.at_least_zero(wanted - self._covered.get(s.key, Usage())) for s in subjects}
+        if any(need != Usage() for need in needs.values()):
+            await self._quota.hold(self._vfolder, self._holder, needs, self._cover)
+        self.held = wanted
+
+    async def settle(self, change: Usage, also: type_also = ()) -> None:
+        if self._end():
+            await self._quota.settle_holder(self._vfolder, change, self._holder, also)
+
+    async def release(self, also: type_also = ()) -> None:
+        if self._end():
+            await self._quota.settle_holder(self._vfolder, Usage(), self._holder, also)
+
+    def detach(self) -> None:
+        self._end()

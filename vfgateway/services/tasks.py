@@ -1,0 +1,306 @@
+"""Background tasks as durable records: they survive the process, show their progress, and can be cancelled.
+
+A task runs at least once: after a crash it starts again from the beginning, so handlers may be repeated. Its record stays for
+:data:`KEPT` seconds after it ended.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from vfgateway.errors import GatewayError, TaskNotFound
+from vfgateway.services import taskrecords as records
+from vfgateway.services.database import Database
+from vfgateway.services.events import Events, TaskChanged
+from vfgateway.services.metrics import Metrics
+from vfgateway.services.processes import Processes
+from vfgateway.services.taskrecords import FINISHED, Task, TaskState
+
+#: Tasks that run at once in one process.
+AT_ONCE = 4
+#: Seconds for which the record of a finished task is kept.
+KEPT = 24 * 3600.0
+#: Seconds between looks for tasks that are due, cancelled elsewhere, or to be struck.
+LOOK = 2.0
+#: Seconds between two writes of a task's progress.
+PROGRESS = 0.5
+#: Seconds before a task that failed is tried again, doubled each time; and how often it is tried in all.
+BACK_OFF, ATTEMPTS = 5.0, 6
+
+type_handler = Callable[..., Awaitable[None]]
+
+__all__ = ["RunningTask", "Task", "TaskState", "Tasks"]
+
+
+@attrs.frozen
+class _Kind:
+    handler: type_handler
+    retriable: bool
+
+
+class RunningTask:
+    """A task as its handler sees it."""
+
+    def __init__(self, tasks: Tasks, task: Task) -> None:
+        self._tasks = tasks
+        self._written_at = float("-inf")
+        self.task = task
+
+    @property
+    def id(self) -> str:
+        """The task's identifier."""
+        return self.task.id
+
+    async def progress(self, done: int, total: int = 0, message: str = "") -> None:
+        """Tell how far it is. Cheap: most calls write nothing. Raises ``CancelledError`` when the task was cancelled elsewhere."""
+        self.task = attrs.evolve(self.task, done=done, total=total, message=message)
+        now = self._tasks.clock.seconds()
+        if now - self._written_at >= PROGRESS:
+            self._written_at = now
+            await self._tasks.tell_progress(self.task)
+
+
+class Tasks:
+    """The background tasks of all processes, and those that run in this one."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Any,
+        process: Processes,
+        events: Events,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._database = database
+        self._process = process
+        self._events = events
+        self._metrics = metrics or Metrics()
+        self._kinds: dict[str, _Kind] = {}
+        self._running: dict[str, Deferred[None]] = {}
+        self._cancelled: set[str] = set()
+        self._look = LoopingCall(self._look_around)
+        self._look.clock = clock
+        self._accepting = False
+        self.clock = clock
+
+    def register(self, name: str, handler: type_handler, retriable: bool = False) -> None:
+        """Have ``handler(task, **arguments)`` do the tasks called ``name``.
+
+        :param retriable: whether a failure may pass, so that it is tried again
+        """
+        self._kinds[name] = _Kind(handler, retriable)
+
+    # --- life ---
+
+    async def resume(self) -> None:
+        """Begin to run tasks: new ones, and what dead processes left."""
+        self._accepting = True
+        self._process.watch(self._take_over)
+        self._look.start(LOOK, now=False)
+        await self._take_over()
+
+    async def stop(self) -> None:
+        """Stop what runs; it starts again with the next process. Idempotent."""
+        self._accepting = False
+        if self._look.running:
+            self._look.stop()
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        for task in running:
+            await task
+        await self._database.write(lambda connection: records.let_go(connection, self._process.id))
+
+    async def _take_over(self) -> None:
+        dead = await self._process.dead()
+        await self._database.write(lambda connection: records.orphan(connection, dead))
+        await self._run_due()
+
+    async def _look_around(self) -> None:
+        try:
+            now = self.clock.seconds()
+            cancelling = await self._database.read(lambda connection: records.cancelling(connection, self._running))
+            for task_id in cancelling:
+                self._cancel_here(task_id)
+            await self._run_due()
+            if await self._database.read(lambda connection: records.has_old(connection, now - KEPT)):
+                await self._database.write(lambda connection: records.strike_old(connection, now - KEPT), durable=False)
+        except Exception:
+            self.log.failure("could not look after tasks")
+
+    # --- for callers ---
+
+    async def start(self, name: str, arguments: Mapping[str, Any], *, delay: float = 0.0) -> str:
+        """Enter a task, durably; its identifier. It runs in this process as soon as there is room.
+
+        :param arguments: what JSON can hold
+        :param delay: seconds to wait first
+        """
+        now = self.clock.seconds()
+        task = Task(
+            id=str(uuid4()),
+            name=name,
+            arguments=json.loads(json.dumps(dict(arguments))),
+            state=TaskState.QUEUED,
+            created=now,
+            not_before=now + delay if delay else None,
+        )
+        await self._database.write(lambda connection: records.add(connection, task))
+        self._publish(task)
+        if self._accepting and not delay:
+            running = Deferred.fromCoroutine(self._run_due())
+            running.addErrback(lambda failure: self.log.failure("could not start tasks", failure=failure))
+        return task.id
+
+    async def get(self, task_id: str) -> Task:
+        """A task. ``TaskNotFound``; also some time after it ended."""
+        task = await self._database.read(lambda connection: records.get(connection, task_id))
+        if task is None:
+            raise TaskNotFound(task_id)
+        return task
+
+    async def list(self, state: TaskState | None = None) -> Sequence[Task]:
+        """All tasks that are remembered, the newest first."""
+        return await self._database.read(lambda connection: records.some(connection, state))
+
+    async def cancel(self, task_id: str) -> Task:
+        """Have a task end soon, wherever it runs; one that has ended stays as it is. ``TaskNotFound``."""
+        now = self.clock.seconds()
+        task = await self._database.write(lambda connection: records.cancel(connection, task_id, now))
+        if task is None:
+            raise TaskNotFound(task_id)
+        if task.state is TaskState.CANCELLED:
+            self._publish(task)
+        self._cancel_here(task_id)
+        return task
+
+    async def watch(self, task_id: str) -> AsyncIterator[Task]:
+        """The task now, and whenever it has changed, until it has ended. ``TaskNotFound``."""
+        changed: list[Deferred[None]] = [Deferred()]
+
+        def on_change(event: TaskChanged) -> None:
+            if event.task_id == task_id and not changed[0].called:
+                changed[0].callback(None)
+
+        unsubscribe = self._events.subscribe(TaskChanged, on_change)
+        try:
+            last: Task | None = None
+            while True:
+                changed[0] = Deferred()
+                task = await self.get(task_id)
+                if task != last:
+                    yield task
+                last = task
+                if task.state in FINISHED:
+                    return
+                with suppress(TimeoutError):  # it may run in another process: look without being told, too
+                    await changed[0].addTimeout(LOOK, self.clock)
+        finally:
+            unsubscribe()
+
+    # --- running ---
+
+    async def _run_due(self) -> None:
+        room = AT_ONCE - len(self._running)
+        if not self._accepting or room <= 0:
+            return
+        now, names = self.clock.seconds(), list(self._kinds)
+        if not await self._database.read(lambda connection: records.is_due(connection, now, names)):
+            return
+        claimed = await self._database.write(
+            lambda connection: records.claim(connection, self._process.id, now, names, room)
+        )
+        for task in claimed:
+            running = Deferred.fromCoroutine(self._run(task))
+            if not running.called:
+                self._running[task.id] = running
+            running.addBoth(self._ended, task.id)
+
+    def _ended(self, result: Any, task_id: str) -> None:
+        self._running.pop(task_id, None)
+        self._cancelled.discard(task_id)
+        if result is not None:
+            self.log.failure("could not run task {task_id}", failure=result, task_id=task_id)
+        if self._accepting:
+            running = Deferred.fromCoroutine(self._run_due())
+            running.addErrback(lambda failure: self.log.failure("could not start tasks", failure=failure))
+
+    async def _run(self, task: Task) -> None:
+        kind = self._kinds[task.name]
+        running = RunningTask(self, task)
+        self._publish(task)
+        self._metrics.task_began(task.name)
+        state, message = TaskState.FAILED, "internal error, see the log"
+        try:
+            await kind.handler(running, **task.arguments)
+            state, message = TaskState.DONE, ""
+        except CancelledError:
+            # Stopped with the process: it runs again. Cancelled by somebody: it ends.
+            state = TaskState.CANCELLED if task.id in self._cancelled else TaskState.QUEUED
+            message = "cancelled" if state is TaskState.CANCELLED else ""
+        except GatewayError as error:
+            message = str(error)
+        except Exception:
+            self.log.failure("task {task} {task_id} failed", task=task.name, task_id=task.id)
+        self._metrics.task_ended(task.name, state.value)
+        await self._finish(running.task, state, message, kind.retriable)
+
+    async def _finish(self, task: Task, state: TaskState, message: str, retriable: bool) -> None:
+        now = self.clock.seconds()
+        again = state is TaskState.FAILED and retriable and task.attempt < ATTEMPTS
+        if again:
+            state = TaskState.QUEUED
+        changed = attrs.evolve(
+            task,
+            state=state,
+            message=message or task.message,
+            done=task.total if state is TaskState.DONE else task.done,
+            not_before=now + BACK_OFF * 2 ** (task.attempt - 1) if again else None,
+            finished=now if state in FINISHED else None,
+        )
+        await self._database.write(lambda connection: records.save(connection, changed))
+        self._publish(changed)
+
+    async def tell_progress(self, task: Task) -> None:
+        """Write and tell a task's progress; for :class:`RunningTask`."""
+        if await self._database.write(lambda connection: records.save_progress(connection, task), durable=False):
+            self._cancelled.add(task.id)
+            raise CancelledError
+        self._publish(task)
+
+    def _cancel_here(self, task_id: str) -> None:
+        running = self._running.get(task_id)
+        if running is not None and task_id not in self._cancelled:
+            self._cancelled.add(task_id)
+            running.cancel()
+
+    def _publish(self, task: Task) -> None:
+        self._events.publish(
+            TaskChanged(
+                task_id=task.id,
+                task=task.name,
+                state=task.state.value,
+                done=task.done,
+                total=task.total,
+                message=task.message,
+            )
+        )
+
+
+async def until_finished(tasks: Tasks, task_id: str) -> Task:
+    """Wait for the end of a task."""
+    async for task in tasks.watch(task_id):
+        if task.state in FINISHED:
+            return task
+    raise TaskNotFound(task_id)
