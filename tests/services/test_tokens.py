@@ -37,10 +37,8 @@ def tokens(clock: Clock) -> Tokens:
 def sign(clock: Clock) -> Callable[..., str]:
     """Signs any claims as the gateway or an orchestrator that knows the secret would, good for a minute."""
 
-    def sign(claims: dict[str, Any], key: bytes = SECRET, **more: Any) -> str:
-        return jwt.encode(
-            {"exp": int(clock.seconds()) + 60, **claims}, key, algorithm=more.pop("algorithm", "HS256"), **more
-        )
+    def sign(claims: dict[str, Any], key: bytes | None = SECRET, algorithm: str = "HS256") -> str:
+        return jwt.encode({"exp": int(clock.seconds()) + 60, **claims}, key, algorithm=algorithm)
 
     return sign
 
