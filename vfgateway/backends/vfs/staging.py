@@ -22,12 +22,14 @@ from vfgateway.backends.vfs.faults import faults, is_missing
 from vfgateway.backends.vfs.ownership import PERMISSIONS, PRIVATE
 from vfgateway.backends.vfs.publish import publish
 from vfgateway.backends.vfs.tree import CAREFUL, STAGING, Tree, regular
-from vfgateway.errors import IsADirectory, NoSpace, NotFound, UploadNotFound
+from vfgateway.errors import IsADirectory, NoSpace, UploadNotFound, VFolderNotFound
 from vfgateway.model import Expect, FileStat, Published
 from vfgateway.paths import FolderPath
 
 #: Room is reserved ahead from this size on; below it the file system places blocks better by itself.
 ALLOCATE_FROM: Final = 8 << 20
+#: Bytes by which blocks may exceed a file without being called a reservation.
+SPARE: Final = 1 << 20
 #: File systems that reserve without writing.
 ALLOCATES: Final = frozenset({syscalls.EXT4, syscalls.XFS})
 
@@ -183,16 +185,13 @@ class Staging:
             try:
                 with self._area() as (_, area):
                     os.unlink(token, dir_fd=area)
-            except FileNotFoundError:
-                pass
+            except (FileNotFoundError, VFolderNotFound):
+                return
 
     def drop(self, stage: Stage) -> None:
         """Close and remove a stage that nobody received."""
         os.close(stage.descriptor)
-        try:
-            self.discard(stage.token)
-        except NotFound:
-            return
+        self.discard(stage.token)
 
     def sync(self, descriptor: int) -> None:
         """Make a stage durable, its name included."""
@@ -215,9 +214,7 @@ class Staging:
         if target.is_root:
             raise IsADirectory(target)
         with faults(target):
-            room = os.fstat(stage.descriptor)
-            if room.st_blocks * 512 > room.st_size:
-                os.ftruncate(stage.descriptor, room.st_size)  # give back what was reserved and not used
+            _give_back_room(stage.descriptor)
             if self.syncs(sync):
                 os.fsync(stage.descriptor)
         with self.tree.place(target) as place:
@@ -246,6 +243,7 @@ class Staging:
             try:
                 with faults(target):
                     copy_content(source, stage.descriptor)
+                    _give_back_room(stage.descriptor)  # now, since it would change the times that come next
                     self._copy_facts(source, stage.descriptor)
                 published = self.commit(True, stage, target, expect, True, keep_mode=False)
             except BaseException:
@@ -260,3 +258,10 @@ class Staging:
         original = os.fstat(source)
         os.fchmod(target, original.st_mode & PERMISSIONS)
         os.utime(target, ns=(original.st_atime_ns, original.st_mtime_ns))
+
+
+def _give_back_room(descriptor: int) -> None:
+    """Release blocks that were reserved past the end of the file and not needed."""
+    found = os.fstat(descriptor)
+    if found.st_blocks * 512 > found.st_size + SPARE:
+        os.ftruncate(descriptor, found.st_size)

@@ -1,0 +1,24 @@
+"""All promises in one class: inherit from it, say how a volume is made and what it claims, and call it ``Test…``."""
+
+from tests.conformance.abilities import CopyPromises, LinkPromises, OtherAbilityPromises, RandomWritePromises
+from tests.conformance.files import FilePromises, ListingPromises, NamePromises
+from tests.conformance.folder import FolderPromises, RenamePromises
+from tests.conformance.staging import ResumableStagingPromises, StagingPromises
+from tests.conformance.volume import VolumePromises
+
+
+class EveryPromise(
+    VolumePromises,
+    FolderPromises,
+    RenamePromises,
+    FilePromises,
+    ListingPromises,
+    NamePromises,
+    StagingPromises,
+    ResumableStagingPromises,
+    RandomWritePromises,
+    LinkPromises,
+    CopyPromises,
+    OtherAbilityPromises,
+):
+    """The whole suite."""

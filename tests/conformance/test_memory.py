@@ -1,0 +1,40 @@
+"""The memory volume keeps every promise, as itself and as a double of SMB."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet import reactor
+
+from tests.conformance.suite import EveryPromise
+from vfgateway.backends.memory import MemoryVolume
+from vfgateway.backends.memory.volume import SMB_FORBIDDEN
+from vfgateway.interfaces import (
+    IAttributes,
+    IFastClone,
+    IFastUsage,
+    ILinks,
+    IRandomWrite,
+    IResumableStaging,
+    IServerSideCopy,
+    IVolume,
+)
+
+
+class TestMemory(EveryPromise):
+    """As it comes."""
+
+    backend = "memory"
+    abilities = frozenset(
+        {IAttributes, IFastClone, IFastUsage, ILinks, IRandomWrite, IResumableStaging, IServerSideCopy}
+    )
+
+    async def make_volume(self, tmp_path: Path) -> IVolume:
+        return MemoryVolume("mem", reactor)
+
+
+class TestMemoryFoldingCase(TestMemory):
+    """With the names of an SMB share."""
+
+    async def make_volume(self, tmp_path: Path) -> IVolume:
+        return MemoryVolume("mem", reactor, case_folding=True, forbidden=SMB_FORBIDDEN)
