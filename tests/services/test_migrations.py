@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from setuptools import find_namespace_packages
 from sqlalchemy import Connection, text
+from twisted.internet import reactor
+from twisted.internet.task import Clock
 
 from tests.support.databases import open_database
+from vfgateway.blocking import InlinePool
 from vfgateway.errors import ConfigurationError
+from vfgateway.services import migrations
+from vfgateway.services.accounts import Accounts
 from vfgateway.services.database import Database
 from vfgateway.services.schema import metadata
 
@@ -34,6 +41,16 @@ async def main():
         reactor.stop()
 reactor.callWhenRunning(lambda: Deferred.fromCoroutine(main()).addErrback(lambda failure: print(failure)))
 reactor.run()
+"""
+
+LATER = """
+import sqlalchemy as sa
+from alembic import op
+revision = "9000"
+down_revision = "0001"
+def upgrade():
+    with op.batch_alter_table("users", recreate="always") as batch:
+        batch.add_column(sa.Column("phone", sa.String(20)))
 """
 
 
@@ -85,6 +102,39 @@ async def test_foreign_keys_are_enforced_after_the_upgrade(database: Database) -
         pragma = await database.read(lambda connection: connection.execute(text("PRAGMA foreign_keys")).scalar())
         assert pragma == 1
     assert await database.write(lambda connection: connection.execute(text("PRAGMA foreign_keys")).scalar()) == 1
+
+
+async def test_rebuilding_a_table_keeps_what_refers_to_it(tmp_path: Path) -> None:
+    """A later revision that changes a table, which SQLite does by dropping the old one, takes no other rows along."""
+    scripts = tmp_path / "100% migrations"
+    shutil.copytree(Path(migrations.__file__).parent, scripts)
+    (scripts / "versions" / "v9000_later.py").write_text(LATER)
+    async with open_database(tmp_path / "x.db") as database:
+        accounts = Accounts(database, Clock(), InlinePool(reactor))
+        user, group = await accounts.create_user("alice"), await accounts.create_group("team")
+        await accounts.set_member(group.id, user.id)
+        await accounts.add_key(user.id, "api_key")
+    later = Database(f"sqlite:///{tmp_path / 'x.db'}", reactor)
+    await later.start(partial(migrations.upgrade, scripts=scripts))
+    for table in ("users", "members", "credentials"):
+        count = text(f"SELECT count(*) FROM {table}")
+        assert await later.read(lambda connection, count=count: connection.execute(count).scalar()) == 1, table  # type: ignore[misc]
+    await later.stop()
+
+
+async def test_failed_upgrade_changes_nothing(tmp_path: Path) -> None:
+    """A revision that fails half-way leaves the database as the version before can use it."""
+    scripts = tmp_path / "migrations"
+    shutil.copytree(Path(migrations.__file__).parent, scripts)
+    (scripts / "versions" / "v9000_later.py").write_text(LATER + "    raise RuntimeError('the disk is on fire')\n")
+    async with open_database(tmp_path / "x.db") as database:
+        await Accounts(database, Clock(), InlinePool(reactor)).create_user("alice")
+    later = Database(f"sqlite:///{tmp_path / 'x.db'}", reactor)
+    with pytest.raises(RuntimeError, match="on fire"):
+        await later.start(partial(migrations.upgrade, scripts=scripts))
+    await later.stop()
+    async with open_database(tmp_path / "x.db") as database:
+        assert (await Accounts(database, Clock(), InlinePool(reactor)).user("alice")).name == "alice"
 
 
 def test_processes_may_start_at_once(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def sign(clock: Clock) -> Callable[..., str]:
     """Signs any claims as the gateway or an orchestrator that knows the secret would, good for a minute."""
 
     def sign(claims: dict[str, Any], key: bytes | None = SECRET, algorithm: str = "HS256") -> str:
-        return jwt.encode({"exp": int(clock.seconds()) + 60, **claims}, key, algorithm=algorithm)
+        return jwt.encode({"exp": int(clock.seconds()) + 60, **claims}, key, algorithm=algorithm)  # type: ignore[arg-type]  # none for "none"
 
     return sign
 
@@ -161,7 +161,16 @@ def test_every_claim_is_needed(tokens: Tokens, clock: Clock, name: str) -> None:
 
 def test_further_claims_are_tolerated(tokens: Tokens, sign: Callable[..., str]) -> None:
     """Claims of other versions do no harm, also those that libraries like to judge by the wall clock."""
-    more = {"archive": True, "unmanaged_path": None, "nbf": 9e9, "iat": 9e9, "aud": "x", "iss": "y", "sub": 3, "z": []}
+    more: dict[str, Any] = {
+        "archive": True,
+        "unmanaged_path": None,
+        "nbf": 9e9,
+        "iat": 9e9,
+        "aud": "x",
+        "iss": "y",
+        "sub": 3,
+        "z": [],
+    }
     assert tokens.verify_download(sign(DOWNLOAD | more)).relpath == "a/b"
 
 

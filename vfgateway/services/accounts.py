@@ -316,15 +316,7 @@ class Accounts:
         await self._write(write)
 
     async def _write(self, function: Callable[[Connection], T]) -> T:
-        def write(connection: Connection) -> T:
-            outcome = function(connection)
-            bump(connection, GENERATION)
-            return outcome
-
-        try:
-            return await self._database.write(write)
-        finally:
-            self._database.forget_generations()
+        return await self._database.change(GENERATION, function)
 
 
 def _limits(limits: Limits) -> dict[str, int | None]:

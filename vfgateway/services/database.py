@@ -16,6 +16,7 @@ import attrs
 from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError
 from twisted.internet.defer import Deferred
 
 from vfgateway.blocking import Pool
@@ -109,6 +110,23 @@ class Database:
         done: Deferred[T] = Deferred(lambda _: None)
         self._queue.put(_Write(function, durable, done))
         return done
+
+    async def change(self, generation: str, function: Callable[[Connection], T]) -> T:
+        """A durable write after which every cache of that generation is stale, in this process at once.
+
+        On PostgreSQL two processes may both find nothing and insert the same row. Who comes second is run again, and finds it."""
+
+        def call(connection: Connection) -> T:
+            outcome = function(connection)
+            bump(connection, generation)
+            return outcome
+
+        try:
+            return await self.write(call)
+        except IntegrityError:
+            return await self.write(call)
+        finally:
+            self.forget_generations()
 
     async def generation(self, name: str) -> int:
         """The number that :func:`bump` counts up, at most :data:`FRESH` seconds old: a cache with another number is stale."""

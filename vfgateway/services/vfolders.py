@@ -26,7 +26,7 @@ from vfgateway.model import (
 )
 from vfgateway.services import registry
 from vfgateway.services.caches import GenerationCache
-from vfgateway.services.database import Database, bump
+from vfgateway.services.database import Database
 from vfgateway.services.names import UNSET, Unset, checked_vfolder_name
 from vfgateway.services.permissions import Access, Grant, decide, type_subject
 from vfgateway.services.registry import View
@@ -259,7 +259,7 @@ class VFolders:
             now = self._clock.seconds()
             view, complete = await self._read(registry.view, principal, now)
             if not complete:
-                view = await self._database.write(lambda connection: registry.name_all(connection, principal, now))
+                view = await self._write(lambda connection: registry.name_all(connection, principal, now))
             return view
 
         return await self._views.get(principal, load)
@@ -300,15 +300,7 @@ class VFolders:
         return await self._database.read(lambda connection: function(connection, *args))
 
     async def _write(self, function: Callable[[Connection], T]) -> T:
-        def write(connection: Connection) -> T:
-            outcome = function(connection)
-            bump(connection, GENERATION)
-            return outcome
-
-        try:
-            return await self._database.write(write)
-        finally:
-            self._database.forget_generations()
+        return await self._database.change(GENERATION, function)
 
 
 def _limits(limits: Limits) -> dict[str, int | None]:

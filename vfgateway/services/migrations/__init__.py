@@ -26,23 +26,24 @@ _LOCK = 0x7666676174657761
 _one_at_a_time = threading.Lock()
 
 
-def upgrade(engine: Engine) -> None:
+def upgrade(engine: Engine, scripts: Path = Path(__file__).parent) -> None:
     """Bring the database up to this version's schema, whole or not at all. Blocks; processes that start at once wait for the
     first.
 
+    :param scripts: the folder with Alembic's ``env.py`` and ``versions``
     :raises ConfigurationError: the database was written by a newer version, or belongs to something else
     """
     with _one_at_a_time, _exclusively(engine) as connection:
-        config = _config()
+        config = _config(scripts)
         present = MigrationContext.configure(connection).get_current_heads()
         _check(connection, present, ScriptDirectory.from_config(config))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
-def _config() -> Config:
+def _config(scripts: Path) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     return config
 

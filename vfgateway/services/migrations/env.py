@@ -3,7 +3,11 @@ a new revision, over an empty database in memory that all earlier revisions were
 
 from __future__ import annotations
 
+from typing import Any
+
 from alembic import context
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, create_engine
 
 from vfgateway.services.schema import metadata
@@ -16,9 +20,19 @@ def _run(connection: Connection) -> None:
         context.run_migrations()
 
 
+def _apply_all(connection: Connection) -> None:
+    def steps(revision: Any, _: Any) -> Any:
+        return context.script._upgrade_revs("head", revision)
+
+    migration = MigrationContext.configure(connection, opts={"fn": steps})
+    with Operations.context(migration):
+        migration.run_migrations()
+
+
 connection = context.config.attributes.get("connection")
 if connection is not None:
     _run(connection)
 else:
     with create_engine("sqlite://").begin() as scratch:
+        _apply_all(scratch)
         _run(scratch)

@@ -1,4 +1,4 @@
-"""The first schema."""
+"""The first schema. It follows ``schema.py`` until the first release freezes it (``docs/decisions/database.md``)."""
 
 from __future__ import annotations
 
