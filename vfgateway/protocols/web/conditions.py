@@ -1,0 +1,137 @@
+"""Conditional requests (RFC 9110 section 13) as pure functions over the facts of a file."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from twisted.web.http import datetimeToString, stringToDatetime
+from twisted.web.http_headers import Headers
+
+from vfgateway.errors import PreconditionFailed
+from vfgateway.model import ABSENT, ANY, Expect, FileStat
+from vfgateway.paths import FolderPath
+
+#: Seconds that must lie between a change and now for its date to tell apart what came after (section 8.8.2.2).
+STRONG_AFTER = 1
+
+_TAGS = re.compile(rb'\s*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)")?\s*(?:,|$)')
+_SECOND = 1_000_000_000
+
+
+class NotModified(Exception):
+    """What the client has is still good: 304."""
+
+
+def etag_of(stat: FileStat) -> bytes:
+    """The strong entity tag of a file."""
+    return b'"' + stat.identity.encode("ascii") + b'"'
+
+
+@lru_cache(maxsize=1024)
+def http_date(seconds: int) -> bytes:
+    """Epoch seconds as an HTTP date; what lies before 1970 or after 9999 is moved to that end."""
+    return bytes(datetimeToString(min(max(seconds, 0), 253402300799)))
+
+
+def seconds_of(stat: FileStat) -> int:
+    """When the file was last modified, as dates in HTTP can tell it."""
+    return stat.mtime_ns // _SECOND
+
+
+def parse_date(value: bytes | None) -> int | None:
+    """An HTTP date as epoch seconds; ``None`` for what is none, which is to be ignored."""
+    if not value:
+        return None
+    try:
+        return int(stringToDatetime(value.strip()))
+    except (ValueError, IndexError, KeyError, OverflowError, UnicodeError):
+        return None
+
+
+def _tags(headers: Headers, name: bytes) -> tuple[bool, list[tuple[bool, bytes]]] | None:
+    """Whether ``*`` is given, and all tags as (weak, text); ``None`` without the field. A list that cannot be read ends there."""
+    values = headers.getRawHeaders(name)
+    if values is None:
+        return None
+    joined = b",".join(values).strip()
+    if joined == b"*":
+        return True, []
+    tags = []
+    at = 0
+    while at < len(joined):
+        match = _TAGS.match(joined, at)
+        if match is None or match.end() == at:
+            break
+        if match[2] is not None:
+            tags.append((match[1] is not None, match[2]))
+        at = match.end()
+    return False, tags
+
+
+def check_read(headers: Headers, path: FolderPath, stat: FileStat) -> None:
+    """Apply the conditions of a GET or HEAD, in the order of section 13.2.2. Raises ``PreconditionFailed`` or :class:`NotModified`."""
+    identity = stat.identity.encode("ascii")
+    wanted = _tags(headers, b"if-match")
+    if wanted is not None:
+        if not wanted[0] and (False, identity) not in wanted[1]:
+            raise PreconditionFailed(path)
+    elif _changed_since(headers, stat):
+        raise PreconditionFailed(path)
+    unwanted = _tags(headers, b"if-none-match")
+    if unwanted is not None:
+        if unwanted[0] or any(tag == identity for _, tag in unwanted[1]):  # weak comparison
+            raise NotModified
+        return
+    since = parse_date(_single(headers, b"if-modified-since"))
+    if since is not None and seconds_of(stat) <= since:
+        raise NotModified
+
+
+def range_applies(headers: Headers, stat: FileStat, now: float) -> bool:
+    """Whether ``If-Range`` (section 13.1.5) lets a range be sent: without the field yes; with a tag that matches strongly; with a date
+    that is exactly that of the file, and old enough to tell apart what came after it."""
+    value = _single(headers, b"if-range")
+    if value is None:
+        return True
+    value = value.strip()
+    if value.startswith((b'"', b"W/")):
+        return value == etag_of(stat)
+    return parse_date(value) == seconds_of(stat) and now >= seconds_of(stat) + STRONG_AFTER
+
+
+def expectation(headers: Headers, path: FolderPath, present: FileStat | None) -> Expect:
+    """The state in which a target must be found for a PUT, DELETE or the like to happen, checked already against ``present`` (``None``:
+    nothing is there). What is returned makes the change fail if the target changes in between. Raises ``PreconditionFailed``."""
+    wanted, unwanted = _tags(headers, b"if-match"), _tags(headers, b"if-none-match")
+    identity = present.identity.encode("ascii") if present is not None else None
+    expect = ANY
+    if wanted is not None:
+        if identity is None or not (wanted[0] or (False, identity) in wanted[1]):
+            raise PreconditionFailed(path)
+        expect = _as_found(present)
+    elif present is not None and parse_date(_single(headers, b"if-unmodified-since")) is not None:
+        if _changed_since(headers, present):
+            raise PreconditionFailed(path)
+        expect = _as_found(present)
+    if unwanted is not None:
+        if identity is not None and (unwanted[0] or any(tag == identity for _, tag in unwanted[1])):
+            raise PreconditionFailed(path)
+        expect = _as_found(present)
+    return expect
+
+
+def _as_found(present: FileStat | None) -> Expect:
+    if present is None:
+        return ABSENT
+    return Expect.same(present.identity) if present.is_file else ANY
+
+
+def _changed_since(headers: Headers, stat: FileStat) -> bool:
+    since = parse_date(_single(headers, b"if-unmodified-since"))
+    return since is not None and seconds_of(stat) > since
+
+
+def _single(headers: Headers, name: bytes) -> bytes | None:
+    values = headers.getRawHeaders(name)
+    return values[-1] if values else None

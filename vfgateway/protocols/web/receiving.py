@@ -1,0 +1,88 @@
+"""Large bodies over plain TCP, taken from the socket into large buffers instead of through the protocol in small pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import main
+from twisted.internet.tcp import Connection
+
+from vfgateway.protocols.web.body import BodyStream
+
+#: Bytes of one buffer: what the storage then gets in one call.
+SLAB = 1 << 20
+#: Buffers kept for reuse by one body: one being filled, one waiting, one being written.
+KEPT = 3
+
+
+class Receiver:
+    """Stands in for ``doRead`` of one plain TCP transport while the body of one request comes in.
+
+    A buffer is used again once nobody holds a view of it any more, which the buffer itself tells: Python refuses to resize a
+    ``bytearray`` that somebody looks into. The last byte of the body is always left to the protocol, which so ends it as
+    usual.
+
+    :param left: bytes of the body that have not arrived
+    :param took: told how many bytes were taken off the socket
+    :ivar held: bytes taken and not yet put into the body
+    """
+
+    def __init__(self, transport: Connection, body: BodyStream, left: int, took: Callable[[int], None]) -> None:
+        self._transport = transport
+        self._receive = transport.getHandle().recv_into
+        self._body = body
+        self._left = left - 1
+        self._took = took
+        self._slabs: list[bytearray] = []
+        self._slab = self._fresh()
+        self.held = 0
+        self._read_once = self._read  # one bound method, to be known again
+        transport.doRead = self._read_once  # type: ignore[method-assign]
+
+    def _read(self) -> Any:
+        """Called by the reactor in place of ``Connection.doRead``, with the same outcomes."""
+        start = self.held
+        with memoryview(self._slab) as view:
+            try:
+                count = self._receive(view[start : start + min(SLAB - start, self._left)])
+            except BlockingIOError:
+                return None
+            except OSError:
+                return main.CONNECTION_LOST
+        if not count:
+            return main.CONNECTION_DONE
+        self.held = held = start + count
+        self._left -= count
+        self._took(count)
+        if not self._left:
+            self.remove()
+        if held == SLAB or not self._left or self._body.would_wake(held):
+            self.flush()
+        return None
+
+    def flush(self) -> None:
+        """Put what has been taken into the body."""
+        if self.held:
+            view = memoryview(self._slab)[: self.held]
+            self._slab, self.held = self._fresh(), 0
+            self._body.put(view)
+
+    def remove(self) -> None:
+        """Give the transport its own ``doRead`` back. Idempotent; what is held can still be flushed."""
+        if self._transport.__dict__.get("doRead") is self._read_once:
+            del self._transport.doRead
+
+    def _fresh(self) -> bytearray:
+        for slab in self._slabs:
+            try:
+                slab.append(0)  # within what is allocated: nothing moves
+                slab.pop()
+            except BufferError:
+                continue
+            return slab
+        slab = bytearray(SLAB + 1)
+        slab.pop()
+        if len(self._slabs) < KEPT:
+            self._slabs.append(slab)
+        return slab

@@ -1,0 +1,167 @@
+# mypy: disallow-untyped-calls=False
+"""What an HTTP front end listens with: connections, requests, and what every answer has in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.web import http, server
+from twisted.web.resource import IResource, Resource
+
+from vfgateway.listening import Listener
+from vfgateway.protocols.web import faults
+from vfgateway.protocols.web.channel import StreamingChannel
+from vfgateway.protocols.web.forwarded import TrustedProxies
+from vfgateway.protocols.web.request import StreamingRequest
+
+#: Seconds for which a connection may lie idle between requests, and a request's head may take.
+IDLE = 75.0
+#: Seconds without a byte after which a body that is being read is given up.
+BODY_IDLE = 120.0
+#: Seconds that requests get to finish when the front end stops.
+GRACE = 10.0
+
+_GOOD_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+
+type_fail = Callable[[StreamingRequest, BaseException], None]
+
+
+class GatewaySite(server.Site):
+    """See above.
+
+    :param front_end: the front end's name, for logs and :class:`~vfgateway.model.Origin`
+    :param fail: answers an error that no handler answered, without finishing the request
+    :param public_url: ``scheme://host[:port]`` under which callers know us, where that cannot be told from their requests
+    :ivar channels: the open connections
+    """
+
+    protocol = StreamingChannel  # type: ignore[assignment]
+    requestFactory = StreamingRequest  # type: ignore[assignment]
+    noisy = False
+    log_events = Logger(namespace="vfgateway.http")
+
+    def __init__(
+        self,
+        resource: IResource,
+        gateway: Any,
+        front_end: str,
+        *,
+        fail: type_fail = faults.fail,
+        public_url: str = "",
+        idle: float = IDLE,
+        body_timeout: float = BODY_IDLE,
+    ) -> None:
+        super().__init__(resource, reactor=gateway.reactor, timeout=idle, parsePOSTFormSubmission=False)
+        self.gateway = gateway
+        self.front_end = front_end
+        self.fail = fail
+        self.public_url = public_url.rstrip("/")
+        self.body_timeout = body_timeout
+        self.proxies = TrustedProxies(gateway.settings.gateway.trusted_proxies)
+        self.channels: set[StreamingChannel] = set()
+        self._all_gone: Deferred[None] | None = None
+
+    # --- requests ---
+
+    def prepare(self, request: StreamingRequest) -> None:
+        """Called before anything else is done with a request."""
+        given = request.getHeader(b"x-request-id")
+        if given and _GOOD_ID.fullmatch(given) and self.proxies.trusts(str(getattr(request.client, "host", "unix"))):
+            request.request_id = given.decode("ascii")
+        request.setHeader(b"x-request-id", request.request_id.encode("ascii"))
+
+    def getResourceFor(self, request: StreamingRequest) -> IResource:
+        if not self.gateway.running:
+            return Unready()
+        return cast(IResource, super().getResourceFor(request))
+
+    def log(self, request: http.Request) -> None:
+        """One line for each request, without its query: tokens travel there."""
+        assert isinstance(request, StreamingRequest)
+        self.log_events.info(
+            "{front_end} {address} {method} {path} {status} {sent} [{request_id}]",
+            front_end=self.front_end,
+            address=request.caller.address or "-",
+            method=request.method.decode("ascii", "backslashreplace"),
+            path=request.path.decode("ascii", "backslashreplace"),
+            status=request.code,
+            sent=request.sentLength,
+            request_id=request.request_id,
+        )
+
+    def startFactory(self) -> None:
+        """No access log of Twisted's: see :meth:`log`."""
+
+    def stopFactory(self) -> None:
+        """See :meth:`startFactory`."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """HTTP/1.1 alone: bodies stream over its channel only."""
+        return [b"http/1.1"]
+
+    # --- connections ---
+
+    def forget(self, channel: StreamingChannel) -> None:
+        """A connection has ended."""
+        self.channels.discard(channel)
+        if not self.channels and self._all_gone is not None:
+            done, self._all_gone = self._all_gone, None
+            done.callback(None)
+
+    async def close_connections(self, grace: float = GRACE) -> None:
+        """Close idle connections now, others after their request, or by force after ``grace`` seconds."""
+        for channel in list(self.channels):
+            channel.end_soon()
+        if not self.channels:
+            return
+        gone: Deferred[None] = Deferred()
+        self._all_gone = gone
+        forced = self.reactor.callLater(grace, self._abort_all)
+        try:
+            await gone
+        finally:
+            if forced.active():
+                forced.cancel()
+
+    def _abort_all(self) -> None:
+        for channel in list(self.channels):
+            channel.abort()
+
+
+class Unready(Resource):
+    """Answers while the gateway starts or stops."""
+
+    isLeaf = True
+
+    def render(self, request: StreamingRequest) -> int:
+        """503 with ``Retry-After``."""
+        fault = faults.NOT_READY
+        detail = "the gateway is starting or stopping"
+        body = {
+            "type": fault.type,
+            "title": fault.title,
+            "status": fault.status,
+            "error_code": fault.code,
+            "msg": detail,
+        }
+        faults.answer_problem(request, fault.status, body)
+        request.finish()
+        return server.NOT_DONE_YET
+
+
+class SiteListener(Listener):
+    """Listens for a :class:`GatewaySite`, and closes its connections when it stops."""
+
+    def __init__(self, site: GatewaySite, endpoints: Any, **options: Any) -> None:
+        super().__init__(site.front_end, endpoints, site, site.reactor, **options)
+        self._site = site
+
+    def stopService(self) -> Deferred[Any]:
+        """Accept no more and let requests under way finish."""
+        stopped = super().stopService()
+        closing = Deferred.fromCoroutine(self._site.close_connections())
+        return stopped.addCallback(lambda _: closing)
