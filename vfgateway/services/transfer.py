@@ -7,9 +7,11 @@ in :mod:`~vfgateway.services.staging`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
+
+from sqlalchemy import Connection
 
 from vfgateway.errors import (
     AlreadyExists,
@@ -59,8 +61,9 @@ async def publish(
     expect: Expect = ANY,
     fence: int | None = None,
     parents: bool = False,
+    also: Sequence[Callable[[Connection], None]] = (),
 ) -> FileStat:
-    """Make the stage the file ``target``, under an intent and with the figures settled in the same step.
+    """Make the stage the file ``target``, under an intent and with the figures settled in the same step; ``also`` is written with them.
 
     Raises ``Locked``, ``LockLost``, ``QuotaExceeded`` and all that ``IStagedFile.commit`` may; the stage and the reservation are then as
     before, apart from directories made on the way.
@@ -79,7 +82,7 @@ async def publish(
                 await context.gateway.quota.change(context.vfolder, sum(made, Usage()))
             raise
         change = Usage(stage.size, 1) - trees.freed(published.replaced) + sum(made, Usage())
-        await reservation.settle(change, also=[intent.end])
+        await reservation.settle(change, also=[intent.end, *also])
     if published.replaced is None:
         await context.remember_creation(target)
     assert published.stat is not None

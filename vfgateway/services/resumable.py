@@ -1,0 +1,434 @@
+"""One upload that can be continued: by another request, another process, another protocol.
+
+Bytes are appended to a stage of the volume. The *offset* that a client is told is a durable mark: the stage is synced, then the row
+says so. After a crash on the same boot what lies beyond the mark is still whole and is kept; after a reboot the stage is
+cut back to the mark; a stage shorter than its mark has lost acknowledged bytes and is given up, never padded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from vfgateway.errors import (
+    GatewayError,
+    IncompleteBody,
+    InvalidArgument,
+    NotFound,
+    QuotaExceeded,
+    TooLarge,
+    Unsupported,
+    UploadBusy,
+    UploadLost,
+    UploadNotFound,
+)
+from vfgateway.interfaces import IResumableStaging, IStagedFile, type_chunk
+from vfgateway.model import FileStat, Usage
+from vfgateway.paths import FolderPath
+from vfgateway.services import transfer
+from vfgateway.services.context import FolderContext
+from vfgateway.services.leases import Lease
+from vfgateway.services.quota import Reservation
+from vfgateway.services.uninterrupted import uninterrupted
+from vfgateway.services.uploads import UploadRow, UploadState, changing
+
+if TYPE_CHECKING:
+    from vfgateway.services.staging import Staging
+
+#: Seconds for which a published upload is remembered, so that a client that missed the last answer can still learn of it.
+PUBLISHED_KEPT = 24 * 3600.0
+
+
+class ResumableUpload:
+    """One principal's hands on one upload. Made by :class:`~vfgateway.services.staging.Staging`.
+
+    What changes the upload needs the lease: :meth:`acquire`, then :meth:`write` and :meth:`mark`, then :meth:`release` or
+    :meth:`finish`. A whole request body goes through :meth:`~vfgateway.services.staging.Staging.receive`.
+    """
+
+    def __init__(self, staging: Staging, context: FolderContext, row: UploadRow) -> None:
+        self._staging = staging
+        self._context = context
+        self._row = row
+        self._lease: Lease | None = None
+        self._stage: IStagedFile | None = None
+        self._reservation: Reservation | None = None
+        self._step = transfer.FIRST_STEP
+
+    # --- what is known ---
+
+    @property
+    def id(self) -> str:
+        """32 hexadecimal digits: the stage's token."""
+        return self._row.id
+
+    @property
+    def target(self) -> FolderPath:
+        """Where it will be published."""
+        return self._row.target
+
+    @property
+    def size(self) -> int | None:
+        """Bytes declared; ``None`` until the client says."""
+        return self._row.size
+
+    @property
+    def offset(self) -> int:
+        """Bytes received, durable or not; without the lease, the mark as last read."""
+        return self._row.mark if self._stage is None else self._stage.size
+
+    @property
+    def marked(self) -> int:
+        """Bytes that are certainly durable."""
+        return self._row.mark
+
+    @property
+    def expires(self) -> float:
+        """Epoch seconds; each mark puts it off."""
+        return self._row.expires
+
+    @property
+    def state(self) -> UploadState:
+        """As last read."""
+        return self._row.state
+
+    @property
+    def published(self) -> bool:
+        """Whether the file is there."""
+        return self._row.state is UploadState.PUBLISHED
+
+    @property
+    def partial(self) -> bool:
+        """Whether it only serves to be joined with others."""
+        return self._row.state is UploadState.PARTIAL
+
+    @property
+    def whole(self) -> bool:
+        """Whether all declared bytes have been received."""
+        return self.size is not None and self.offset == self.size
+
+    @property
+    def info(self) -> Mapping[str, str]:
+        """What the protocol keeps with it."""
+        return self._row.info
+
+    @property
+    def can_rewind(self) -> bool:
+        """Whether bytes that were received can be given up again."""
+        return IResumableStaging.providedBy(self._context.folder)
+
+    @property
+    def lease(self) -> Lease | None:
+        """The lease, while this object has it."""
+        return self._lease
+
+    # --- the lease ---
+
+    async def acquire(self, unverified: bool = False, force: bool = False) -> None:
+        """Become the one who writes; the present holder is asked to let go. A published upload needs no lease and gets none.
+
+        :param unverified: what comes counts only after :meth:`verified`
+        :param force: do not spare a holder whose client is alive
+        :raises UploadBusy: another client is sending now
+        :raises UploadNotFound: it is gone, or bytes that were acknowledged are
+        """
+        lease, row = await self._staging.leases.take(self.id, force)
+        try:
+            self._row = row
+            if self.published:
+                await self._give_up(lease)
+                return
+            self._stage = await self._staging.open_stage(self._context, row)
+            if self._stage is None:  # it was published in the moment of a crash
+                await self._record_published(lease)
+                return
+            state = UploadState.OPEN if row.state is UploadState.PUBLISHING else row.state
+            self._row = attrs.evolve(row, boot_id=self._staging.boot_id, unverified=unverified, state=state)
+            changed = {"boot_id": self._staging.boot_id, "unverified": unverified, "state": state}
+            if (row.boot_id, row.unverified, row.state) != (self._row.boot_id, unverified, state):
+                await self._staging.uploads.change(self.id, lease.serial, durable=False, **changed)
+            self._reservation = await self._staging.reservation(self._context.vfolder, self.id)
+        except UploadNotFound:  # the stage is gone, or has lost what was acknowledged: there is nothing to go on with
+            await self._staging.discard(self._context.vfolder, self._context.folder, row)
+            self._staging.leases.release(lease)
+            raise
+        except BaseException:
+            await self._close_stage()
+            await self._give_up(lease)
+            raise
+        self._lease = lease
+
+    async def release(self) -> None:
+        """Mark, and let the next one in. Idempotent."""
+        lease, self._lease = self._lease, None
+        if lease is None:
+            return
+        try:
+            values = {} if lease.lost else await self._sync()
+        except GatewayError:
+            await self._close_stage()
+            await self._give_up(lease)
+            raise
+        await self._close_stage()
+        await self._give_up(lease, **values)
+
+    async def _give_up(self, lease: Lease, durable: bool = True, **values: Any) -> None:
+        """End the lease, writing ``values`` with it."""
+        try:
+            if not lease.lost:
+                await self._staging.uploads.change(
+                    self.id, lease.serial, durable=bool(values) and durable, holder=None, holder_until=None, **values
+                )
+        finally:
+            self._staging.leases.release(lease)
+
+    async def _close_stage(self) -> None:
+        stage, self._stage = self._stage, None
+        reservation, self._reservation = self._reservation, None
+        if reservation is not None:
+            reservation.detach()
+        if stage is not None:
+            await self._staging.close_stage(self._context, stage)
+
+    def _holding(self) -> tuple[Lease, IStagedFile, Reservation]:
+        if self._lease is None or self._stage is None or self._reservation is None:
+            raise UploadLost(self.id)
+        self._staging.leases.check(self._lease)
+        return self._lease, self._stage, self._reservation
+
+    # --- bytes ---
+
+    async def declare_size(self, size: int) -> None:
+        """Say how many bytes it will have; once. ``InvalidArgument`` if something else was said before or more has come;
+        ``QuotaExceeded``, ``TooLarge``."""
+        if self.size is not None:
+            if self.size != size:
+                raise InvalidArgument("size", f"declared as {self.size} bytes before")
+            return
+        lease, stage, reservation = self._holding()
+        if size < stage.size:
+            raise InvalidArgument("size", f"{stage.size} bytes have been received already")
+        self._staging.check_size(size)
+        await reservation.ensure(await self._wanted(size))
+        if not await self._staging.uploads.change(self.id, lease.serial, size=size):
+            raise UploadLost(self.id)
+        self._row = attrs.evolve(self._row, size=size)
+
+    async def retarget(self, target: FolderPath) -> None:
+        """Publish somewhere else than was said in the beginning."""
+        if target != self.target:
+            lease, _, reservation = self._holding()
+            before, self._row = self._row, attrs.evolve(self._row, target=target)
+            if self.size is not None:
+                try:
+                    await reservation.ensure(await self._wanted(self.size))
+                except BaseException:
+                    self._row = before
+                    raise
+            await self._staging.uploads.change(self.id, lease.serial, target=target)
+
+    async def _wanted(self, total: int) -> Usage:
+        if self.partial:
+            return Usage(total, 0)
+        return await transfer.growth(self._context, self.target, total, self._row.expect)
+
+    async def write(self, chunks: Sequence[type_chunk]) -> None:
+        """Append. ``TooLarge`` past the declared size and ``QuotaExceeded`` where the room ends: nothing of ``chunks`` is kept then.
+        ``UploadLost`` when another client has taken over."""
+        lease, stage, _ = self._holding()
+        total = stage.size + sum(map(len, chunks))
+        await self.make_room(total)
+        lease.working = True
+        try:
+            await stage.append(chunks)
+        finally:
+            lease.working = False
+
+    async def make_room(self, total: int) -> None:
+        """See that it may have ``total`` bytes; where the size is unknown, reserve, in steps that grow. ``TooLarge``, ``QuotaExceeded``."""
+        _, _, reservation = self._holding()
+        if self.size is not None:
+            if total > self.size:
+                raise TooLarge(self.size, total)
+            return
+        self._staging.check_size(total)
+        wanted = await self._wanted(total)
+        if wanted.bytes > reservation.held.bytes:
+            step = Usage(self._step, 0)
+            self._step = min(self._step * 2, transfer.LARGEST_STEP)
+            try:
+                await reservation.ensure(wanted + step)
+            except QuotaExceeded:  # the step does not fit; what is needed may
+                await reservation.ensure(wanted)
+
+    async def mark(self) -> int:
+        """Make what was received durable; the new offset. Bytes that wait for their checksum are left out."""
+        lease, _, _ = self._holding()
+        values = await self._sync()
+        if values and not await self._staging.uploads.change(self.id, lease.serial, **values):
+            raise UploadLost(self.id)
+        return self._row.mark
+
+    async def _sync(self) -> Mapping[str, Any]:
+        """Sync the stage; what is to be written into the row then."""
+        stage = self._stage
+        if stage is None or self._row.unverified or stage.size == self._row.mark:
+            return {}
+        await stage.sync()
+        expires = self._staging.now() + self._row.lifetime
+        self._row = attrs.evolve(self._row, mark=stage.size, expires=expires)
+        return {"mark": stage.size, "expires": expires}
+
+    async def verified(self) -> None:
+        """The checksum of what came was right: let it count."""
+        lease, _, _ = self._holding()
+        self._row = attrs.evolve(self._row, unverified=False)
+        values = await self._sync()
+        if not await self._staging.uploads.change(self.id, lease.serial, unverified=False, **values):
+            raise UploadLost(self.id)
+
+    async def rewind(self, offset: int) -> None:
+        """Give up what lies beyond ``offset``, but never what was acknowledged. ``Unsupported`` where stages cannot be cut."""
+        lease = self._lease
+        keep = max(offset, self._row.mark)
+        if lease is None or lease.lost or self._stage is None or self._stage.size <= keep:
+            return
+        folder = self._context.folder
+        if not IResumableStaging.providedBy(folder):
+            raise Unsupported("cutting an upload back")
+        await self._stage.close()
+        self._stage = await folder.resume(self.id, keep)
+
+    # --- the end ---
+
+    async def finish(self) -> FileStat | None:
+        """Publish, once all bytes are there; the size is declared by this if it was not yet. Repeating it is harmless. A partial upload is
+        only marked.
+
+        :return: the file, ``None`` if it was published before and has changed since, or is partial
+        :raises IncompleteBody: bytes are missing
+        :raises GatewayError: what :func:`~vfgateway.services.transfer.publish` raises; the stage is kept and it can be tried again
+        """
+        return await uninterrupted(self._finish())
+
+    async def _finish(self) -> FileStat | None:
+        if self._lease is None:
+            await self.acquire()
+        if self.published:
+            return await self._present()
+        try:
+            if self.size is None:
+                await self.declare_size(self.offset)
+            if not self.whole:
+                raise IncompleteBody(self.size, self.offset)
+            if not self.partial:
+                return await self._publish()
+        finally:
+            await self.release()
+        return None
+
+    async def _publish(self) -> FileStat:
+        lease, stage, reservation = self._holding()
+        uploads, size = self._staging.uploads, stage.size
+        lease.working = True
+        try:
+            if not await uploads.change(self.id, lease.serial, state=UploadState.PUBLISHING):
+                raise UploadLost(self.id)
+            stat = await transfer.publish(
+                self._context,
+                stage,
+                self.target,
+                reservation,
+                expect=self._row.expect,
+                fence=self._row.fence,
+                parents=True,
+                also=[changing(self.id, lease.serial, **self._published_values(size))],
+            )
+        except BaseException:
+            lease.working = False
+            if not lease.lost:
+                await uploads.change(self.id, lease.serial, state=UploadState.OPEN)
+            raise
+        self._lease = self._stage = self._reservation = None
+        self._staging.forget_stage(self.id)
+        self._row = attrs.evolve(self._row, state=UploadState.PUBLISHED, mark=size)
+        self._staging.leases.release(lease)
+        self._staging.count_received(self._context.origin.protocol, size)
+        return stat
+
+    def _published_values(self, size: int) -> dict[str, Any]:
+        return {
+            "state": UploadState.PUBLISHED,
+            "mark": size,
+            "size": size,
+            "expires": self._staging.now() + PUBLISHED_KEPT,
+            "holder": None,
+            "holder_until": None,
+        }
+
+    async def _record_published(self, lease: Lease) -> None:
+        size = self._row.size or 0
+        self._row = attrs.evolve(self._row, state=UploadState.PUBLISHED, mark=size)
+        await self._give_up(lease, **self._published_values(size))
+        # The figures were not settled: drop the reservation and count again.
+        await (await self._staging.reservation(self._context.vfolder, self.id)).release()
+        await self._staging.recount(self._context.vfolder)
+
+    async def absorb(self, info: Mapping[str, str]) -> None:
+        """The bytes of this partial upload are part of another now: remove the stage, and remember for a while that all is well."""
+        lease, stage, reservation = self._holding()
+        size = stage.size
+        self._lease = self._stage = self._reservation = None
+        try:
+            await stage.discard()
+            await reservation.release(also=[changing(self.id, lease.serial, **self._published_values(size), info=info)])
+        finally:
+            self._staging.leases.release(lease)
+
+    async def _present(self) -> FileStat | None:
+        try:
+            return await self._context.folder.stat(self.target)
+        except NotFound:
+            return None
+
+    async def refresh(self) -> int:
+        """The durable offset now. Ends a holder that has gone silent, keeps what a crash left, and publishes what was whole but not yet
+        published: an offset equal to the size means that the file is there.
+
+        :raises UploadBusy: the last bytes are being published just now
+        """
+        return await uninterrupted(self._refresh())
+
+    async def _refresh(self) -> int:
+        self._row = await self._staging.uploads.get(self.id)
+        if self.published or await self._staging.is_at_rest(self._context, self._row):
+            return self._row.mark
+        try:
+            await self.acquire()
+        except UploadBusy:
+            if self._row.mark == self.size and not self.partial:
+                raise
+            return self._row.mark
+        if self._lease is not None and self.whole and not self.partial:
+            await self._finish()
+        else:
+            await self.release()
+        return self._row.mark
+
+    async def cancel(self) -> None:
+        """Remove it with all that came; whoever writes is cut off. A published file stays. ``UploadNotFound`` if it is gone."""
+        await uninterrupted(self._cancel())
+
+    async def _cancel(self) -> None:
+        lease, self._lease = self._lease, None
+        if self._reservation is not None:
+            self._reservation.detach()
+        if lease is None:
+            lease, self._row = await self._staging.leases.take(self.id, force=True)
+        try:
+            await self._staging.discard(self._context.vfolder, self._context.folder, self._row, self._stage)
+            self._stage = None
+        finally:
+            self._staging.leases.release(lease)

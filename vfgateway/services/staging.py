@@ -1,0 +1,398 @@
+"""The one staging of all protocols: uploads that belong to an owner and a target, not to a connection.
+
+Bytes lie in the volume (``IResumableStaging``), what is known of them in the table of uploads, and the room they take is held
+under the upload's identifier. Where a volume's stages do not outlive their process, an upload lives as long as the
+process that began it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from vfgateway.errors import (
+    GatewayError,
+    InvalidArgument,
+    IsADirectory,
+    NotFound,
+    TooLarge,
+    UploadBusy,
+    UploadNotFound,
+)
+from vfgateway.interfaces import IFolder, IResumableStaging, IStagedFile
+from vfgateway.model import ANY, Actor, Expect, Permission, PrincipalKind, Usage, VFolder
+from vfgateway.paths import FolderPath
+from vfgateway.services import transfer
+from vfgateway.services.concatenation import concatenate
+from vfgateway.services.context import FolderContext
+from vfgateway.services.leases import Leases, Patience
+from vfgateway.services.quota import Reservation
+from vfgateway.services.receiving import Body, Receiving, Terms
+from vfgateway.services.resumable import ResumableUpload
+from vfgateway.services.session import FolderSession
+from vfgateway.services.sweeping import LEFTOVER_AGE, Sweeper
+from vfgateway.services.uninterrupted import uninterrupted
+from vfgateway.services.uploads import UploadRow, Uploads, UploadState
+
+if TYPE_CHECKING:
+    from vfgateway.services.gateway import Gateway
+
+#: Seconds without progress after which an upload is removed, unless its maker says otherwise.
+LIFETIME = 7 * 24 * 3600.0
+#: Bytes of the largest resumable upload, unless configured.
+LARGEST = 1 << 40
+
+
+@attrs.frozen
+class UploadInfo:
+    """An upload as lists show it.
+
+    :ivar principal: whose it is; ``None`` for the vfolder's own
+    :ivar size: ``None`` until declared
+    :ivar offset: bytes that are certainly there
+    :ivar active: whether somebody is sending now
+    """
+
+    id: str
+    vfolder: int
+    principal: str | None
+    target: FolderPath
+    size: int | None
+    offset: int
+    state: UploadState
+    created: float
+    expires: float
+    info: Mapping[str, str]
+    active: bool
+
+
+class Staging:
+    """All uploads of the gateway, as one process sees them.
+
+    :ivar max_size: the largest upload in bytes
+    """
+
+    def __init__(self, gateway: Gateway, patience: Patience | None = None) -> None:
+        self._gateway = gateway
+        self._stages: dict[str, IStagedFile] = {}
+        self.max_size = LARGEST
+        self.uploads = Uploads(gateway.database, gateway.reactor)
+        self.leases = Leases(self.uploads, gateway.processes.id, gateway.reactor, patience or Patience())
+        self._sweeper = Sweeper(gateway, self)
+
+    async def start(self) -> None:
+        """Begin to look after leases and to remove what has expired."""
+        self.leases.start()
+        self._sweeper.start()
+
+    async def stop(self) -> None:
+        """Let those who write end with what they have. Idempotent."""
+        await self._sweeper.stop()
+        await self.leases.stop()
+
+    async def expire(self) -> int:
+        """Remove what has expired, now; how many there were."""
+        return await self._sweeper.expire()
+
+    async def collect_leftovers(self, age: float = LEFTOVER_AGE) -> int:
+        """Remove stages that belong to nothing and were not written to for ``age`` seconds, now; how many there were."""
+        return await self._sweeper.collect_leftovers(age)
+
+    # --- uploads ---
+
+    async def begin(
+        self,
+        folder: FolderSession,
+        target: FolderPath,
+        *,
+        size: int | None,
+        info: Mapping[str, str] = {},
+        partial: bool = False,
+        lifetime: float | None = None,
+        owned_by_vfolder: bool = False,
+        expect: Expect = ANY,
+    ) -> ResumableUpload:
+        """Begin an upload; an empty one is published at once. Permission, lock, condition, size and quota are settled when this returns.
+
+        :param size: bytes to come, ``None`` if that is told later
+        :param info: what the protocol wants to keep with it
+        :param partial: it will only be joined with others (:meth:`join`); ``target`` does not matter
+        :param lifetime: seconds without progress after which it is removed
+        :param owned_by_vfolder: every writer of the vfolder may continue it
+        """
+        context = folder.context
+        context.allow(Permission.RW, target, "write this")
+        if size is not None and size < 0:
+            raise InvalidArgument("size", "cannot be negative")
+        if target.is_root and not partial:
+            raise IsADirectory(target)
+        self.check_size(size or 0)
+        fence = 0 if partial else await context.fence(target)
+        wanted = Usage(size or 0, 0) if partial else await transfer.growth(context, target, size or 0, expect)
+        stage = await context.folder.stage(target, size)
+        row = self._new_row(context, stage.token, target, size, info, expect, fence, lifetime or LIFETIME)
+        if owned_by_vfolder:
+            row = attrs.evolve(row, principal=None)
+        if partial:
+            row = attrs.evolve(row, state=UploadState.PARTIAL)
+        return await uninterrupted(self._enter(context, stage, row, wanted), wait=True)
+
+    def _new_row(
+        self,
+        context: FolderContext,
+        token: str,
+        target: FolderPath,
+        size: int | None,
+        info: Mapping[str, str],
+        expect: Expect,
+        fence: int,
+        lifetime: float,
+    ) -> UploadRow:
+        now = self.now()
+        return UploadRow(
+            id=token,
+            vfolder=context.vfolder.key,
+            principal=context.principal_id,
+            target=target,
+            size=size,
+            mark=0,
+            boot_id=self.boot_id,
+            unverified=False,
+            state=UploadState.OPEN,
+            info=dict(info),
+            expect=expect,
+            fence=fence,
+            lifetime=lifetime,
+            created=now,
+            expires=now + lifetime,
+            process=None if IResumableStaging.providedBy(context.folder) else self._gateway.processes.id,
+        )
+
+    async def _enter(
+        self, context: FolderContext, stage: IStagedFile, row: UploadRow, wanted: Usage
+    ) -> ResumableUpload:
+        """Reserve, record, and publish what is whole already. On failure nothing is left."""
+        try:
+            reservation = await self._gateway.quota.reserve(context.vfolder, wanted, holder=row.id)
+            try:
+                await self.uploads.add(row)
+            except BaseException:
+                await reservation.release()
+                raise
+            reservation.detach()
+        except BaseException:
+            await stage.discard()
+            raise
+        if row.process is not None:
+            self._stages[row.id] = stage
+        await self.close_stage(context, stage)
+        upload = ResumableUpload(self, context, row)
+        if row.size == 0 and row.state is UploadState.OPEN:
+            try:
+                await upload.finish()
+            except BaseException:
+                await upload.cancel()
+                raise
+        return upload
+
+    async def resume(self, folder: FolderSession, upload_id: str) -> ResumableUpload:
+        """Continue an upload: one's own, or one of the vfolder. ``UploadNotFound``, also for somebody else's."""
+        context = folder.context
+        row = await self.uploads.get(upload_id)
+        if row.vfolder != context.vfolder.key or not _may_continue(context, row):
+            raise UploadNotFound(upload_id)
+        context.allow(Permission.RW, row.target, "write this")
+        return ResumableUpload(self, context, row)
+
+    async def receive(self, upload: ResumableUpload, body: Body, terms: Terms) -> int:
+        """Take a request's body in and publish when all is there; the durable offset after it.
+
+        :raises OffsetMismatch: the upload has reached another offset
+        :raises UploadBusy: another client is sending now
+        :raises UploadLost: a newer request took over while this one's client was silent
+        :raises TooLarge: longer than declared; nothing of this body is kept
+        :raises ChecksumMismatch: nothing of this body is kept
+        :raises IncompleteBody: the client left; what arrived is kept, unless a checksum sealed it
+        """
+        return await Receiving(self, upload, body, terms).run()
+
+    async def join(
+        self,
+        folder: FolderSession,
+        target: FolderPath,
+        upload_ids: Sequence[str],
+        *,
+        info: Mapping[str, str] = {},
+        expect: Expect = ANY,
+    ) -> ResumableUpload:
+        """Publish partial uploads, one after the other, as one file. They are gone afterwards; asking again with the same ones finds
+        the same upload. ``InvalidArgument`` for one that is not partial or not whole, ``UploadNotFound``, ``Unsupported``."""
+        context = folder.context
+        context.allow(Permission.RW, target, "write this")
+        if target.is_root:
+            raise IsADirectory(target)
+        parts = [await self.resume(folder, upload_id) for upload_id in upload_ids]
+        fence = await context.fence(target)
+        row = self._new_row(context, "", target, None, info, expect, fence, LIFETIME)
+        return await uninterrupted(concatenate(self._gateway, self, context, row, parts))
+
+    # --- for lists ---
+
+    async def list(self, folder: FolderSession | VFolder | None = None) -> Sequence[UploadInfo]:
+        """The uploads that are not published: of a vfolder, or all. In a person's hands only those that it may continue."""
+        if isinstance(folder, FolderSession):
+            rows = await self.uploads.list(folder.vfolder.key)
+            rows = [row for row in rows if _may_continue(folder.context, row)]
+        else:
+            rows = await self.uploads.list(None if folder is None else folder.key)
+        return [self._info(row) for row in rows if row.state is not UploadState.PUBLISHED]
+
+    async def list_of(self, principal_id: str) -> Sequence[UploadInfo]:
+        """The uploads of one principal in all vfolders, published ones too."""
+        return [self._info(row) for row in await self.uploads.list(principal=principal_id)]
+
+    def _info(self, row: UploadRow) -> UploadInfo:
+        active = self.leases.held(row.id) is not None or self.leases.is_held_elsewhere(row)
+        facts = (row.id, row.vfolder, row.principal, row.target, row.size, row.mark, row.state)
+        return UploadInfo(*facts, row.created, row.expires, row.info, active)
+
+    async def cancel(self, upload_id: str) -> None:
+        """Remove an upload, for an administrator. ``UploadNotFound``."""
+        row = await self.uploads.get(upload_id)
+        await self.remove(await self._gateway.vfolders.by_key(row.vfolder), row)
+
+    async def cancel_all(self, vfolder: VFolder) -> None:
+        """Remove all uploads of a vfolder that is being deleted; those who write to them are cut off."""
+        for row in await self.uploads.list(vfolder.key):
+            with contextlib.suppress(UploadNotFound):
+                await self.remove(vfolder, row)
+
+    async def remove(self, vfolder: VFolder, row: UploadRow) -> None:
+        """Cut off whoever writes, and leave nothing."""
+        lease, row = await self.leases.take(row.id, force=True)
+        try:
+            try:
+                folder = await self._gateway.volumes.get(vfolder.volume).folder(vfolder.id, Actor())
+            except NotFound:
+                await self._forget(vfolder, row.id)
+            else:
+                await self.discard(vfolder, folder, row)
+        finally:
+            self.leases.release(lease)
+
+    # --- for uploads ---
+
+    @property
+    def boot_id(self) -> str:
+        """This boot of the machine."""
+        return self._gateway.processes.boot_id
+
+    def now(self) -> float:
+        """Epoch seconds."""
+        seconds: float = self._gateway.reactor.seconds()
+        return seconds
+
+    def check_size(self, size: int) -> None:
+        """``TooLarge`` beyond what is allowed for any upload."""
+        if size > self.max_size:
+            raise TooLarge(self.max_size, size)
+
+    async def reservation(self, vfolder: VFolder, upload_id: str) -> Reservation:
+        """The room that an upload holds."""
+        return await self._gateway.quota.resume(vfolder, upload_id)
+
+    async def recount(self, vfolder: VFolder) -> None:
+        """Count a vfolder anew."""
+        await self._gateway.lifecycle.recount(vfolder)
+
+    def count_received(self, protocol: str, size: int) -> None:
+        """Count bytes for the metrics."""
+        self._gateway.metrics.received(protocol, size)
+
+    async def open_stage(self, context: FolderContext, row: UploadRow) -> IStagedFile | None:
+        """The stage, cut back to what can be relied on; ``None`` if the file was published in the moment of a crash. ``UploadNotFound`` if
+        it is gone, or shorter than the mark."""
+        folder = context.folder
+        if not IResumableStaging.providedBy(folder):
+            return self._stage_of_process(row)
+        reliable = row.boot_id == self.boot_id and not row.unverified
+        try:
+            stage: IStagedFile = await folder.resume(row.id, None if reliable else row.mark)
+        except UploadNotFound:
+            if row.state is UploadState.PUBLISHING and await _stands(folder, row):
+                return None
+            raise
+        if stage.size < row.mark:
+            await stage.close()
+            raise UploadNotFound(row.id)
+        return stage
+
+    def _stage_of_process(self, row: UploadRow) -> IStagedFile:
+        stage = self._stages.get(row.id)
+        if stage is None:
+            # Another process that is alive may have it; its clients have to be sent there.
+            raise UploadNotFound(row.id) if row.process == self._gateway.processes.id else UploadBusy(row.id)
+        return stage
+
+    async def close_stage(self, context: FolderContext, stage: IStagedFile) -> None:
+        """Let go of a stage that can be opened again."""
+        if stage.token not in self._stages:
+            await stage.close()
+
+    def forget_stage(self, upload_id: str) -> None:
+        """The stage has become a file."""
+        self._stages.pop(upload_id, None)
+
+    async def is_at_rest(self, context: FolderContext, row: UploadRow) -> bool:
+        """Whether nobody writes and the mark is the whole truth. ``UploadNotFound`` as :meth:`open_stage`."""
+        quiet = self.leases.held(row.id) is None and not self.leases.is_held_elsewhere(row)
+        if not quiet or row.unverified or row.state is UploadState.PUBLISHING or row.boot_id != self.boot_id:
+            return False
+        if row.size == row.mark and row.state is UploadState.OPEN:
+            return False
+        try:
+            stage = await self.open_stage(context, row)
+        except UploadNotFound:
+            return False
+        assert stage is not None
+        size = stage.size
+        await self.close_stage(context, stage)
+        return size == row.mark
+
+    async def discard(
+        self, vfolder: VFolder, folder: IFolder, row: UploadRow, stage: IStagedFile | None = None
+    ) -> None:
+        """Remove stage, room and row; in this order, so that a crash in between leaves a row to find the rest by."""
+        if stage is None:
+            stage = self._stages.pop(row.id, None)
+        if stage is None and row.state is not UploadState.PUBLISHED and IResumableStaging.providedBy(folder):
+            with contextlib.suppress(UploadNotFound, NotFound):
+                stage = await folder.resume(row.id)
+        if stage is not None:
+            self._stages.pop(row.id, None)
+            with contextlib.suppress(NotFound):
+                await stage.discard()
+        await self._forget(vfolder, row.id)
+
+    async def _forget(self, vfolder: VFolder, upload_id: str) -> None:
+        with contextlib.suppress(GatewayError):  # the vfolder's row may be gone, and its holds with it
+            await (await self.reservation(vfolder, upload_id)).release()
+        await self.uploads.remove(upload_id)
+
+
+def _may_continue(context: FolderContext, row: UploadRow) -> bool:
+    if row.principal is None:
+        return context.access.permission >= Permission.RW
+    trusted = context.principal.kind is PrincipalKind.ORCHESTRATOR
+    return trusted or (context.principal.kind is PrincipalKind.USER and row.principal == context.principal_id)
+
+
+async def _stands(folder: IFolder, row: UploadRow) -> bool:
+    """Whether a file of the upload's size is where it was to be published."""
+    with contextlib.suppress(NotFound):
+        found = await folder.stat(row.target)
+        return found.is_file and row.size is not None and found.size == row.size
+    return False

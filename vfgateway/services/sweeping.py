@@ -1,0 +1,134 @@
+"""Removes what was left lying: uploads whose time has passed, and stages that belong to nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from vfgateway.errors import GatewayError, UploadNotFound, VFolderNotFound
+from vfgateway.interfaces import IResumableStaging
+from vfgateway.model import Actor, VFolder, VFolderStatus
+from vfgateway.services.processes import wait
+
+if TYPE_CHECKING:
+    from vfgateway.services.gateway import Gateway
+    from vfgateway.services.staging import Staging
+
+#: Seconds between sweeps for what has expired.
+EXPIRY_EVERY = 60.0
+#: Seconds between walks over all vfolders for stages that no upload knows.
+LEFTOVERS_EVERY = 6 * 3600.0
+#: Seconds from the start to the first of those walks.
+FIRST_WALK = 10.0
+#: Seconds for which a stage that belongs to nothing is left alone: a one-shot upload may still be writing to it.
+LEFTOVER_AGE = 24 * 3600.0
+#: Uploads removed in one go, and the pause in seconds between two vfolders, so that a walk over a large site stays unnoticed.
+BATCH, BREATH = 100, 0.02
+
+
+class Sweeper:
+    """Sweeps at the start and then every so often."""
+
+    log = Logger()
+
+    def __init__(self, gateway: Gateway, staging: Staging) -> None:
+        self._gateway = gateway
+        self._staging = staging
+        self._expiry = LoopingCall(self._quietly, self.expire)
+        self._leftovers = LoopingCall(self._quietly, self.collect_leftovers)
+        self._under_way: set[Deferred[None]] = set()
+        self._stopping = False
+        self._first: IDelayedCall | None = None
+        for loop in (self._expiry, self._leftovers):
+            loop.clock = gateway.reactor
+
+    def start(self) -> None:
+        """Begin; the first walk over the vfolders comes a little later."""
+        self._expiry.start(EXPIRY_EVERY)
+        self._first = self._gateway.reactor.callLater(FIRST_WALK, self._leftovers.start, LEFTOVERS_EVERY)
+
+    async def stop(self) -> None:
+        """End a sweep under way between two removals. Idempotent."""
+        self._stopping = True
+        if self._first is not None and self._first.active():
+            self._first.cancel()
+        for loop in (self._expiry, self._leftovers):
+            if loop.running:
+                loop.stop()
+        for work in list(self._under_way):
+            work.cancel()
+
+    def _quietly(self, sweep: object) -> Deferred[None]:
+        async def run() -> None:
+            try:
+                await sweep()  # type: ignore[operator]
+            except CancelledError:
+                return
+            except Exception:
+                self.log.failure("could not sweep uploads")
+
+        work = Deferred.fromCoroutine(run())
+        if not work.called:
+            self._under_way.add(work)
+            work.addBoth(lambda _: self._under_way.discard(work))
+        return work
+
+    async def expire(self) -> int:
+        """Remove all uploads whose time has passed; how many there were."""
+        count = 0
+        while not self._stopping:
+            rows = await self._staging.uploads.expired(BATCH)
+            removed = 0
+            for row in rows:
+                try:
+                    vfolder = await self._gateway.vfolders.by_key(row.vfolder)
+                    if not self._staging.leases.held(row.id):
+                        await self._staging.remove(vfolder, row)
+                        removed += 1
+                except (UploadNotFound, VFolderNotFound):
+                    removed += 1
+                except GatewayError as error:
+                    self.log.warn("could not remove expired upload {id}: {error}", id=row.id, error=str(error))
+            count += removed
+            if len(rows) < BATCH or not removed:
+                break
+        return count
+
+    async def collect_leftovers(self, age: float = LEFTOVER_AGE) -> int:
+        """Remove stages that no upload knows and that nobody has written to for ``age`` seconds; how many there were."""
+        count = 0
+        for vfolder in await self._gateway.vfolders.list():
+            if self._stopping:
+                break
+            if vfolder.status is VFolderStatus.READY:
+                try:
+                    count += await self._collect_in(vfolder, age)
+                except GatewayError as error:
+                    self.log.warn(
+                        "could not look for leftovers in {vfolder}: {error}", vfolder=vfolder.id, error=str(error)
+                    )
+                await wait(self._gateway.reactor, BREATH)
+        return count
+
+    async def _collect_in(self, vfolder: VFolder, age: float) -> int:
+        folder = await self._gateway.volumes.get(vfolder.volume).folder(vfolder.id, Actor())
+        if not IResumableStaging.providedBy(folder):
+            return 0
+        before = (self._staging.now() - age) * 1e9
+        old = [token for token, stat in await folder.stages() if stat.mtime_ns < before]
+        known = await self._staging.uploads.known(old) if old else frozenset()
+        count = 0
+        for token in old:
+            if token not in known:
+                try:
+                    await (await folder.resume(token)).discard()
+                    count += 1
+                except UploadNotFound:
+                    continue
+        if count:
+            self.log.info("removed {count} leftover stages in {vfolder}", count=count, vfolder=vfolder.id)
+        return count
