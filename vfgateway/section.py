@@ -15,10 +15,7 @@ and gets relative paths counted from the configuration's folder, ``token_file`` 
 from __future__ import annotations
 
 import difflib
-import os
 import re
-import secrets
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -28,6 +25,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandle
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
+from vfgateway import secretfile
 from vfgateway.errors import ConfigurationError
 
 _SENSITIVE = re.compile(r"secret|password|token|credential|url|database|key", re.IGNORECASE)
@@ -101,16 +99,8 @@ class Secret:
         value, readable by the owner alone. Raises :class:`~vfgateway.errors.ConfigurationError` if there is nothing to read."""
         if self.path is None:
             return self.values
-        if generate and not self.path.exists():
-            _generate(self.path)
-        try:
-            lines = self.path.read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError("", f"cannot read the secret in {self.path}: {_reason(error)}") from None
-        values = tuple(line.strip() for line in lines if line.strip())
-        if not values:
-            raise ConfigurationError("", f"there is no secret in {self.path}: the file is empty")
-        return values
+        text = secretfile.load_or_create(self.path) if generate else secretfile.load(self.path)
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -124,25 +114,6 @@ class Secret:
         if not isinstance(values, list | tuple) or not values or not all(isinstance(v, str) and v for v in values):
             raise PydanticCustomError("secret", "should be a text, or a list of texts (the current one first)")
         return cls(tuple(str(v) for v in values))
-
-
-def _generate(path: Path) -> None:
-    """Make the file whole or not at all; where two processes try at once, one of them wins and both read the same."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-") as aside:
-            aside.write(secrets.token_urlsafe(48) + "\n")
-            aside.flush()
-            os.fsync(aside.fileno())
-            os.link(aside.name, path)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise ConfigurationError("", f"cannot make the secret {path}: {_reason(error)}") from None
-
-
-def _reason(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 class Section(BaseModel):

@@ -14,7 +14,7 @@ from vfgateway.errors import ConfigurationError
 RANDOM_BYTES = 32
 
 
-def load_or_create(path: Path) -> bytes:
+def load_or_create(path: Path) -> str:
     """The secret in ``path``, made with random content and mode 0600 if the file is missing. Blocks.
 
     Processes that start at once all get the one that came first. Raises as :func:`load`.
@@ -29,10 +29,10 @@ def load_or_create(path: Path) -> bytes:
     return load(path)
 
 
-def load(path: Path) -> bytes:
+def load(path: Path) -> str:
     """The secret in ``path`` without the white space around it. Blocks.
 
-    :raises ConfigurationError: missing, empty, not a file, or readable by everybody
+    :raises ConfigurationError: missing, empty, not a file, not text, or readable by everybody
     """
     try:
         with path.open("rb") as file:
@@ -41,9 +41,11 @@ def load(path: Path) -> bytes:
                 raise ConfigurationError("", f"the secret {path} must be a regular file")
             if facts.st_mode & stat.S_IRWXO:
                 raise ConfigurationError("", f"everybody can read the secret {path}: chmod o= {path}")
-            secret = file.read().strip()
+            secret = file.read().decode("utf-8").strip()
     except OSError as error:
         raise ConfigurationError("", f"cannot read the secret {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError("", f"the secret {path} must be text in UTF-8") from None
     if not secret:
         raise ConfigurationError("", f"the secret {path} is empty")
     return secret

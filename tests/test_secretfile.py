@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from vfgateway.errors import ConfigurationError
-from vfgateway.services.secrets import load, load_or_create
+from vfgateway.secretfile import load, load_or_create
 
 
 def test_secret_is_made_once(tmp_path: Path) -> None:
     """The first start makes a secret that only the service may read; later ones get the same. No other file is left."""
     path = tmp_path / "keys" / "token.secret"
     secret = load_or_create(path)
-    assert len(base64.urlsafe_b64decode(secret + b"=")) == 32
+    assert len(base64.urlsafe_b64decode(secret + "=")) == 32
     assert load_or_create(path) == load(path) == secret
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
@@ -37,7 +37,9 @@ def test_mode_does_not_depend_on_the_umask(tmp_path: Path) -> None:
 
 def test_processes_agree_on_one_secret(tmp_path: Path) -> None:
     """Processes that start at once end up with the same secret."""
-    script = "import sys, pathlib; from vfgateway.services.secrets import load_or_create as f; print(f(pathlib.Path(sys.argv[1])))"
+    script = (
+        "import sys, pathlib; from vfgateway.secretfile import load_or_create as f; print(f(pathlib.Path(sys.argv[1])))"
+    )
     command = [sys.executable, "-c", script, str(tmp_path / "secret")]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert len({process.communicate(timeout=60)[0] for process in started} - {""}) == 1
@@ -59,7 +61,7 @@ def test_group_may_read(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_text("  hush-hush\n")
     path.chmod(0o440)
-    assert load(path) == b"hush-hush"
+    assert load(path) == "hush-hush"
 
 
 def test_unusable_files_are_named(tmp_path: Path) -> None:
