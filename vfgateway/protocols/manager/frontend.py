@@ -1,0 +1,182 @@
+"""The manager front end: listens for an orchestrator, and on a socket of its own for the command line."""
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from vfgateway.errors import ConfigurationError
+from vfgateway.interfaces import IFrontEnd
+from vfgateway.listening import IWelcoming
+from vfgateway.protocols.manager.access import HEADER
+from vfgateway.protocols.manager.app import Application, Choices
+from vfgateway.protocols.web.site import GatewaySite, SiteListener, Unready
+from vfgateway.section import ConfigPath, Secret, Section
+from vfgateway.services.gateway import Gateway
+
+#: The longest path that a Unix socket can have (``sun_path`` of ``unix(7)``, less its end).
+LONGEST_SOCKET = 107
+
+_ENDPOINT = re.compile(r"(tcp6?|ssl):(?:port=)?(\d+)(?::(.*))?")
+
+
+class ManagerSettings(Section):
+    """``[frontends.manager]``.
+
+    :ivar endpoint: a Twisted endpoint, or a list of them
+    :ivar secret: what managers show; a list, the current one first, so that it can be rotated. ``secret_file`` is made when missing
+    :ivar socket: where the command line connects; by default ``manager.sock`` in ``data_dir``, ``false`` for none
+    :ivar scandir_limit: entries of the longest listing; 0 is no limit
+    :ivar allow_auto_quota_scope_creation: make a missing quota scope together with the first vfolder in it
+    :ivar clone_patience: seconds for which the reply to a clone waits for its end. Managers of the 23.09 line take the reply for
+        the end: give them more, below their time limit of 300 seconds
+    :ivar public_metrics: tell ``/metrics`` without the secret
+    :ivar client_url: where people reach the client front end, for URLs that are handed out; by default its endpoint
+    """
+
+    endpoint: str | tuple[str, ...]
+    secret: Secret
+    socket: ConfigPath | bool = True
+    scandir_limit: int = Field(default=10_000, ge=0)
+    allow_auto_quota_scope_creation: bool = True
+    clone_patience: float = Field(default=10.0, ge=0, le=280)
+    public_metrics: bool = False
+    client_url: str = ""
+
+    @field_validator("socket", mode="before")
+    @classmethod
+    def _path_or_not(cls, value: Any) -> Any:
+        if value is True or (isinstance(value, str) and len(value.encode()) > LONGEST_SOCKET):
+            raise ValueError(f"should be a path of at most {LONGEST_SOCKET} bytes, or false")
+        return value
+
+
+@implementer(IFrontEnd)
+class ManagerFrontEnd:
+    """See the module."""
+
+    name = "manager"
+    summary = "The API that an orchestrator and the vfgateway command drive"
+
+    def configure(self, settings: Mapping[str, Any], gateway: Gateway) -> IService:
+        """Make the service."""
+        return ManagerService(ManagerSettings.model_validate(settings), gateway)
+
+
+@implementer(IWelcoming)
+class ManagerService(Service):
+    """Listens. Secrets are read and the socket is made once the gateway runs, when privileges have been dropped."""
+
+    log = Logger()
+
+    def __init__(self, settings: ManagerSettings, gateway: Gateway) -> None:
+        self.name = "manager"
+        self._settings = settings
+        self._gateway = gateway
+        choices = Choices(
+            scandir_limit=settings.scandir_limit,
+            auto_scopes=settings.allow_auto_quota_scope_creation,
+            clone_patience=settings.clone_patience,
+            public_metrics=settings.public_metrics,
+            client_url=settings.client_url or client_url(gateway),
+        )
+        self.application = Application(gateway, choices)
+        self._site = GatewaySite(Unready(), gateway, "manager")
+        endpoints = [settings.endpoint] if isinstance(settings.endpoint, str) else list(settings.endpoint)
+        self._listener = SiteListener(self._site, endpoints, first_steps=self._steps)
+        self._socket_site: GatewaySite | None = None
+        self._socket_port: IListeningPort | None = None
+
+    @property
+    def socket(self) -> Path | None:
+        """Where the command line connects."""
+        if isinstance(self._settings.socket, Path):
+            return self._settings.socket
+        return self._gateway.data_dir / "manager.sock" if self._settings.socket else None
+
+    # --- life ---
+
+    def privilegedStartService(self) -> None:
+        """Bind the endpoints."""
+        self._listener.privilegedStartService()
+
+    def startService(self) -> None:
+        """Begin to answer. Raises ``ConfigurationError`` for a secret that cannot be read, or a socket that cannot be made."""
+        Service.startService(self)
+        secrets = self._settings.secret.load(generate=True)
+        self._site.resource = self.application.gate(secrets)
+        self._listener.startService()
+        self._listen_on_socket(secrets)
+        self.application.monitor.start()
+
+    def _listen_on_socket(self, secrets: Sequence[str]) -> None:
+        path = self.socket
+        if path is None:
+            return
+        if len(os.fsencode(path)) > LONGEST_SOCKET:
+            self.log.warn("no socket for the command line: {path} is too long", path=str(path))
+            return
+        # Not "manager": what comes in here is told apart in logs and events.
+        self._socket_site = GatewaySite(self.application.gate(secrets, by_peer=True), self._gateway, "cli")
+        try:
+            # The lock file beside it tells a socket that a dead process left from one in use.
+            self._socket_port = self._gateway.reactor.listenUNIX(str(path), self._socket_site, mode=0o600, wantPID=True)
+        except (CannotListenError, OSError) as error:
+            reason = getattr(error, "socketError", error)
+            raise ConfigurationError("socket", f"cannot listen on {path}: {reason}") from None
+
+    def stopService(self) -> Deferred[Any]:
+        """Accept no more, and let requests under way finish."""
+        Service.stopService(self)
+        self.application.monitor.stop()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        port, self._socket_port = self._socket_port, None
+        closing = maybeDeferred(port.stopListening) if port is not None else None
+        await maybeDeferred(self._listener.stopService)
+        if closing is not None and self._socket_site is not None:
+            await closing
+            await self._socket_site.close_connections()
+
+    # --- welcome ---
+
+    @property
+    def urls(self) -> Sequence[str]:
+        """See :class:`~vfgateway.listening.IWelcoming`."""
+        return self._listener.urls
+
+    def first_steps(self) -> Sequence[str]:
+        """See :class:`~vfgateway.listening.IWelcoming`."""
+        return self._listener.first_steps()
+
+    def _steps(self, url: str) -> Sequence[str]:
+        path = self._settings.secret.path
+        shown = f"$(cat {path})" if path is not None else "SECRET"
+        return [f'curl -H "{HEADER}: {shown}" {url}/volumes']
+
+
+def client_url(gateway: Gateway) -> str:
+    """Where the client front end is reached, told by the first of its endpoints that is a TCP port; ``""`` if none is."""
+    configured = gateway.settings.frontends.get("client", {}).get("endpoint", ())
+    for endpoint in [configured] if isinstance(configured, str) else configured:
+        if match := _ENDPOINT.match(endpoint):
+            kind, number, rest = match.groups()
+            interface = re.search(r"(?:^|:)interface=((?:\\:|[^:])*)", rest or "")
+            host = interface[1].replace("\\:", ":") if interface else "localhost"
+            host = "localhost" if host in ("", "0.0.0.0", "::") else host  # noqa: S104
+            host = f"[{host}]" if ":" in host else host
+            return f"{'https' if kind == 'ssl' else 'http'}://{host}:{number}"
+    return ""

@@ -1,0 +1,381 @@
+"""Bodies of the reference's routes, as its managers send and read them (reference 2.2 to 2.6)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+
+from vfgateway.protocols.manager.fields import Answer, Closed, Open, RelPath, Scope, Size, Vfid, VolumeName, Word
+
+# --- failures ---
+
+
+class Problem(BaseModel):
+    """Why it failed (RFC 9457), with what the reference's managers look for beside it.
+
+    ``error_code`` is ``<domain>_<operation>_<detail>``; ``msg`` and ``detail`` are one sentence for people; ``data`` names wrong
+    parameters; ``errno`` and ``paths`` come with failures of files; ``decision`` identifies a refusal for ``vfgateway explain``. Further
+    members are facts of the error, such as the limit that does not allow it.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: str
+    title: str
+    status: int
+    error_code: str | None = None
+    msg: str | None = None
+    detail: str | None = None
+    data: dict[str, str] | None = None
+    errno: int | None = None
+    paths: list[str] | None = None
+    decision: str | None = None
+    request_id: str | None = None
+
+
+# --- status ---
+
+
+class Status(Answer):
+    """A sign of life."""
+
+    status: Literal["ok"] = "ok"
+    type: Literal["manager-facing"] = "manager-facing"
+    storage_proxy: str = Field(serialization_alias="storage-proxy")
+
+
+class Check(Answer):
+    """How one thing that the gateway depends on was when it was last looked at."""
+
+    service_group: str
+    component_id: str
+    is_healthy: bool
+    last_checked_at: str
+    error_message: str | None
+
+
+class Connectivity(Answer):
+    """All checks together."""
+
+    overall_healthy: bool
+    connectivity_checks: list[Check]
+    timestamp: str
+
+
+class HealthReport(Answer):
+    """How the gateway is."""
+
+    status: Literal["ok", "degraded", "error"]
+    version: str
+    component: str
+    connectivity: Connectivity
+
+
+# --- volumes ---
+
+
+class OfVolume(Closed):
+    """A volume."""
+
+    volume: VolumeName
+
+
+class VolumeInfo(Answer):
+    """A volume as managers know it."""
+
+    name: str
+    backend: str
+    path: str
+    fsprefix: str = "."
+    capabilities: list[str]
+
+
+class VolumeList(Answer):
+    """All volumes, in the order of the configuration."""
+
+    volumes: list[VolumeInfo]
+
+
+class HardwareInfo(Answer):
+    """How a volume's storage is."""
+
+    status: Literal["healthy", "degraded", "offline", "unavailable"]
+    status_info: str | None
+    metadata: dict[str, str]
+
+
+class Metric(Answer):
+    """Rates: operations and bytes per second, microseconds per operation."""
+
+    iops_read: float
+    iops_write: float
+    io_bytes_read: float
+    io_bytes_write: float
+    io_usec_read: float
+    io_usec_write: float
+
+
+class PerformanceReport(Answer):
+    """Rates and when they were observed (ISO 8601)."""
+
+    metric: Metric
+    observed_at: str
+
+
+class FsUsage(Answer):
+    """Room on a whole volume in bytes; −1 where the storage does not tell."""
+
+    capacity_bytes: int
+    used_bytes: int
+
+
+class OldQuota(Closed):
+    """A quota of one vfolder, which is no longer asked for here."""
+
+    volume: VolumeName
+    vfid: Vfid | None = None
+
+
+class OldQuotaChange(OldQuota):
+    """The same, to be set; the size in any form."""
+
+    size_bytes: int | float | str
+
+
+# --- quota scopes ---
+
+
+class OfScope(Closed):
+    """A quota scope of a volume."""
+
+    volume: VolumeName
+    qsid: Scope
+
+
+class ScopeOptions(Closed):
+    """What limits a scope; 0 is no limit."""
+
+    limit_bytes: Size
+
+
+class ScopeCreation(OfScope):
+    """A new quota scope."""
+
+    options: ScopeOptions | None = None
+    extra_args: dict[str, Any] | None = None
+
+
+class ScopeChange(OfScope):
+    """A new limit."""
+
+    options: ScopeOptions
+
+
+class ScopeUsage(Answer):
+    """What a scope holds, and may hold; ``null`` where nothing limits it."""
+
+    used_bytes: int | None
+    limit_bytes: int | None
+
+
+# --- vfolders ---
+
+
+class OfFolder(Closed):
+    """A vfolder on a volume."""
+
+    volume: VolumeName
+    vfid: Vfid
+
+
+class FolderCreationOptions(Open):
+    """Of these one is looked at."""
+
+    initial_max_size_for_quota_scope: Size | None = None
+
+
+class FolderCreation(OfFolder):
+    """A new vfolder; ``mode`` is the octal mode as a decimal number (493 is 0755)."""
+
+    mode: Annotated[int, Field(ge=0, le=0o7777)] | None = 493
+    options: FolderCreationOptions | None = None
+
+
+class FolderClone(Open):
+    """A vfolder to copy, and what to call the copy."""
+
+    src_volume: VolumeName
+    src_vfid: Vfid
+    dst_volume: VolumeName | None = None
+    dst_vfid: Vfid
+
+
+class FolderMount(OfFolder):
+    """Where to find a vfolder; ``subpath`` is only checked."""
+
+    subpath: RelPath = Field(default=".", validate_default=True)
+
+
+class MountPath(Answer):
+    """Where agents find it."""
+
+    path: str
+
+
+class Started(Answer):
+    """A background task that was begun."""
+
+    bgtask_id: str
+
+
+class FolderUsage(Answer):
+    """What a vfolder holds: all entries below its root, and the bytes of its files."""
+
+    file_count: int
+    used_bytes: int
+
+
+class UsedBytes(Answer):
+    """The bytes of a vfolder's files."""
+
+    used_bytes: int
+
+
+class Metadata(OfFolder):
+    """Metadata, which is not kept."""
+
+    payload: Any = None
+
+
+class Ok(Answer):
+    """Done."""
+
+    status: Literal["ok"] = "ok"
+
+
+# --- files ---
+
+
+class OfFile(OfFolder):
+    """A file or directory of a vfolder."""
+
+    relpath: RelPath
+
+
+def _one_or_many(value: Any) -> list[str]:
+    many = [value] if isinstance(value, str) else value
+    if not isinstance(many, list) or not all(isinstance(item, str) for item in many):
+        raise ValueError("expected a path or a list of paths")
+    if len(many) > 50:
+        raise ValueError("expected at most 50 paths")
+    return many
+
+
+class Mkdir(OfFolder):
+    """One directory, or up to fifty. Paths are judged one by one, for the report."""
+
+    relpath: Annotated[
+        list[str],
+        PlainValidator(_one_or_many),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "maxItems": 50}]}),
+    ]
+    parents: Word = True
+    exist_ok: Word = False
+
+
+class MkdirItem(Answer):
+    """What became of one directory."""
+
+    msg: str | None
+    item: str
+
+
+class MkdirResults(Answer):
+    """What became of each."""
+
+    success: list[MkdirItem]
+    failed: list[MkdirItem]
+
+
+class MkdirReport(Answer):
+    """What became of a request for directories."""
+
+    results: MkdirResults
+
+
+class ItemStat(Answer):
+    """Facts about an entry: ``mode`` with its type bits, times in ISO 8601."""
+
+    mode: int
+    size: int
+    created: str
+    modified: str
+
+
+class Item(Answer):
+    """An entry of a directory. ``name_b64`` has the exact bytes where they are not UTF-8."""
+
+    name: str
+    name_b64: str | None = None
+    type: Literal["FILE", "DIRECTORY", "SYMLINK"]
+    stat: ItemStat
+    symlink_target: str
+
+
+class ItemList(Answer):
+    """A directory. ``truncated`` is there, and true, where it holds more than is listed."""
+
+    sparse: ClassVar[bool] = True
+
+    items: list[Item]
+    truncated: bool | None = None
+
+
+class Rename(OfFile):
+    """A new name in the same directory."""
+
+    new_name: str
+    is_dir: Word = False
+
+
+class Move(OfFolder):
+    """A move within a vfolder."""
+
+    src_relpath: RelPath
+    dst_relpath: RelPath
+
+
+class Deletion(OfFolder):
+    """Files to remove; directories only if ``recursive``."""
+
+    relpaths: list[RelPath]
+    recursive: Word = False
+
+
+class DownloadSession(OfFile):
+    """A file or directory that somebody will fetch. ``archive`` makes no difference to the token."""
+
+    archive: Word = False
+    unmanaged_path: str | None = None
+
+
+class ArchiveSession(Open):
+    """Files and directories that somebody will fetch as one archive."""
+
+    volume: VolumeName
+    virtual_folder_id: Vfid
+    files: Annotated[list[RelPath], Field(min_length=1)]
+    filename: str | None = None
+
+
+class UploadSession(OfFile):
+    """A file that somebody will send."""
+
+    size: Size
+
+
+class Token(Answer):
+    """What the client has to show."""
+
+    token: str
