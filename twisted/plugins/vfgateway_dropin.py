@@ -19,23 +19,23 @@ manager = LazyPlugin(
     IFrontEnd,
     "manager",
     "The API that an orchestrator and the vfgateway command drive",
-    "vfgateway.protocols.manager.plugin.ManagerFrontEnd",
+    "vfgateway.protocols.manager.frontend.ManagerFrontEnd",
 )
 memory = LazyPlugin(
     IVolumeFactory,
     "memory",
-    "Keeps everything in memory and forgets it at the end; for tests",
+    "in memory: for tests and demonstrations, gone with the process",
     "vfgateway.backends.memory.MemoryVolumeFactory",
 )
 vfs = LazyPlugin(
     IVolumeFactory,
     "vfs",
-    "Any mounted directory",
+    "any mounted directory: local disk, NFS, CephFS, Lustre and the like",
     "vfgateway.backends.vfs.VfsVolumeFactory",
 )
 accounts = LazyPlugin(
     IAuthenticatorFactory,
     "accounts",
-    "Users, groups and keys in the gateway's own database",
+    "people and keys in the gateway's own database",
     "vfgateway.authenticators.accounts.AccountsFactory",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ByteSize, ConfigDict
+from pydantic import ByteSize
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -25,6 +25,7 @@ from vfgateway.model import (
     Usage,
     VFolderId,
 )
+from vfgateway.section import Section
 
 if TYPE_CHECKING:
     from vfgateway.runtime import Runtime
@@ -153,10 +154,8 @@ class MemoryVolume:
             raise VFolderNotFound(vfid) from None
 
 
-class MemorySettings(BaseModel):
+class MemorySettings(Section):
     """``[volumes.NAME]`` with ``backend = "memory"``."""
-
-    model_config = ConfigDict(extra="forbid")
 
     capacity: ByteSize = ByteSize(USUAL_CAPACITY)
     case_folding: bool = False

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from vfgateway.backends.vfs.ownership import Ownership
+from vfgateway.section import ConfigPath, Section
 
 _NUMBERS = re.compile(r"(\d+):(\d+)")
 
@@ -35,7 +35,7 @@ def _owner(text: Any) -> str | tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-class VfsSettings(BaseModel):
+class VfsSettings(Section):
     """A mounted directory.
 
     :ivar path: the volume's directory; it is created if its parent exists
@@ -48,14 +48,12 @@ class VfsSettings(BaseModel):
     :ivar shared: whether others (jobs on the cluster) change files behind the gateway's back
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    path: Path
+    path: ConfigPath
     owner: Annotated[str | tuple[int, int], BeforeValidator(_owner)] = "inherit"
     file_mode: Annotated[int, BeforeValidator(_file_mode)] = 0o640
     dir_mode: Annotated[int, BeforeValidator(_octal)] = 0o2750
     durability: Literal["sync", "none"] = "sync"
-    threads: int = Field(16, ge=1, le=1024)
+    threads: int = Field(default=16, ge=1, le=1024)
     shared: bool = True
 
     @property
