@@ -26,7 +26,8 @@ RUNTIME = [
     "prometheus-client>=0.20",
     "click>=8.1",
     "rich>=13.7",
-    "txredisapi>=1.4.10",
+    "txredisapi>=1.6",
+    "msgpack>=1.0",
 ]
 EXTRAS = {
     "postgresql": ["psycopg[binary]>=3.2"],

@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from sqlalchemy import make_url
@@ -109,12 +109,15 @@ class VolumeSettings(Section):
 class RedisSettings(Section):
     """``[events.redis]``: where a manager listens for the end of clones and deletions.
 
-    :ivar url: ``redis://[:password@]host[:port][/db]``, ``rediss://`` for TLS; a current manager listens on database 4
-    :ivar stream: the stream that takes events for one listener
+    :ivar url: ``redis://[[user]:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix:///path`` for a socket; managers
+        listen on database 4, which is the default
+    :ivar format: ``current`` for managers since 24.12, ``23.09`` for that line
+    :ivar stream: the stream that takes events for one listener; in the older format, for all
     :ivar channel: the channel that takes events for all listeners
     """
 
     url: Secret
+    format: Literal["current", "23.09"] = "current"
     stream: str = "events"
     channel: str = "events_all"
 

@@ -47,6 +47,8 @@ class DirtyMarks:
 
     async def unmark(self, keys: Sequence[int]) -> None:
         """Take marks away from vfolders whose figures are all written; one with a change under way keeps its own."""
+        if not keys:
+            return
         for key in keys:
             self._marked.pop(key, None)
         unsettled = select(intents.c.vfolder).where(intents.c.process == self._process)

@@ -25,6 +25,7 @@ from vfgateway.services.metrics import Metrics
 from vfgateway.services.migrations import upgrade
 from vfgateway.services.processes import Processes
 from vfgateway.services.quota import Quota
+from vfgateway.services.redis_events import RedisEvents
 from vfgateway.services.session import Session
 from vfgateway.services.staging import Staging
 from vfgateway.services.state import DatabaseState
@@ -66,6 +67,7 @@ class Gateway:
         self.tasks = Tasks(self.database, reactor, self.processes, self.events, self.metrics)
         self.staging = Staging(self)
         self.lifecycle = Lifecycle(self)
+        self._orchestrator: RedisEvents | None = None
 
     # --- assembly ---
 
@@ -112,9 +114,13 @@ class Gateway:
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         await self.database.start(upgrade)
         self._login_pool.start()
+        if self.settings.events.redis is not None:
+            self._orchestrator = RedisEvents.configured(self.settings.events.redis, self.events, self.reactor)
+            self._orchestrator.start()
         await self.processes.start()
         await self.volumes.start()
         await self.lifecycle.recover()
+        self.processes.watch(self.lifecycle.recover)
         await self.tasks.resume()
         await self.staging.start()
         self.running = True
@@ -122,11 +128,13 @@ class Gateway:
     async def stop(self) -> None:
         """Stop in the opposite order; what is under way ends or is left resumable. Safe after a start that failed."""
         self.running = False
-        for part in (self.staging, self.tasks, self.lifecycle, self.volumes, self.quota, self.processes):
+        for part in (self.staging, self.tasks, self.volumes, self.quota, self.processes):
             try:
                 await part.stop()
             except Exception:
                 self.log.failure("could not stop {part} cleanly", part=type(part).__name__)
+        if self._orchestrator is not None:
+            await self._orchestrator.stop()
         await self._connections.closeCachedConnections()
         await self._login_pool.stop()
         await self.database.stop()
@@ -140,7 +148,8 @@ class Gateway:
     async def authenticate(self, credentials: Any) -> Principal:
         """Ask the authenticators in their order. Raises ``AuthenticationFailed``."""
         for authenticator in self._authenticators:
-            if any(kind.providedBy(credentials) for kind in authenticator.credential_interfaces):
+            kinds: Sequence[Any] = authenticator.credential_interfaces
+            if any(kind.providedBy(credentials) for kind in kinds):
                 try:
                     return await authenticator.authenticate(credentials)
                 except AuthenticationFailed:

@@ -85,6 +85,7 @@ class Quota:
         self._open: Counter[int] = Counter()
         self._timers: dict[str, IDelayedCall] = {}
         self._writing = 0
+        self._touched = False
 
     # --- reserving ---
 
@@ -355,12 +356,10 @@ class Quota:
             if timer.active():
                 timer.cancel()
         self._timers.clear()
-
-        def write(connection: Connection) -> None:
-            holds.drop_holds(connection, self._holder)
-
-        await self._write(write, durable=True)
-        self._slabs.clear()
+        if self._touched:
+            await self._write(lambda connection: holds.drop_holds(connection, self._holder), durable=True)
+            self._slabs.clear()
+            self._touched = False
         await self._process.dirty.clear()
 
     def _write(
@@ -381,6 +380,7 @@ class Quota:
 
         waiter: Deferred[T] = Deferred(lambda _: None)
         self._writing += 1
+        self._touched = True
         done = cast("Deferred[T]", self._database.write(write, durable))
         done.addCallbacks(self._written, self._not_written, (taken, then, waiter), {}, (taken, waiter), {})
         return waiter

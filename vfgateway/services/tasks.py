@@ -112,9 +112,10 @@ class Tasks:
 
     async def stop(self) -> None:
         """Stop what runs; it starts again with the next process. Idempotent."""
+        if not self._accepting:
+            return
         self._accepting = False
-        if self._look.running:
-            self._look.stop()
+        self._look.stop()
         running = list(self._running.values())
         for task in running:
             task.cancel()
