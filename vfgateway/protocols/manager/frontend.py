@@ -36,7 +36,8 @@ class ManagerSettings(Section):
     """``[frontends.manager]``.
 
     :ivar endpoint: a Twisted endpoint, or a list of them
-    :ivar secret: what managers show; a list, the current one first, so that it can be rotated. ``secret_file`` is made when missing
+    :ivar secret: what managers show; a list, the current one first, so that it can be rotated. ``secret_file`` is made when missing;
+        by default it is ``manager.secret`` in ``data_dir``
     :ivar socket: where the command line connects; by default ``manager.sock`` in ``data_dir``, ``false`` for none
     :ivar scandir_limit: entries of the longest listing; 0 is no limit
     :ivar allow_auto_quota_scope_creation: make a missing quota scope together with the first vfolder in it
@@ -46,8 +47,8 @@ class ManagerSettings(Section):
     :ivar client_url: where people reach the client front end, for URLs that are handed out; by default its endpoint
     """
 
-    endpoint: str | tuple[str, ...]
-    secret: Secret
+    endpoint: str | tuple[str, ...] = "tcp:6022:interface=127.0.0.1"
+    secret: Secret = Secret()
     socket: ConfigPath | bool = True
     scandir_limit: int = Field(default=10_000, ge=0)
     allow_auto_quota_scope_creation: bool = True
@@ -84,6 +85,7 @@ class ManagerService(Service):
     def __init__(self, settings: ManagerSettings, gateway: Gateway) -> None:
         self.name = "manager"
         self._settings = settings
+        self._secret = settings.secret or Secret(path=gateway.data_dir / "manager.secret")
         self._gateway = gateway
         choices = Choices(
             scandir_limit=settings.scandir_limit,
@@ -115,7 +117,7 @@ class ManagerService(Service):
     def startService(self) -> None:
         """Begin to answer. Raises ``ConfigurationError`` for a secret that cannot be read, or a socket that cannot be made."""
         Service.startService(self)
-        secrets = self._settings.secret.load(generate=True)
+        secrets = self._secret.load(generate=True)
         self._site.resource = self.application.gate(secrets)
         self._listener.startService()
         self._listen_on_socket(secrets)
@@ -163,7 +165,7 @@ class ManagerService(Service):
         return self._listener.first_steps()
 
     def _steps(self, url: str) -> Sequence[str]:
-        path = self._settings.secret.path
+        path = self._secret.path
         shown = f"$(cat {path})" if path is not None else "SECRET"
         return [f'curl -H "{HEADER}: {shown}" {url}/volumes']
 
