@@ -121,6 +121,7 @@ class Gateway:
         await self.volumes.start()
         await self.lifecycle.recover()
         self.processes.watch(self.lifecycle.recover)
+        self.processes.watch(self.lifecycle.recover)
         await self.tasks.resume()
         await self.staging.start()
         self.running = True

@@ -41,6 +41,7 @@ from vfgateway.paths import ROOT, FolderPath, parse_text
 from vfgateway.services import trees
 from vfgateway.services.events import CloneFinished, DeletionFinished
 from vfgateway.services.session import FolderSession
+from vfgateway.services.sharing import Shared
 from vfgateway.services.tasks import RunningTask
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Lifecycle:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._recounts: dict[int, Deferred[Usage]] = {}
+        self._recounts: Shared[int, Usage] = Shared()
         gateway.tasks.register("delete_vfolder", self._delete_task)
         gateway.tasks.register("clone_vfolder", self._clone_task)
         gateway.tasks.register("delete_files", self._delete_files_task)
@@ -134,18 +135,7 @@ class Lifecycle:
 
     async def recount(self, vfolder: VFolder) -> Usage:
         """Count a vfolder anew by walking, while writers wait, and correct the figures. Callers at the same time share one count."""
-        running = self._recounts.get(vfolder.key)
-        if running is None:
-            running = Deferred.fromCoroutine(self._recount(vfolder))
-            self._recounts[vfolder.key] = running
-            running.addBoth(self._recounted, vfolder.key)
-        waiter: Deferred[Usage] = Deferred()
-        running.addCallbacks(_pass_on, _pass_on_failure, (waiter,), None, (waiter,), None)
-        return await waiter
-
-    def _recounted(self, result: Any, key: int) -> Any:
-        self._recounts.pop(key, None)
-        return result
+        return await self._recounts.run(vfolder.key, lambda: self._recount(vfolder))
 
     async def _recount(self, vfolder: VFolder) -> Usage:
         gateway = self._gateway
@@ -179,11 +169,6 @@ class Lifecycle:
             )
         except Exception:
             self.log.failure("could not recount vfolder {key}", key=key)
-
-    async def stop(self) -> None:
-        """Let counts under way go."""
-        for running in list(self._recounts.values()):
-            running.cancel()
 
     # --- unmaking ---
 
@@ -274,7 +259,7 @@ class Lifecycle:
         try:
             wanted = await gateway.quota.usage(source)
             async with await gateway.quota.reserve(target, wanted) as reservation:
-                volume = gateway.volumes.get(source.volume)
+                volume: Any = gateway.volumes.get(source.volume)
                 await volume.clone_folder(source.id, vfid)
                 usage = await trees.measure(await volume.folder(vfid, Actor()))
                 await reservation.ensure(usage)
@@ -335,14 +320,3 @@ async def remove_any(folder: FolderSession, path: FolderPath, recursive: bool) -
             await folder.remove_tree(path)
         else:
             await folder.remove(path)
-
-
-def _pass_on(result: Usage, waiter: Deferred[Usage]) -> Usage:
-    if not waiter.called:
-        waiter.callback(result)
-    return result
-
-
-def _pass_on_failure(failure: Any, waiter: Deferred[Usage]) -> None:
-    if not waiter.called:
-        waiter.errback(failure)

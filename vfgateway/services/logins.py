@@ -5,16 +5,13 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import attrs
 from argon2 import PasswordHasher
 from sqlalchemy import Connection, or_, select, update
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from vfgateway.blocking import Pool
 from vfgateway.errors import AuthenticationFailed, UnknownAccount
@@ -25,6 +22,7 @@ from vfgateway.services.database import Database
 from vfgateway.services.passwords import KEY_PREFIX, api_key_digest, fits, impossible_hash
 from vfgateway.services.people import Person
 from vfgateway.services.schema import credentials
+from vfgateway.services.sharing import Shared
 
 #: The number that counts up whenever an account changes.
 GENERATION = "accounts"
@@ -55,7 +53,7 @@ class Logins:
         self._people: GenerationCache[UUID, Person] = GenerationCache(database, GENERATION)
         self._keys: GenerationCache[str, _Key] = GenerationCache(database, GENERATION)
         self._remembered = RememberedLogins(clock)
-        self._runs = SharedRuns()
+        self._runs: Shared[bytes, bool] = Shared()
         self._touched: dict[str, float] = {}
 
     async def principal_of(self, user_id: UUID) -> Principal:
@@ -194,28 +192,3 @@ class RememberedLogins:
     def drop(self, ticket: bytes) -> None:
         """Forget a login."""
         self._entries.pop(ticket, None)
-
-
-class SharedRuns:
-    """Lets those who ask the same at the same time wait for one answer."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[bytes, list[Deferred[bool]]] = {}
-
-    def run(self, key: bytes, start: Callable[[], Awaitable[bool]]) -> Deferred[bool]:
-        """The answer of ``start``, begun now unless it runs already. Who is cancelled stops waiting; the run goes on."""
-        waiter: Deferred[bool] = Deferred()
-        if key in self._waiting:
-            self._waiting[key].append(waiter)
-            return waiter
-        self._waiting[key] = [waiter]
-
-        async def call() -> bool:
-            return await start()
-
-        def answer(outcome: bool | Failure) -> None:
-            for waiting in self._waiting.pop(key):
-                waiting.callback(outcome) if isinstance(outcome, bool) else waiting.errback(outcome)
-
-        Deferred.fromCoroutine(call()).addBoth(answer)
-        return waiter
