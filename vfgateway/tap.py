@@ -189,4 +189,4 @@ def _print_first_steps(front_ends: Mapping[str, IService]) -> None:
         welcoming = IWelcoming(front_end, None)
         lines.append(f"  {name:10} {'  '.join(welcoming.urls) if welcoming else ''}".rstrip())
         lines.extend(f"    {step}" for step in (welcoming.first_steps() if welcoming else ()))
-    print("\n".join(lines), "\n", file=sys.__stdout__, flush=True)
+    print("\n".join(lines) + "\n", file=sys.__stdout__, flush=True)
