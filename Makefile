@@ -30,7 +30,7 @@ check: develop
 	$(BIN)/python -m pytest --quiet tests/test_imports.py tests/test_docs.py
 	$(BIN)/pydoctor --quiet
 
-bench: develop peers
+bench: develop peers $(VENV)/.bench-ready
 	$(BIN)/python -m benchmarks $(ARGS)
 
 wheel: develop
@@ -60,6 +60,10 @@ $(VENV)/.run-ready: $(VENV)/.made setup.py pyproject.toml
 $(VENV)/.develop-ready: $(VENV)/.made setup.py pyproject.toml
 	$(PIP) install --editable '.[test,check,postgresql]'
 	@touch $@ $(VENV)/.run-ready
+
+$(VENV)/.bench-ready: $(VENV)/.develop-ready
+	$(PIP) install --editable '.[bench]'
+	@touch $@
 
 $(VENV)/.debian-ready: tests/debian-packages.txt tests/install-debian-packages | $(VENV)/.made
 	tests/install-debian-packages

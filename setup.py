@@ -30,6 +30,7 @@ RUNTIME = [
     "msgpack>=1.0",
 ]
 EXTRAS = {
+    "bench": ["copyparty>=1.20"],
     "postgresql": ["psycopg[binary]>=3.2"],
 }
 TESTS = [

@@ -1,0 +1,1 @@
+"""This gateway beside its peers: the same files, the same client, the same machine, in turn. ``python -m benchmarks --help``."""
