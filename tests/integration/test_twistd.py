@@ -55,12 +55,10 @@ def running(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     try:
         assert process.stdout is not None
         printed = ""
-        while "Stop it with Ctrl-C" not in printed or not printed.endswith("\n\n"):
+        while not re.search(r"Stop it with Ctrl-C\.\n\n.*\n\n", printed, re.DOTALL):
             line = process.stdout.readline()
             assert line, f"the gateway ended: {printed}"
             printed += line
-            if "Stop it with Ctrl-C" in line:
-                printed += process.stdout.readline()
         yield process, printed
     finally:
         process.kill()
