@@ -49,7 +49,7 @@ class VolumeCase:
             await volume.stop()
 
     @pytest_twisted.async_fixture
-    async def folder(self, volume: IVolume) -> IFolder:
+    async def folder(self, volume: IVolume) -> Able:
         return await new_folder(volume)
 
     def claims(self, ability: type[Interface], thing: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 from twisted.internet.defer import DeferredList, ensureDeferred
@@ -133,7 +134,7 @@ class StagingPromises(VolumeCase):
 
     async def _race(self, folder: IFolder, expect: Expect, refusal: type[GatewayError]) -> None:
         writers = [b"writer %d" % number for number in range(8)]
-        results = await DeferredList(
+        results: list[tuple[bool, Any]] = await DeferredList(
             [ensureDeferred(put(folder, "file", content, expect)) for content in writers], consumeErrors=True
         )
         winners = [content for content, (success, _) in zip(writers, results, strict=True) if success]
