@@ -64,6 +64,11 @@ class Feed:
             raise self._error
         return ()
 
+    @property
+    def arrived(self) -> int:
+        """As of a real body."""
+        return self.received
+
     def put(self, chunk: bytes) -> None:
         """More has arrived."""
         self._chunks.append(chunk)

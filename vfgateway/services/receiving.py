@@ -7,8 +7,8 @@ sealed with a checksum, or what is longer than was declared, counts as a whole o
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -20,9 +20,6 @@ from vfgateway.services.checksums import Checksum
 from vfgateway.services.resumable import ResumableUpload
 from vfgateway.services.uninterrupted import uninterrupted
 
-if TYPE_CHECKING:
-    from vfgateway.services.staging import Staging
-
 #: Bytes after which a mark is set while a body is still coming in, so that a power loss costs no more.
 MARK_EVERY = 256 << 20
 
@@ -31,11 +28,14 @@ class Body(Protocol):
     """Where bytes come from: a front end's view of one request.
 
     :ivar length: bytes that the client declared, if it did
-    :ivar received: bytes that have arrived, read or not
+    :ivar arrived: bytes that have arrived, read or not
     """
 
     length: int | None
-    received: int
+
+    @property
+    def arrived(self) -> int:
+        """See above."""
 
     async def read(self, limit: int = ..., least: int = ...) -> Sequence[type_chunk]:
         """The next bytes once ``least`` are there; empty at the end, or when ``least`` is 0 and nothing waits. ``IncompleteBody``."""
@@ -62,11 +62,11 @@ class Terms:
 class Receiving:
     """Takes one body in. Use it once."""
 
-    def __init__(self, staging: Staging, upload: ResumableUpload, body: Body, terms: Terms) -> None:
-        self._staging = staging
+    def __init__(self, upload: ResumableUpload, body: Body, terms: Terms, progress: Callable[[int], None]) -> None:
         self._upload = upload
         self._body = body
         self._terms = terms
+        self._progress = progress
         self._read_under_way: Deferred[Sequence[type_chunk]] | None = None
         self._hung_up = False
 
@@ -129,7 +129,7 @@ class Receiving:
         upload, checksum = self._upload, self._terms.checksum
         lease = upload.lease
         assert lease is not None
-        lease.heard, lease.on_ask = (lambda: self._body.received), self._hang_up
+        lease.heard, lease.on_ask = (lambda: self._body.arrived), self._hang_up
         try:
             while chunks := await self._read():
                 await self._write(chunks)
@@ -155,7 +155,7 @@ class Receiving:
             self._terms.checksum.update(chunks)
         await self._upload.write(chunks)
         if self._upload.offset - self._upload.marked >= MARK_EVERY:
-            await self._upload.mark()
+            self._progress(await self._upload.mark())
 
     async def _read(self) -> Sequence[type_chunk]:
         """The next chunks. After a hang-up, what is waiting and no more."""

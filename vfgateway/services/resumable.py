@@ -60,6 +60,11 @@ class ResumableUpload:
     # --- what is known ---
 
     @property
+    def row(self) -> UploadRow:
+        """What the table said last."""
+        return self._row
+
+    @property
     def id(self) -> str:
         """32 hexadecimal digits: the stage's token."""
         return self._row.id

@@ -8,7 +8,7 @@ process that began it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -21,6 +21,7 @@ from vfgateway.errors import (
     TooLarge,
     UploadBusy,
     UploadNotFound,
+    VFolderNotFound,
 )
 from vfgateway.interfaces import IFolder, IResumableStaging, IStagedFile
 from vfgateway.model import ANY, Actor, Expect, Permission, PrincipalKind, Usage, VFolder
@@ -32,7 +33,7 @@ from vfgateway.services.leases import Leases, Patience
 from vfgateway.services.quota import Reservation
 from vfgateway.services.receiving import Body, Receiving, Terms
 from vfgateway.services.resumable import ResumableUpload
-from vfgateway.services.session import FolderSession
+from vfgateway.services.session import FolderSession, Session
 from vfgateway.services.sweeping import LEFTOVER_AGE, Sweeper
 from vfgateway.services.uninterrupted import uninterrupted
 from vfgateway.services.uploads import UploadRow, Uploads, UploadState
@@ -207,9 +208,26 @@ class Staging:
         context.allow(Permission.RW, row.target, "write this")
         return ResumableUpload(self, context, row)
 
-    async def receive(self, upload: ResumableUpload, body: Body, terms: Terms) -> int:
+    async def find(self, session: Session, upload_id: str) -> ResumableUpload:
+        """As :meth:`resume`, in whichever vfolder it is."""
+        row = await self.uploads.get(upload_id)
+        try:
+            vfolder = await self._gateway.vfolders.by_key(row.vfolder)
+            folder = await session.folder(vfolder.id, vfolder.volume)
+        except VFolderNotFound:
+            raise UploadNotFound(upload_id) from None
+        return await self.resume(folder, upload_id)
+
+    async def receive(
+        self,
+        upload: ResumableUpload,
+        body: Body,
+        terms: Terms,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> int:
         """Take a request's body in and publish when all is there; the durable offset after it.
 
+        :param progress: told each offset that became durable on the way
         :raises OffsetMismatch: the upload has reached another offset
         :raises UploadBusy: another client is sending now
         :raises UploadLost: a newer request took over while this one's client was silent
@@ -217,7 +235,7 @@ class Staging:
         :raises ChecksumMismatch: nothing of this body is kept
         :raises IncompleteBody: the client left; what arrived is kept, unless a checksum sealed it
         """
-        return await Receiving(self, upload, body, terms).run()
+        return await Receiving(upload, body, terms, progress).run()
 
     async def join(
         self,
@@ -253,6 +271,10 @@ class Staging:
     async def list_of(self, principal_id: str) -> Sequence[UploadInfo]:
         """The uploads of one principal in all vfolders, published ones too."""
         return [self._info(row) for row in await self.uploads.list(principal=principal_id)]
+
+    def describe(self, upload: ResumableUpload) -> UploadInfo:
+        """One upload as lists show it."""
+        return self._info(upload.row)
 
     def _info(self, row: UploadRow) -> UploadInfo:
         active = self.leases.held(row.id) is not None or self.leases.is_held_elsewhere(row)

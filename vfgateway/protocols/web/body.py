@@ -62,6 +62,11 @@ class BodyStream:
 
     # --- for handlers ---
 
+    @property
+    def arrived(self) -> int:
+        """Bytes that have arrived, those included that lie in a :class:`Source` still."""
+        return self.received + (self.source.held if self.source is not None else 0)
+
     async def read(self, limit: int = MOST_WAITING, least: int = WORTH_WAKING) -> list[type_chunk]:
         """The next bytes, as chunks to be written one after the other; ``[]`` at the end.
 

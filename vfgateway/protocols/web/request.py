@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from twisted.python.failure import Failure
@@ -111,6 +111,12 @@ class StreamingRequest(server.Request):
         if self.continue_pending and not self.startedWriting and self.channel is not None:
             self.continue_pending = False
             self.channel.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def send_interim(self, status: int, reason: str, fields: Mapping[str, str]) -> None:
+        """Send an interim answer (RFC 9110 section 15.2), which more will follow. HTTP/1.0 does not know them, and gets none."""
+        if self.clientproto == b"HTTP/1.1" and not self.startedWriting and self.channel is not None:
+            head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+            self.channel.transport.write(f"HTTP/1.1 {status} {reason}\r\n{head}\r\n".encode("latin-1"))
 
     # --- who asks ---
 

@@ -1,0 +1,111 @@
+"""``/upload?token=…``: uploads that the orchestrator began and whose URL is its token (reference, section 1.6).
+
+The wire is the reference's, where its clients can tell; bytes of a broken request are kept, bytes past the size refused, the target
+confined to its vfolder, and a client that missed the last answer learns of its success.
+"""
+
+from __future__ import annotations
+
+from klein import Klein
+
+from vfgateway.errors import InvalidToken
+from vfgateway.paths import FolderPath, parse_text
+from vfgateway.protocols.client import tus_fields, tus_replies
+from vfgateway.protocols.client.tus_fields import required_number, set_fields
+from vfgateway.protocols.web import faults
+from vfgateway.protocols.web.faults import INVALID_PARAMETERS
+from vfgateway.protocols.web.request import StreamingRequest
+from vfgateway.services.gateway import Gateway
+from vfgateway.services.receiving import Terms
+from vfgateway.services.resumable import ResumableUpload
+from vfgateway.services.tokens import UploadClaims
+
+_METHODS = ("OPTIONS", "HEAD", "PATCH", "POST", "DELETE")
+
+
+class TokenUploads:
+    """The route."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def mount(self, app: Klein) -> None:
+        """Add it to ``app``."""
+
+        @app.route("/upload", methods=_METHODS)
+        async def upload(request: StreamingRequest) -> None:
+            await self.answer(request)
+
+    async def answer(self, request: StreamingRequest) -> None:
+        """Answer one request, but for finishing it. Scripts of any site may read every answer, errors too."""
+        tus_replies.allow_all_origins(request)
+        try:
+            await self._answer(request)
+        except InvalidToken as error:
+            _refuse_parameter(request, "token", f"cannot decode the given value as JWT: {error}")
+        except Exception as error:
+            tus_replies.fail(request, error, tus_replies.TOKEN_FAULTS)
+
+    async def _answer(self, request: StreamingRequest) -> None:
+        method = tus_fields.method(request)
+        if method == "OPTIONS":
+            tus_replies.describe_server(request, tus_replies.TOKEN_EXTENSIONS, self._gateway.staging.max_size)
+            return
+        parameters = _parameters(request)
+        if parameters is None:
+            return
+        tus_replies.check_version(request, required=False)
+        claims = self._gateway.tokens.verify_upload(parameters.get("token", ""))
+        target = parse_text(parameters.get("dst_dir", "")).join(parse_text(claims.relpath))
+        upload = await self._find(request, claims)
+        if method == "HEAD":
+            offset = await upload.refresh()
+            request.setResponseCode(200)
+            tus_replies.tell_state(request, upload, offset)
+        elif method == "PATCH":
+            await self._append(request, upload, target)
+        elif method == "DELETE":
+            await upload.cancel()
+            request.setResponseCode(204)
+            set_fields(request, {"Tus-Resumable": tus_fields.VERSION})
+        else:
+            await self._create(request, upload)
+
+    async def _find(self, request: StreamingRequest, claims: UploadClaims) -> ResumableUpload:
+        session = self._gateway.session(claims.principal, request.origin)
+        folder = await session.folder(claims.vfid, claims.volume)
+        return await self._gateway.staging.resume(folder, claims.session)
+
+    async def _append(self, request: StreamingRequest, upload: ResumableUpload, target: FolderPath) -> None:
+        checksum = tus_fields.checksum(tus_fields.field(request, "Upload-Checksum"))
+        terms = Terms(required_number(request, "Upload-Offset"), checksum=checksum, target=target)
+        offset = await self._gateway.staging.receive(upload, request.body, terms)
+        request.setResponseCode(204)
+        tus_replies.tell_state(request, upload, offset)
+
+    async def _create(self, request: StreamingRequest, upload: ResumableUpload) -> None:
+        """tus-js-client creates anew, on the same URL, when an answer to its HEAD did not suit it: it gets what is there."""
+        offset = await upload.refresh()
+        request.setResponseCode(201)
+        tus_replies.tell_state(request, upload, offset)
+        set_fields(request, {"Location": request.external_base + request.uri.decode("latin-1"), "Content-Length": 0})
+
+
+def _parameters(request: StreamingRequest) -> dict[str, str] | None:
+    """The query; ``None`` if it was refused. Parameters are a closed set, as the reference has it."""
+    found: dict[str, str] = {}
+    for name, values in (request.args or {}).items():
+        key = name.decode("utf-8", "replace")
+        if key not in ("token", "dst_dir"):
+            _refuse_parameter(request, key, f"{key} is not allowed key")
+            return None
+        found[key] = values[0].decode("utf-8", "surrogateescape")
+    if "token" not in found:
+        _refuse_parameter(request, "token", "is required")
+        return None
+    return found
+
+
+def _refuse_parameter(request: StreamingRequest, name: str, message: str) -> None:
+    body = {"type": INVALID_PARAMETERS.type, "title": INVALID_PARAMETERS.title, "data": {name: message}}
+    faults.answer_problem(request, INVALID_PARAMETERS.status, body)
