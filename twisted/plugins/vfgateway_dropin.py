@@ -13,7 +13,7 @@ client = LazyPlugin(
     IFrontEnd,
     "client",
     "Downloads, archives and resumable uploads over HTTP, for people and programs",
-    "vfgateway.protocols.client.plugin.ClientFrontEnd",
+    "vfgateway.protocols.client.frontend.ClientFrontEnd",
 )
 manager = LazyPlugin(
     IFrontEnd,

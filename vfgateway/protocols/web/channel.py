@@ -40,7 +40,7 @@ class StreamingChannel(http.HTTPChannel):
     """See above. Idle time counts only while we wait for the client: between requests, within a head, or for a body that a
     handler wants to read.
 
-    :ivar site: the :class:`~vfgateway.protocols.web.site.GatewaySite`
+    :ivar site: the :class:`vfgateway.protocols.web.site.GatewaySite`
     """
 
     site: GatewaySite
@@ -167,7 +167,7 @@ class StreamingChannel(http.HTTPChannel):
             self.requestDone(request)
 
     def want_body(self) -> None:
-        """A reader waits (:class:`~vfgateway.protocols.web.body.Flow`)."""
+        """A reader waits (:class:`vfgateway.protocols.web.body.Flow`)."""
         if self._arriving is None:
             return
         self._arriving.send_continue()

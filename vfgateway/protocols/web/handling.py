@@ -23,7 +23,7 @@ type_fail = Callable[[StreamingRequest, BaseException], None]
 
 def handle(request: StreamingRequest, handler: Coroutine[Any, Any, None], fail: type_fail = faults.fail) -> int:
     """Run ``handler``, which writes the answer and does not finish it, for a resource's ``render``. It is cancelled when the client
-    leaves, as :class:`~vfgateway.protocols.web.request.StreamingRequest` describes; ``fail`` answers what it raises."""
+    leaves, as :class:`vfgateway.protocols.web.request.StreamingRequest` describes; ``fail`` answers what it raises."""
 
     def done(result: Any) -> None:
         if isinstance(result, Failure):

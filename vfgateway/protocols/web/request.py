@@ -32,7 +32,7 @@ class StreamingRequest(server.Request):
     """A request that begins when its headers are complete; its :attr:`body` comes in while it is handled.
 
     When the client leaves, a handler of a safe method, or one that has begun to answer, is cancelled (through ``notifyFinish``, to
-    which Klein and :func:`~vfgateway.protocols.web.handling.handle` listen). Any other is not: it meets ``IncompleteBody`` when it
+    which Klein and :func:`vfgateway.protocols.web.handling.handle` listen). Any other is not: it meets ``IncompleteBody`` when it
     reads on, and may finish what it can; its answer goes nowhere.
 
     A handler that answers with the body unread costs the client nothing: where it waits for ``100 Continue`` it never sends the

@@ -33,7 +33,7 @@ type_fail = Callable[[StreamingRequest, BaseException], None]
 class GatewaySite(server.Site):
     """See above.
 
-    :param front_end: the front end's name, for logs and :class:`~vfgateway.model.Origin`
+    :param front_end: the front end's name, for logs and :class:`vfgateway.model.Origin`
     :param fail: answers an error that no handler answered, without finishing the request
     :param public_url: ``scheme://host[:port]`` under which callers know us, where that cannot be told from their requests
     :ivar channels: the open connections

@@ -1,0 +1,73 @@
+"""The client front end: downloads, archives and uploads over HTTP, for people and programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from vfgateway.interfaces import IFrontEnd
+from vfgateway.protocols.client.app import ClientApp
+from vfgateway.protocols.client.faults import fail
+from vfgateway.protocols.client.settings import ClientSettings
+from vfgateway.protocols.web.site import GatewaySite, SiteListener
+from vfgateway.services.gateway import Gateway
+from vfgateway.services.tokens import Tokens
+
+
+@implementer(IFrontEnd)
+class ClientFrontEnd:
+    """See the module."""
+
+    name = "client"
+    summary = "Downloads, archives and resumable uploads over HTTP, for people and programs"
+
+    def configure(self, settings: Mapping[str, Any], gateway: Gateway) -> IService:
+        """Make the service."""
+        return ClientService(ClientSettings.model_validate(settings), gateway)
+
+
+class ClientService(SiteListener):
+    """Listens. The secret is read once the gateway runs, when privileges have been dropped."""
+
+    def __init__(self, settings: ClientSettings, gateway: Gateway) -> None:
+        self._settings = settings
+        self._gateway = gateway
+        self.app = ClientApp(gateway, settings)
+        site = GatewaySite(
+            self.app.resource(),
+            gateway,
+            "client",
+            fail=fail,
+            public_url=settings.public_url,
+            body_timeout=settings.body_timeout,
+        )
+        endpoints = [settings.endpoint] if isinstance(settings.endpoint, str) else list(settings.endpoint)
+        super().__init__(site, endpoints, first_steps=_first_steps)
+
+    def startService(self) -> None:
+        """Begin to answer. Raises ``ConfigurationError`` for a secret that cannot be read."""
+        secrets = self._settings.token_secret.load(generate=True)
+        keys = [secret.encode("utf-8") for secret in secrets]
+        self._gateway.tokens = Tokens(keys, self._gateway.reactor, self._settings.session_lifetime)
+        self._gateway.staging.max_size = self._settings.max_upload_size
+        self.app.pool.start()
+        super().startService()
+
+    def stopService(self) -> Deferred[Any]:
+        """Accept no more, let requests under way finish."""
+        stopped = super().stopService()
+        return stopped.addBoth(self._stop_pool)
+
+    def _stop_pool(self, result: Any) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self.app.pool.stop()).addCallback(lambda _: result)
+
+
+def _first_steps(url: str) -> Sequence[str]:
+    return (
+        f"curl -u USER -T FILE {url}/vfgateway/v1/files/VFOLDER/FILE",
+        f"curl -u USER -O {url}/vfgateway/v1/files/VFOLDER/FILE",
+    )

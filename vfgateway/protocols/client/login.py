@@ -1,0 +1,41 @@
+"""Who asks: ``Authorization`` by Basic with a password or key (RFC 7617), or Bearer with a key (RFC 6750)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from twisted.cred.credentials import UsernamePassword
+
+from vfgateway.credentials import Bearer
+from vfgateway.errors import AuthenticationFailed
+from vfgateway.protocols.web.request import StreamingRequest
+from vfgateway.services.gateway import Gateway
+from vfgateway.services.session import Session
+
+CHALLENGES = (b'Basic realm="vfgateway", charset="UTF-8"', b'Bearer realm="vfgateway"')
+
+
+async def log_in(gateway: Gateway, request: StreamingRequest) -> Session:
+    """The session of whoever asks. Raises ``AuthenticationFailed``, with the challenges ready in the answer's headers."""
+    try:
+        principal = await gateway.authenticate(_credentials(request.getHeader(b"authorization") or b""))
+    except AuthenticationFailed:
+        request.responseHeaders.setRawHeaders(b"www-authenticate", CHALLENGES)
+        raise
+    return gateway.session(principal, request.origin)
+
+
+def _credentials(header: bytes) -> Any:
+    scheme, _, value = header.strip().partition(b" ")
+    if scheme.lower() == b"bearer" and value.strip():
+        return Bearer(value.strip().decode("latin-1"))
+    if scheme.lower() == b"basic":
+        try:
+            name, colon, password = base64.b64decode(value.strip(), validate=True).partition(b":")
+        except binascii.Error:
+            raise AuthenticationFailed from None
+        if colon:
+            return UsernamePassword(name, password)
+    raise AuthenticationFailed("login required")
