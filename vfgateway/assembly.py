@@ -23,7 +23,7 @@ from vfgateway.section import mistake
 
 
 def make_volumes(settings: Settings, runtime_for: Callable[[str], Runtime]) -> dict[str, IVolume]:
-    """The configured volumes by name, none of them started. Raises :class:`~vfgateway.errors.ConfigurationError`.
+    """The configured volumes by name, none of them started. Raises :class:`vfgateway.errors.ConfigurationError`.
 
     :param runtime_for: gives the outside world for the volume of a name
     """

@@ -1,5 +1,5 @@
 """What plugins provide. All methods are coroutines unless said otherwise; every one may raise
-:class:`~vfgateway.errors.GatewayError`, and nothing else.
+:class:`vfgateway.errors.GatewayError`, and nothing else.
 
 Cancelling: a cancelled call leaves either its whole effect or none, and no descriptor behind. A call that runs in a
 thread may finish there after its caller was cancelled; objects stay usable until that call has ended.
@@ -54,7 +54,7 @@ class IVolumeFactory(Interface):
 
     def configure(name: str, settings: Mapping[str, Any], runtime: Runtime) -> IVolume:
         """Make the volume ``name``. ``settings`` is its table without ``backend``. Raises ``pydantic.ValidationError`` or
-        :class:`~vfgateway.errors.ConfigurationError` for settings that cannot be used. Not a coroutine."""
+        :class:`vfgateway.errors.ConfigurationError` for settings that cannot be used. Not a coroutine."""
 
 
 class IFrontEnd(Interface):
@@ -64,7 +64,7 @@ class IFrontEnd(Interface):
     summary: str = Attribute("one line")
 
     def configure(settings: Mapping[str, Any], gateway: Any) -> IService:
-        """Make the service that listens. ``gateway`` is the :class:`~vfgateway.services.gateway.Gateway`; ``settings`` is the
+        """Make the service that listens. ``gateway`` is the :class:`vfgateway.services.gateway.Gateway`; ``settings`` is the
         table as written. Raises as ``IVolumeFactory.configure``. Not a coroutine."""
 
 

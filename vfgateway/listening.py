@@ -58,7 +58,7 @@ class Listener(Service):
         self._first_steps = first_steps
 
     def privilegedStartService(self) -> None:
-        """Bind every endpoint. Raises :class:`~vfgateway.errors.ConfigurationError` for the first that cannot be bound."""
+        """Bind every endpoint. Raises :class:`vfgateway.errors.ConfigurationError` for the first that cannot be bound."""
         try:
             for endpoint in self.endpoints:
                 self.ports.append(self._bind(endpoint))

@@ -73,7 +73,7 @@ class FolderPath:
         return self.parts[: len(other.parts)] == other.parts
 
     def relative_to(self, other: FolderPath) -> FolderPath:
-        """The rest of the path below ``other``; :class:`ValueError` if it does not lie there."""
+        """The rest of the path below ``other``; ``ValueError`` if it does not lie there."""
         if not self.within(other):
             raise ValueError(f"{self} does not lie below {other}")
         return FolderPath(self.parts[len(other.parts) :])

@@ -96,7 +96,7 @@ class Secret:
 
     def load(self, generate: bool = False) -> tuple[str, ...]:
         """The values, current first. Touches the disk. Where ``generate`` and the file is missing it is made with a random
-        value, readable by the owner alone. Raises :class:`~vfgateway.errors.ConfigurationError` if there is nothing to read."""
+        value, readable by the owner alone. Raises :class:`vfgateway.errors.ConfigurationError` if there is nothing to read."""
         if self.path is None:
             return self.values
         text = secretfile.load_or_create(self.path) if generate else secretfile.load(self.path)

@@ -28,7 +28,7 @@ _NO_ACTOR = Actor()
 
 
 class Accounts:
-    """The accounts. Changes by another process count after at most :data:`~vfgateway.services.database.FRESH` seconds, one's own at
+    """The accounts. Changes by another process count after at most :data:`vfgateway.services.database.FRESH` seconds, one's own at
     once.
 
     :param clock: tells the time in epoch seconds

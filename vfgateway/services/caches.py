@@ -1,7 +1,7 @@
 """What a service has read from the database, remembered until somebody writes.
 
-Every write of a service counts a generation up (:func:`~vfgateway.services.database.bump`), whichever process made it; a cache
-that was filled under another number is dropped, at the latest :data:`~vfgateway.services.database.FRESH` seconds later.
+Every write of a service counts a generation up (:func:`vfgateway.services.database.bump`), whichever process made it; a cache
+that was filled under another number is dropped, at the latest :data:`vfgateway.services.database.FRESH` seconds later.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ ALGORITHMS: Final = ("sha1", "sha256", "sha512", "md5", "crc32")
 
 
 class _Crc32:
-    """CRC-32 with the face of :mod:`hashlib`; its digest is four bytes, the most significant first."""
+    """CRC-32 with the face of ``hashlib``; its digest is four bytes, the most significant first."""
 
     def __init__(self) -> None:
         self._value = 0
@@ -34,8 +34,8 @@ class _Crc32:
 class Checksum:
     """A digest that bytes are expected to have.
 
-    :param algorithm: one of :data:`ALGORITHMS`
-    :param expected: the raw digest
+    :ivar algorithm: one of :data:`ALGORITHMS`
+    :ivar expected: the raw digest
     """
 
     algorithm: str

@@ -40,7 +40,7 @@ class _Key:
 
 
 class Logins:
-    """What :class:`~vfgateway.services.accounts.Accounts` knows of logging in; see there."""
+    """What :class:`vfgateway.services.accounts.Accounts` knows of logging in; see there."""
 
     log = Logger()
 

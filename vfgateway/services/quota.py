@@ -1,7 +1,7 @@
 """Limits that hold and usage that is true: reservations before bytes are accepted, settled with what was stored.
 
-A vfolder's bytes count for itself, for its quota scope and for its owner (:mod:`~vfgateway.services.holds`). Where one of them is
-limited, a process leases headroom and gives it to reservations without a transaction (:mod:`~vfgateway.services.slabs`); where none is,
+A vfolder's bytes count for itself, for its quota scope and for its owner (:mod:`vfgateway.services.holds`). Where one of them is
+limited, a process leases headroom and gives it to reservations without a transaction (:mod:`vfgateway.services.slabs`); where none is,
 nothing is held at all. Changes of usage are written together with the end of the intent that they came from, and with whatever else
 waits to be written; a vfolder whose process died in between is recounted.
 """

@@ -102,7 +102,7 @@ def by_id(connection: Connection, vfid: VFolderId, volume: str | None) -> VFolde
 
 
 def resolve(connection: Connection, text: str) -> VFolder:
-    """See :meth:`~vfgateway.services.vfolders.VFolders.resolve`."""
+    """See :meth:`vfgateway.services.vfolders.VFolders.resolve`."""
     try:
         vfid = VFolderId.parse(text)
     except InvalidArgument:
@@ -218,7 +218,7 @@ def _view(visible: type_visible, shown: Sequence[ShownName]) -> View:
 
 
 def _accessible(connection: Connection, principal: Principal, now: float) -> type_visible:
-    """The vfolders of :meth:`~vfgateway.services.vfolders.VFolders.visible`, each with its grants."""
+    """The vfolders of :meth:`vfgateway.services.vfolders.VFolders.visible`, each with its grants."""
     mine = _mine(principal)
     query = select(vfolders).where(mine, vfolders.c.status != VFolderStatus.DELETING.value)
     found = some(connection, query)

@@ -42,10 +42,10 @@ PUBLISHED_KEPT = 24 * 3600.0
 
 
 class ResumableUpload:
-    """One principal's hands on one upload. Made by :class:`~vfgateway.services.staging.Staging`.
+    """One principal's hands on one upload. Made by :class:`vfgateway.services.staging.Staging`.
 
     What changes the upload needs the lease: :meth:`acquire`, then :meth:`write` and :meth:`mark`, then :meth:`release` or
-    :meth:`finish`. A whole request body goes through :meth:`~vfgateway.services.staging.Staging.receive`.
+    :meth:`finish`. A whole request body goes through :meth:`vfgateway.services.staging.Staging.receive`.
     """
 
     def __init__(self, staging: Staging, context: FolderContext, row: UploadRow) -> None:
@@ -314,7 +314,7 @@ class ResumableUpload:
 
         :return: the file, ``None`` if it was published before and has changed since, or is partial
         :raises IncompleteBody: bytes are missing
-        :raises GatewayError: what :func:`~vfgateway.services.transfer.publish` raises; the stage is kept and it can be tried again
+        :raises GatewayError: what :func:`vfgateway.services.transfer.publish` raises; the stage is kept and it can be tried again
         """
         return await uninterrupted(self._finish())
 

@@ -204,7 +204,7 @@ class FolderSession:
 
         :param size: bytes to come, ``None`` if the client does not say
         :param parents: make missing directories when it is published
-        :param digests: names of :mod:`hashlib` algorithms to compute on the way
+        :param digests: names of ``hashlib`` algorithms to compute on the way
         """
         context = self.context
         context.allow(Permission.RW, path, "write this")

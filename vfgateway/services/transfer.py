@@ -1,7 +1,7 @@
 """One file on its way into a vfolder: count, digest, reserve, write aside, publish.
 
 :func:`publish` is the single road by which staged bytes become a file, for one-shot uploads here and resumable ones
-in :mod:`~vfgateway.services.staging`.
+in :mod:`vfgateway.services.staging`.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class VisibleVFolder:
 
 
 class VFolders:
-    """The registry. What it answers is at most :data:`~vfgateway.services.database.FRESH` seconds behind what another process
+    """The registry. What it answers is at most :data:`vfgateway.services.database.FRESH` seconds behind what another process
     wrote, and never behind this one.
 
     :param clock: tells the time in epoch seconds
@@ -186,7 +186,7 @@ class VFolders:
     # --- rights ---
 
     async def access(self, principal: Principal, vfolder: VFolder) -> Access:
-        """What ``principal`` may do in ``vfolder`` now (:func:`~vfgateway.services.permissions.decide`)."""
+        """What ``principal`` may do in ``vfolder`` now (:func:`vfgateway.services.permissions.decide`)."""
         known = await self.grants(vfolder.key) if principal.kind is PrincipalKind.USER else ()
         return decide(principal, vfolder, known, self._clock.seconds())
 

@@ -1,4 +1,4 @@
-"""What the disk says about an entry, as :class:`~vfgateway.model.FileStat`."""
+"""What the disk says about an entry, as :class:`vfgateway.model.FileStat`."""
 
 from __future__ import annotations
 

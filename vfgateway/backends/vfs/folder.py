@@ -1,4 +1,4 @@
-"""The content of one vfolder on disk: the interface over :mod:`.tree` and :mod:`.staging`, through the volume's pool."""
+"""The content of one vfolder on disk: the interface over ``tree`` and ``staging``, through the volume's pool."""
 
 from __future__ import annotations
 

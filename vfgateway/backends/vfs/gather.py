@@ -16,7 +16,7 @@ MOST_BUFFERS: Final = 1024
 def write_all(descriptor: int, offset: int, chunks: Sequence[type_chunk]) -> Iterator[int]:
     """Write all chunks from ``offset`` on, yielding the bytes of each call: short writes go on where they stopped.
 
-    Raises :class:`OSError` where the storage takes no more; what was yielded before is written.
+    Raises ``OSError`` where the storage takes no more; what was yielded before is written.
     """
     left = [view for view in (memoryview(chunk).cast("B") for chunk in chunks if len(chunk)) if view.nbytes]
     first = 0

@@ -30,7 +30,7 @@ class Resolver(Protocol):
         """Open ``path`` below the directory ``root`` with ``flags`` of ``open(2)``; it must exist.
 
         With ``links``, symbolic links are followed as long as they stay below ``root`` (the last one not with ``O_NOFOLLOW``); without, any link but a
-        last one that is opened itself (``O_PATH | O_NOFOLLOW``) is an error. Raises :class:`OSError`: ``EXDEV`` for a way out, ``ELOOP``
+        last one that is opened itself (``O_PATH | O_NOFOLLOW``) is an error. Raises ``OSError``: ``EXDEV`` for a way out, ``ELOOP``
         for a link that may not be there, otherwise as ``open(2)``.
         """
 

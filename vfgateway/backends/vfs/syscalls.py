@@ -1,4 +1,4 @@
-"""System calls that Python does not offer, through libc. All raise :class:`OSError` as ``os`` does."""
+"""System calls that Python does not offer, through libc. All raise ``OSError`` as ``os`` does."""
 
 from __future__ import annotations
 

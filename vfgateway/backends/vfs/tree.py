@@ -1,4 +1,4 @@
-"""The tree of one vfolder on disk, in plain blocking calls; :mod:`.folder` makes them from the pool."""
+"""The tree of one vfolder on disk, in plain blocking calls; ``folder`` makes them from the pool."""
 
 from __future__ import annotations
 

@@ -157,11 +157,11 @@ class ManagerService(Service):
 
     @property
     def urls(self) -> Sequence[str]:
-        """See :class:`~vfgateway.listening.IWelcoming`."""
+        """See :class:`vfgateway.listening.IWelcoming`."""
         return self._listener.urls
 
     def first_steps(self) -> Sequence[str]:
-        """See :class:`~vfgateway.listening.IWelcoming`."""
+        """See :class:`vfgateway.listening.IWelcoming`."""
         return self._listener.first_steps()
 
     def _steps(self, url: str) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""Run by Alembic: over the connection that :func:`~vfgateway.services.migrations.upgrade` passed, or, for a developer who makes
+"""Run by Alembic: over the connection that :func:`vfgateway.services.migrations.upgrade` passed, or, for a developer who makes
 a new revision, over an empty database in memory that all earlier revisions were applied to."""
 
 from __future__ import annotations
