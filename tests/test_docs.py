@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from vfgateway.backends.memory import MemorySettings
+from vfgateway.backends.vfs import VfsSettings
 from vfgateway.config import EventsSettings, GatewaySettings, RedisSettings
+from vfgateway.protocols.client.settings import ClientSettings
+from vfgateway.protocols.manager.frontend import ManagerSettings
 from vfgateway.section import Secret, Section
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +38,18 @@ def keys(section: type[Section]) -> Iterator[str]:
             yield f"{name}_file"
 
 
-@pytest.mark.parametrize("section", [GatewaySettings, EventsSettings, RedisSettings])
+SECTIONS = [
+    GatewaySettings,
+    ClientSettings,
+    ManagerSettings,
+    VfsSettings,
+    MemorySettings,
+    EventsSettings,
+    RedisSettings,
+]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
 def test_every_key_is_in_the_manual(section: type[Section]) -> None:
     """What cannot be read about cannot be used."""
     missing = [key for key in keys(section) if f"`{key}`" not in MANUAL and f"[events.{key}]" not in MANUAL]

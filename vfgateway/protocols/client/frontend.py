@@ -14,6 +14,7 @@ from vfgateway.protocols.client.app import ClientApp
 from vfgateway.protocols.client.faults import fail
 from vfgateway.protocols.client.settings import ClientSettings
 from vfgateway.protocols.web.site import GatewaySite, SiteListener
+from vfgateway.section import Secret
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.tokens import Tokens
 
@@ -50,8 +51,8 @@ class ClientService(SiteListener):
 
     def startService(self) -> None:
         """Begin to answer. Raises ``ConfigurationError`` for a secret that cannot be read."""
-        secrets = self._settings.token_secret.load(generate=True)
-        keys = [secret.encode("utf-8") for secret in secrets]
+        secret = self._settings.token_secret or Secret(path=self._gateway.data_dir / "token.secret")
+        keys = [value.encode("utf-8") for value in secret.load(generate=True)]
         self._gateway.tokens = Tokens(keys, self._gateway.reactor, self._settings.session_lifetime)
         self._gateway.staging.max_size = self._settings.max_upload_size
         self.app.pool.start()

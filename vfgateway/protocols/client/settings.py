@@ -32,7 +32,7 @@ class ClientSettings(Section):
 
     :ivar endpoint: a Twisted endpoint, or a list of them
     :ivar token_secret: signs the tokens; a list, the current one first, so that it can be rotated. ``token_secret_file`` is made when
-        missing
+        missing; by default it is ``token.secret`` in ``data_dir``
     :ivar session_lifetime: how long a token is good
     :ivar max_upload_size: the largest upload; ``"100GiB"`` or a number of bytes
     :ivar upload_lifetime: how long an unfinished upload is kept after its last byte
@@ -41,8 +41,8 @@ class ClientSettings(Section):
     :ivar body_timeout: seconds without a byte after which the body of a request is given up
     """
 
-    endpoint: str | tuple[str, ...]
-    token_secret: Secret
+    endpoint: str | tuple[str, ...] = "tcp:6021:interface=127.0.0.1"
+    token_secret: Secret = Secret()
     session_lifetime: Seconds = 6 * 3600.0
     max_upload_size: ByteSize = Field(default=ByteSize(100 << 30), gt=0)
     upload_lifetime: Seconds = 24 * 3600.0
