@@ -16,6 +16,7 @@ from vfgateway.errors import (
     GatewayError,
     IncompleteBody,
     InvalidArgument,
+    IsADirectory,
     NotFound,
     QuotaExceeded,
     TooLarge,
@@ -25,7 +26,7 @@ from vfgateway.errors import (
     UploadNotFound,
 )
 from vfgateway.interfaces import IResumableStaging, IStagedFile, type_chunk
-from vfgateway.model import FileStat, Usage
+from vfgateway.model import FileStat, Permission, Usage
 from vfgateway.paths import FolderPath
 from vfgateway.services import transfer
 from vfgateway.services.context import FolderContext
@@ -222,17 +223,21 @@ class ResumableUpload:
         self._row = attrs.evolve(self._row, size=size)
 
     async def retarget(self, target: FolderPath) -> None:
-        """Publish somewhere else than was said in the beginning."""
+        """Publish somewhere else than was said in the beginning. What is wrong with it is told now, as at the beginning."""
         if target != self.target:
             lease, _, reservation = self._holding()
-            before, self._row = self._row, attrs.evolve(self._row, target=target)
+            self._context.allow(Permission.RW, target, "write this")
+            if target.is_root:
+                raise IsADirectory(target)
+            fence = await self._context.fence(target)
+            before, self._row = self._row, attrs.evolve(self._row, target=target, fence=fence)
             if self.size is not None:
                 try:
                     await reservation.ensure(await self._wanted(self.size))
                 except BaseException:
                     self._row = before
                     raise
-            await self._staging.uploads.change(self.id, lease.serial, target=target)
+            await self._staging.uploads.change(self.id, lease.serial, target=target, fence=fence)
 
     async def _wanted(self, total: int) -> Usage:
         if self.partial:

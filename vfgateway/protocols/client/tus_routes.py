@@ -40,11 +40,11 @@ class PeoplesUploads:
     def mount(self, app: Klein) -> None:
         """Add them to ``app``."""
 
-        @app.route(COLLECTION, methods=_METHODS)
+        @app.route(COLLECTION, methods=_METHODS, endpoint="uploads")
         async def collection(request: StreamingRequest) -> None:
             await self._guarded(request, None)
 
-        @app.route(f"{COLLECTION}/<string:upload_id>", methods=_METHODS)
+        @app.route(f"{COLLECTION}/<string:upload_id>", methods=_METHODS, endpoint="upload")
         async def upload(request: StreamingRequest, upload_id: str) -> None:
             await self._guarded(request, upload_id)
 

@@ -11,9 +11,9 @@ from klein import Klein
 from vfgateway.errors import InvalidToken
 from vfgateway.paths import FolderPath, parse_text
 from vfgateway.protocols.client import tus_fields, tus_replies
+from vfgateway.protocols.client.faults import bad_token, fail
+from vfgateway.protocols.client.query import BadParameters, Query
 from vfgateway.protocols.client.tus_fields import required_number, set_fields
-from vfgateway.protocols.web import faults
-from vfgateway.protocols.web.faults import INVALID_PARAMETERS
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.receiving import Terms
@@ -32,7 +32,7 @@ class TokenUploads:
     def mount(self, app: Klein) -> None:
         """Add it to ``app``."""
 
-        @app.route("/upload", methods=_METHODS)
+        @app.route("/upload", methods=_METHODS, endpoint="token-upload")
         async def upload(request: StreamingRequest) -> None:
             await self.answer(request)
 
@@ -41,8 +41,8 @@ class TokenUploads:
         tus_replies.allow_all_origins(request)
         try:
             await self._answer(request)
-        except InvalidToken as error:
-            _refuse_parameter(request, "token", f"cannot decode the given value as JWT: {error}")
+        except BadParameters as error:
+            fail(request, error)
         except Exception as error:
             tus_replies.fail(request, error, tus_replies.TOKEN_FAULTS)
 
@@ -51,12 +51,13 @@ class TokenUploads:
         if method == "OPTIONS":
             tus_replies.describe_server(request, tus_replies.TOKEN_EXTENSIONS, self._gateway.staging.max_size)
             return
-        parameters = _parameters(request)
-        if parameters is None:
-            return
+        query = Query(request, ("token", "dst_dir"))
         tus_replies.check_version(request, required=False)
-        claims = self._gateway.tokens.verify_upload(parameters.get("token", ""))
-        target = parse_text(parameters.get("dst_dir", "")).join(parse_text(claims.relpath))
+        try:
+            claims = self._gateway.tokens.verify_upload(query.text("token"))
+        except InvalidToken as error:
+            raise bad_token(error) from None
+        target = parse_text(query.optional("dst_dir") or "").join(parse_text(claims.relpath))
         upload = await self._find(request, claims)
         if method == "HEAD":
             offset = await upload.refresh()
@@ -89,23 +90,3 @@ class TokenUploads:
         request.setResponseCode(201)
         tus_replies.tell_state(request, upload, offset)
         set_fields(request, {"Location": request.external_base + request.uri.decode("latin-1"), "Content-Length": 0})
-
-
-def _parameters(request: StreamingRequest) -> dict[str, str] | None:
-    """The query; ``None`` if it was refused. Parameters are a closed set, as the reference has it."""
-    found: dict[str, str] = {}
-    for name, values in (request.args or {}).items():
-        key = name.decode("utf-8", "replace")
-        if key not in ("token", "dst_dir"):
-            _refuse_parameter(request, key, f"{key} is not allowed key")
-            return None
-        found[key] = values[0].decode("utf-8", "surrogateescape")
-    if "token" not in found:
-        _refuse_parameter(request, "token", "is required")
-        return None
-    return found
-
-
-def _refuse_parameter(request: StreamingRequest, name: str, message: str) -> None:
-    body = {"type": INVALID_PARAMETERS.type, "title": INVALID_PARAMETERS.title, "data": {name: message}}
-    faults.answer_problem(request, INVALID_PARAMETERS.status, body)
