@@ -102,27 +102,43 @@ class Calls:
     """How one volume calls the storage: through its pool, while it runs.
 
     :param name: of the volume, for errors
+    :param make_pool: a pool serves from one start to the next stop
     """
 
-    def __init__(self, name: str, pool: Pool) -> None:
+    def __init__(self, name: str, make_pool: Callable[[], Pool]) -> None:
         self._name = name
-        self._pool = pool
-        self.running = False
+        self._make_pool = make_pool
+        self._pool: Pool | None = None
 
-    def check(self) -> None:
-        """``VolumeUnavailable`` unless the volume is started: a stopped pool would never answer."""
-        if not self.running:
+    def start(self) -> None:
+        """Allow calls. Idempotent."""
+        if self._pool is None:
+            self._pool = self._make_pool()
+            self._pool.start()
+
+    async def stop(self) -> None:
+        """Refuse new calls and wait for those under way. Idempotent."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.stop()
+
+    def check(self) -> Pool:
+        """The pool; ``VolumeUnavailable`` unless the volume is started: a stopped pool would never answer."""
+        if self._pool is None:
             raise VolumeUnavailable(self._name, "it has not started, or was stopped")
+        return self._pool
+
+    def allow_inline(self) -> None:
+        """Say that the storage does not stall."""
+        self.check().inline = True
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call in a thread: for what may take long."""
-        self.check()
-        return await self._pool.run(function, *args, **kwargs)
+        return await self.check().run(function, *args, **kwargs)
 
     async def quick(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call something short, in place where the storage allows."""
-        self.check()
-        return await self._pool.quick(function, *args, **kwargs)
+        return await self.check().quick(function, *args, **kwargs)
 
     async def obtain(self, make: Callable[[], T], dispose: Callable[[T], object], short: bool = True) -> T:
         """Call ``make``; if the caller is cancelled meanwhile, what was made goes to ``dispose``, in a thread."""
@@ -144,7 +160,7 @@ class Calls:
         **kwargs: P.kwargs,
     ) -> T:
         """Call ``function(number, ...)``; the descriptor stays open for as long as the call runs, cancelled or not."""
-        self.check()
+        pool = self.check()
         number = descriptor.borrow()
 
         def job() -> T:
@@ -154,7 +170,7 @@ class Calls:
             finally:
                 descriptor.give_back()
 
-        return await (self._pool.quick(job) if short else self._pool.run(job))
+        return await (pool.quick(job) if short else pool.run(job))
 
     async def publish(self, short: bool, function: Callable[[bool], T]) -> T:
         """Call ``function(wait)``, which may have to wait for another publisher; it never does so in place."""
@@ -167,7 +183,7 @@ class Calls:
 
     async def close(self, descriptor: Descriptor) -> None:
         """Close in a thread where closing may take time (NFS writes then); works after the volume was stopped, too."""
-        if self.running:
+        if self._pool is not None:
             await self._pool.quick(descriptor.close)
         else:
             descriptor.close()

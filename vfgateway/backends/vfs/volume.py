@@ -69,8 +69,7 @@ class VfsVolume:
         self.shared = settings.shared
         self._settings = settings
         self._reactor = runtime.reactor
-        self._pool = runtime.pool(settings.threads)
-        self._calls = Calls(name, self._pool)
+        self._calls = Calls(name, lambda: runtime.pool(settings.threads))
         self._layout = Layout(Path(self.path), settings.durable)
         self._resolver = resolver
         self._storage: Storage | None = None
@@ -82,15 +81,11 @@ class VfsVolume:
     async def start(self) -> None:
         if self._storage is not None:
             return
-        self._pool.start()
-        self._calls.running = True
-        try:
-            storage = await self._calls.run(self._probe)
-        except BaseException:
-            self._calls.running = False
-            raise
+        self._calls.start()
+        storage = await self._calls.run(self._probe)
         self.names = storage.names
-        self._pool.inline = self._pool.inline or storage.file_system in NEVER_STALLS
+        if storage.file_system in NEVER_STALLS:
+            self._calls.allow_inline()
         self._storage = storage
         ensureDeferred(self._clean_up())
 
@@ -124,9 +119,8 @@ class VfsVolume:
                     raise error
 
     async def stop(self) -> None:
-        self._calls.running = False
         self._storage = None
-        await self._pool.stop()
+        await self._calls.stop()
 
     async def health(self) -> Health:
         if self._storage is None:
