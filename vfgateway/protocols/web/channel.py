@@ -195,6 +195,8 @@ class StreamingChannel(http.HTTPChannel):
             self._networkProducer.pauseProducing()
 
     def _receive_directly(self, request: StreamingRequest) -> None:
+        if self.line_mode or self._buffer:  # the head is being parsed; what follows it lies here, not in the socket
+            return
         decoder = self._transferDecoder
         plain = self.plain_transport
         if plain is None or not isinstance(decoder, http._IdentityTransferDecoder) or decoder.contentLength < LARGE:

@@ -32,6 +32,10 @@ RETRY_AFTER = 5
 log = Logger()
 
 
+class ExpectationFailed(GatewayError):
+    """The client expects (RFC 9110 section 10.1.1) something other than ``100-continue``."""
+
+
 @attrs.frozen
 class Fault:
     """How one kind of error is answered. ``kind`` is the problem type without :data:`PROBLEMS`."""
@@ -133,6 +137,9 @@ FAULTS: Mapping[type[GatewayError], Fault] = {
     errors.InvalidArgument: INVALID_PARAMETERS,
     errors.Conflict: _CONFLICT,
     errors.ConfigurationError: NOT_IN_FAMILY,
+    ExpectationFailed: Fault(
+        417, "expectation-failed", "Expectation failed", "storage-proxy_request_invalid-parameters"
+    ),
 }
 
 #: Facts of an error that its answer shows, where the error has them.

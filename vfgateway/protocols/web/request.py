@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from twisted.python.failure import Failure
 from twisted.web import http, server
 
-from vfgateway.errors import GatewayError
 from vfgateway.model import Origin
 from vfgateway.protocols.web import faults
 from vfgateway.protocols.web.body import BodyStream
@@ -22,10 +21,6 @@ if TYPE_CHECKING:
 
 #: Methods that change nothing, so that work on them ends when nobody waits for it.
 SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PROPFIND", b"REPORT", b"SEARCH", b"TRACE"})
-
-
-class ExpectationFailed(GatewayError):
-    """The client expects (RFC 9110 section 10.1.1) something other than ``100-continue``."""
 
 
 class StreamingRequest(server.Request):
@@ -74,7 +69,7 @@ class StreamingRequest(server.Request):
         self._begun = True
         if expectation and not self.continue_pending and version == b"HTTP/1.1":
             self.site.prepare(self)
-            self.site.fail(self, ExpectationFailed("only 100-continue can be expected"))
+            self.site.fail(self, faults.ExpectationFailed("only 100-continue can be expected"))
             self.finish()
         else:
             self.process()

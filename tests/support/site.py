@@ -1,0 +1,95 @@
+"""A :class:`GatewaySite` around one handler, without a gateway behind it: in memory with a clock of the test's, or on a socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.web.resource import Resource
+
+from vfgateway.protocols.web.handling import handle
+from vfgateway.protocols.web.request import StreamingRequest
+from vfgateway.protocols.web.site import GatewaySite
+
+type_handler = Callable[[StreamingRequest], Coroutine[Any, Any, None]]
+
+
+class OneHandler(Resource):
+    """Gives every request to one handler."""
+
+    isLeaf = True
+
+    def __init__(self, handler: type_handler) -> None:
+        super().__init__()
+        self._handler = handler
+
+    def render(self, request: StreamingRequest) -> int:
+        return handle(request, self._handler(request))
+
+
+def site_of(handler: type_handler, clock: Any, *, trusted: tuple[str, ...] = (), **options: Any) -> GatewaySite:
+    """A site whose every request goes to ``handler``."""
+    gateway = SimpleNamespace(
+        reactor=clock, running=True, settings=SimpleNamespace(gateway=SimpleNamespace(trusted_proxies=trusted))
+    )
+    return GatewaySite(OneHandler(handler), gateway, "test", **options)
+
+
+class Wire:
+    """One connection in memory.
+
+    :ivar clock: its time
+    """
+
+    def __init__(self, handler: type_handler, **options: Any) -> None:
+        self.clock = Clock()
+        self.site = site_of(handler, self.clock, **options)
+        self.channel = self.site.buildProtocol(None)
+        self.transport = StringTransport()
+        self.transport.abortConnection = self.lose  # type: ignore[method-assign]
+        self.channel.makeConnection(self.transport)
+
+    def send(self, data: bytes) -> None:
+        """Bytes from the client."""
+        self.channel.dataReceived(data)
+
+    def lose(self) -> None:
+        """The connection ends."""
+        from twisted.internet.error import ConnectionLost
+        from twisted.python.failure import Failure
+
+        self.transport.disconnecting = True
+        self.channel.connectionLost(Failure(ConnectionLost()))
+
+    @property
+    def answer(self) -> bytes:
+        """All that was sent to the client."""
+        return self.transport.value()
+
+    @property
+    def status(self) -> int:
+        """The status of the last answer."""
+        return int(self.answer.rpartition(b"HTTP/1.1 ")[2][:3])
+
+
+@asynccontextmanager
+async def listening(handler: type_handler, **options: Any) -> AsyncIterator[int]:
+    """The port of a real socket on which ``handler`` answers."""
+    site = site_of(handler, reactor, **options)
+    port = reactor.listenTCP(0, site, interface="127.0.0.1")
+    try:
+        yield port.getHost().port
+    finally:
+        await port.stopListening()
+        await site.close_connections(0.0)
+
+
+async def answer_ok(request: StreamingRequest, body: bytes = b"ok") -> None:
+    """A plain answer."""
+    request.setHeader(b"content-length", b"%d" % len(body))
+    request.write(body)
