@@ -27,12 +27,15 @@ from vfgateway.services.gateway import Gateway
 class Options(usage.Options):
     """What may follow ``twistd vfgateway``; everything else is in the configuration."""
 
-    synopsis = "[--config FILE]"
+    synopsis = "[--config FILE] [--check]"
     longdesc = (
         "Serves virtual folders. Without --config it reads $VFGATEWAY_CONFIG, ./vfgateway.toml or "
         f"{config.SYSTEM_FILE}; with none of them it runs a complete gateway of its own under ./var."
     )
     optParameters: ClassVar = [["config", "c", None, "The configuration file", str]]
+    optFlags: ClassVar = [
+        ["check", None, "Check the configuration and end: status 1 and a sentence if it cannot be used"]
+    ]
 
 
 class StartupFailed(SystemExit, Exception):
@@ -64,6 +67,8 @@ def makeService(options: Mapping[str, Any]) -> IService:
             list(assembly.make_authenticators(settings, gateway).values()),
         )
         front_ends = assembly.make_front_ends(settings, gateway)
+    if options.get("check"):
+        raise SystemExit(0)
     twistd = getattr(options, "parent", None) or {}
     greet = _print_first_steps if twistd.get("nodaemon") else None
     return Root(gateway, front_ends, _Exit(reactor), greet)

@@ -40,6 +40,7 @@ from vfgateway.model import (
 from vfgateway.paths import ROOT, FolderPath, parse_text
 from vfgateway.services import trees
 from vfgateway.services.events import CloneFinished, DeletionFinished
+from vfgateway.services.names import checked_vfolder_name
 from vfgateway.services.session import FolderSession
 from vfgateway.services.sharing import Shared
 from vfgateway.services.tasks import RunningTask
@@ -211,24 +212,31 @@ class Lifecycle:
 
     # --- cloning ---
 
-    async def clone(self, source: VFolder, volume: str, vfid: VFolderId) -> str:
-        """Begin to copy ``source`` to a new vfolder, on any volume; the task's identifier. ``VFolderExists``."""
+    async def clone(self, source: VFolder, volume: str, vfid: VFolderId, name: str | None = None) -> str:
+        """Begin to copy ``source`` to a new vfolder, on any volume; the task's identifier. ``VFolderExists``.
+
+        The copy belongs to its scope. One whose ``name`` its owner gives to another meanwhile fails in the task.
+        """
         self._gateway.volumes.get(volume)
         await self._refuse_present(volume, vfid)
         arguments = {"volume": source.volume, "vfid": str(source.id), "to_volume": volume, "to_vfid": str(vfid)}
+        if name is not None:
+            arguments["name"] = checked_vfolder_name(name)
         return await self._gateway.tasks.start("clone_vfolder", arguments)
 
-    async def _clone_task(self, task: RunningTask, volume: str, vfid: str, to_volume: str, to_vfid: str) -> None:
+    async def _clone_task(
+        self, task: RunningTask, volume: str, vfid: str, to_volume: str, to_vfid: str, name: str | None = None
+    ) -> None:
         publish = self._gateway.events.publish
         try:
             source = await self._gateway.find_vfolder(VFolderId.parse(vfid), volume)
-            await self._clone(task, source, to_volume, VFolderId.parse(to_vfid))
+            await self._clone(task, source, to_volume, VFolderId.parse(to_vfid), name)
         except GatewayError as error:
             publish(CloneFinished(vfid=vfid, to_vfid=to_vfid, error=str(error)))
             raise
         publish(CloneFinished(vfid=vfid, to_vfid=to_vfid))
 
-    async def _clone(self, task: RunningTask, source: VFolder, volume: str, vfid: VFolderId) -> None:
+    async def _clone(self, task: RunningTask, source: VFolder, volume: str, vfid: VFolderId, name: str | None) -> None:
         gateway = self._gateway
         await self._remove_unfinished(volume, vfid)
         total = await gateway.quota.usage(source)
@@ -239,9 +247,9 @@ class Lifecycle:
             await self.create_scope(volume, vfid.scope, Limits(), exist_ok=True)
         place = gateway.volumes.get(volume)
         if volume == source.volume and IFastClone.providedBy(place):
-            await self._clone_at_once(source, vfid)
+            await self._clone_at_once(source, vfid, name)
             return
-        target = await self.create(volume, vfid, status=VFolderStatus.CLONING)
+        target = await self.create(volume, vfid, name=name, status=VFolderStatus.CLONING)
         try:
             await self._copy_content(task, source, target, total)
         except BaseException:
@@ -259,9 +267,9 @@ class Lifecycle:
             raise VFolderExists(vfid)
         await self.purge(volume, vfid)
 
-    async def _clone_at_once(self, source: VFolder, vfid: VFolderId) -> None:
+    async def _clone_at_once(self, source: VFolder, vfid: VFolderId, name: str | None) -> None:
         gateway = self._gateway
-        target = await gateway.vfolders.create(source.volume, vfid, status=VFolderStatus.CLONING)
+        target = await gateway.vfolders.create(source.volume, vfid, name=name, status=VFolderStatus.CLONING)
         try:
             wanted = await gateway.quota.usage(source)
             async with await gateway.quota.reserve(target, wanted) as reservation:

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from vfgateway.protocols.manager.routing import Call, Reply, Routes
 from vfgateway.protocols.manager.sessions import begin_upload, claim
-from vfgateway.protocols.manager.v1.things import DownloadToken, MintedToken, UploadToken
+from vfgateway.protocols.manager.v1.things import ArchiveToken, DownloadToken, MintedToken, UploadToken
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.session import FolderSession
 
@@ -21,6 +21,7 @@ class LinkRoutes(Routes):
         super().__init__(gateway, "/vfgateway/v1", tag="tokens, our way")
         self._client_url = client_url.rstrip("/")
         self.add("POST", "/tokens/download", self.token_download, DownloadToken, {201: MintedToken}, 404, 409)
+        self.add("POST", "/tokens/archive", self.token_archive, ArchiveToken, {201: MintedToken}, 404, 409)
         self.add("POST", "/tokens/upload", self.token_upload, UploadToken, {201: MintedToken}, 404, 409, 423, 507)
 
     async def _enter(self, call: Call, vfolder: str) -> FolderSession:
@@ -35,6 +36,16 @@ class LinkRoutes(Routes):
         token = self.gateway.tokens.mint_download(vfolder.volume, vfolder.id, claim(params.path))
         expires = self.gateway.tokens.verify_download(token).expires
         return Reply(201, MintedToken(token=token, url=self._url("/download", token), expires=expires))
+
+    async def token_archive(self, call: Call, params: ArchiveToken) -> Reply:
+        """Mint a URL to fetch files and directories as one zip. What it is for must exist."""
+        folder = await self._enter(call, params.vfolder)
+        for path in params.paths:
+            await folder.stat(path)
+        vfolder, files = folder.vfolder, [claim(path) for path in params.paths]
+        token = self.gateway.tokens.mint_archive(vfolder.volume, vfolder.id, files, params.filename)
+        expires = self.gateway.tokens.verify_archive(token).expires
+        return Reply(201, MintedToken(token=token, url=self._url("/download-archive", token), expires=expires))
 
     async def token_upload(self, call: Call, params: UploadToken) -> Reply:
         """Begin an upload and mint a URL for tus clients. Quota and locks are settled here."""

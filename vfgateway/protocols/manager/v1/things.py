@@ -84,6 +84,15 @@ class VFolderChange(Closed):
     expires: Time | None = None
 
 
+class VFolderClone(Closed):
+    """What to call the copy of a vfolder, and where it is to lie: beside its source by default."""
+
+    owner: Account
+    name: Name
+    kind: type_kind | None = None
+    volume: VolumeName | None = None
+
+
 class OnVolume(Closed):
     """Tells vfolders with the same digits apart."""
 
@@ -157,6 +166,14 @@ class UploadToken(Closed):
     vfolder: FolderName
     path: RelPath
     size: Size
+
+
+class ArchiveToken(Closed):
+    """Files and directories to be fetched as one zip by whoever has the URL."""
+
+    vfolder: FolderName
+    paths: Annotated[list[RelPath], Field(min_length=1)]
+    filename: Annotated[str, Field(max_length=255)] | None = None
 
 
 class MintedToken(Answer):

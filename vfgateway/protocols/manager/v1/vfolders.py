@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, cast
 from uuid import UUID, uuid4
 
-from vfgateway.errors import InvalidArgument, QuotaScopeExists, VFolderNotFound
+from vfgateway.errors import InvalidArgument, QuotaScopeExists, VFolderExists, VFolderNotFound
 from vfgateway.model import FolderOptions, Limits, Permission, QuotaScopeId, ScopeKind, VFolder, VFolderId
 from vfgateway.protocols.manager.routing import NO_CONTENT, NOTHING, Call, NoParameters, Reply, Routes, Source
 from vfgateway.protocols.manager.v1.accounts import account, changed_limits, given
@@ -20,6 +20,7 @@ from vfgateway.protocols.manager.v1.things import (
     TaskStarted,
     UsageReport,
     VFolderChange,
+    VFolderClone,
     VFolderCreation,
     VFolderFilter,
     VFolderInfo,
@@ -47,6 +48,7 @@ class VFolderRoutes(Routes):
         self.add("GET", one, self.vfolder_show, OnVolume, {200: VFolderInfo}, 404, 409, **query)
         self.add("PATCH", one, self.vfolder_change, VFolderChange, {200: VFolderInfo}, 404, 409)
         self.add("DELETE", one, self.vfolder_delete, OnVolume, {202: TaskStarted}, 404, 409, **query)
+        self.add("POST", one + "/clone", self.vfolder_clone, VFolderClone, {202: TaskStarted}, 404, 409)
         self.add("POST", one + "/recount", self.vfolder_recount, NoParameters, {200: UsageReport}, 404, 409)
         self.add("GET", one + "/grants", self.grant_list, OnVolume, {200: GrantList}, 404, 409, **query)
         self.add("POST", one + "/grants", self.grant_create, GrantCreation, {201: GrantInfo}, 404, 409)
@@ -165,6 +167,17 @@ class VFolderRoutes(Routes):
         """Begin to remove a vfolder with everything in it. It is gone for users at once."""
         vfolder = await self._find(call, params.volume)
         return Reply(202, TaskStarted(task=await self.gateway.lifecycle.delete(vfolder.volume, vfolder.id)))
+
+    async def vfolder_clone(self, call: Call, params: VFolderClone) -> Reply:
+        """Begin to copy a vfolder to a new one with a name and an owner, on any volume."""
+        source = await self._find(call)
+        kind, owner = await self._owners.find(params.owner, params.kind)
+        for other in await self.gateway.vfolders.list():
+            if (other.kind, other.owner, other.name) == (kind, owner, params.name):
+                raise VFolderExists(f"{params.owner}/{params.name}")
+        vfid = VFolderId(QuotaScopeId(kind, owner), uuid4())
+        task = await self.gateway.lifecycle.clone(source, params.volume or source.volume, vfid, params.name)
+        return Reply(202, TaskStarted(task=task))
 
     async def vfolder_recount(self, call: Call, params: NoParameters) -> Reply:
         """Count what a vfolder holds and correct the figures. Writers wait meanwhile."""
