@@ -26,6 +26,7 @@ RUNTIME = [
     "prometheus-client>=0.20",
     "click>=8.1",
     "rich>=13.7",
+    "httpx>=0.27",
     "txredisapi>=1.6",
     "msgpack>=1.0",
 ]

@@ -1,0 +1,114 @@
+"""``vfgateway doctor``: looks at everything that has to be right, and says what to do. Works beside a gateway that does not run."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import attrs
+import click
+from rich.console import Console
+from rich.text import Text
+
+from vfgateway import __version__
+from vfgateway.cli import checks, output
+from vfgateway.cli.checks import Finding
+from vfgateway.cli.client import Client, path
+from vfgateway.cli.failures import CommandFailed, Exit
+from vfgateway.cli.output import json_option
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def doctor(client: Client, as_json: bool) -> None:
+    """Look at configuration, ports, database, volumes and logins, and say what to do.
+
+    Ends with 1 if anything is wrong. Works where the gateway does not run, too.
+    """
+    findings = [*_elsewhere(client)] if client.choice.url else [*_here(client)]
+    if as_json:
+        output.write_json([attrs.asdict(finding) for finding in findings])
+    else:
+        _write(findings)
+    if wrong := sum(not finding.ok for finding in findings):
+        raise CommandFailed(f"{wrong} of {len(findings)} things need attention", Exit.FAILURE)
+
+
+def _elsewhere(client: Client) -> list[Finding]:
+    report = client.get(path("doctor"))
+    return [_version(report), *_reported(report)]
+
+
+def _here(client: Client) -> list[Finding]:
+    place = client.place
+    findings = [checks.configuration(place), checks.data_dir(place)]
+    try:
+        report = client.get(path("doctor"))
+    except CommandFailed as failure:
+        findings.append(Finding("gateway", False, failure.message))
+        running = failure.exit_code != Exit.UNREACHABLE
+        findings += checks.front_ends(place, running)
+        return findings + ([] if running else [*checks.database(place), *checks.volumes(place), checks.logins(place)])
+    findings += [_version(report), *_same_configuration(client, report), *_reported(report)]
+    return [*findings, *checks.front_ends(place, running=True), checks.logins(place), *_people(client)]
+
+
+def _version(report: dict[str, Any]) -> Finding:
+    detail = f"version {report['version']}, process {report['process']}, for {_span(report['uptime'])}"
+    if report["version"] != __version__:
+        return Finding(
+            "gateway",
+            False,
+            f"{detail}; this command is of version {__version__}: restart the gateway after an upgrade",
+        )
+    return Finding("gateway", True, detail)
+
+
+def _same_configuration(client: Client, report: dict[str, Any]) -> list[Finding]:
+    ours = str(client.place.source) if client.place.source else None
+    if ours == report["configuration"]:
+        return []
+    return [
+        Finding("gateway", False, f"it runs with {report['configuration'] or 'the embedded default'}, not with {ours}")
+    ]
+
+
+def _reported(report: dict[str, Any]) -> list[Finding]:
+    """What the gateway found itself: database, volumes, descriptors."""
+    advice = {"descriptors": "; raise LimitNOFILE, or ulimit -n", "database database": "; see the gateway's log"}
+    return [
+        Finding(
+            "database" if one["what"] == "database database" else one["what"],
+            one["ok"],
+            one["detail"]
+            + ("" if one["ok"] else advice.get(one["what"], "; mount or repair it, it is tried again by itself")),
+        )
+        for one in report["findings"]
+    ]
+
+
+def _people(client: Client) -> list[Finding]:
+    """Whether the accounts can be asked for."""
+    try:
+        count = len(client.get(path("users"))["users"])
+    except CommandFailed as failure:
+        return [Finding("accounts", False, failure.message)]
+    return [Finding("accounts", True, f"{count} users" if count else "no users yet: vfgateway user add NAME")]
+
+
+def _span(seconds: float) -> str:
+    minutes = int(seconds) // 60
+    days, hours = divmod(minutes // 60, 24)
+    return f"{days} d {hours} h" if days else f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+
+
+def _write(findings: list[Finding]) -> None:
+    if not sys.stdout.isatty():
+        for one in findings:
+            click.echo(f"{'ok' if one.ok else 'WRONG'}\t{one.what}\t{output.printable(one.detail)}")
+        return
+    console = Console(highlight=False)
+    for one in findings:
+        mark = Text("  ok   ", "green") if one.ok else Text(" WRONG ", "bold red")
+        console.print(mark + Text(f" {one.what}: ", "bold") + Text(output.printable(one.detail)))

@@ -1,0 +1,78 @@
+"""Where the gateway of this machine lies: the configuration is read as far as that takes, and no further.
+
+What the daemon checks (plugins, endpoints, sockets that systemd hands over) is none of the command's business: it has to work beside a gateway
+that refuses to start.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from vfgateway import config
+from vfgateway.cli.failures import CommandFailed, Exit
+
+#: The longest path that a Unix socket can have (``sun_path`` of ``unix(7)``, less its end).
+LONGEST_SOCKET = 107
+
+
+@attrs.frozen
+class Place:
+    """What the configuration says of where things are.
+
+    :ivar source: the file; ``None`` for the embedded default
+    :ivar folder: from which relative paths count
+    :ivar table: the configuration as written
+    """
+
+    source: Path | None
+    folder: Path
+    table: Mapping[str, Any]
+
+    @property
+    def data_dir(self) -> Path:
+        """Where database and secrets lie."""
+        return self.absolute(self.section("gateway").get("data_dir", "var"))
+
+    @property
+    def socket(self) -> Path | None:
+        """Where the gateway listens for this command; ``None`` if it is configured not to."""
+        configured = self.section("frontends", "manager").get("socket", True)
+        if configured is False or "manager" not in self.section("frontends"):
+            return None
+        return self.data_dir / "manager.sock" if configured is True else self.absolute(configured)
+
+    def section(self, *keys: str) -> Mapping[str, Any]:
+        """A table; empty if it is missing or none."""
+        found: Any = self.table
+        for key in keys:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found if isinstance(found, Mapping) else {}
+
+    def absolute(self, path: object) -> Path:
+        """A path as configured, as an absolute one."""
+        return self.folder / Path(str(path)).expanduser()
+
+
+def find(named: Path | None) -> Place:
+    """Find the configuration as the daemon does. Raises :class:`CommandFailed` if it cannot be read.
+
+    :param named: the file that the caller named
+    """
+    source = config.find(named, os.environ)
+    if source is None:
+        return Place(None, Path.cwd(), tomllib.loads(config.EMBEDDED))
+    try:
+        return Place(source, source.parent, tomllib.loads(source.read_text("utf-8")))
+    except PermissionError:
+        message = f"you may not read the configuration {source}: run this as root or as the gateway's account"
+        raise CommandFailed(message, Exit.REFUSED) from None
+    except OSError as error:
+        raise CommandFailed(f"cannot read the configuration {source}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CommandFailed(f"{source} is not TOML: {error}") from None

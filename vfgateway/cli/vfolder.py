@@ -1,0 +1,191 @@
+"""``vfgateway vfolder``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from vfgateway.cli import asking, output, watching
+from vfgateway.cli.client import Client, path
+from vfgateway.cli.output import Column, exact_size, json_option, size, when
+from vfgateway.cli.parameters import (
+    COUNT,
+    KIND,
+    SIZE,
+    TEXT,
+    VFOLDER,
+    VOLUME,
+    WHEN,
+    full_name,
+    given,
+    owner_and_name,
+)
+
+LIST = [
+    Column("Vfolder", full_name),
+    Column("Volume", "volume"),
+    Column("Used", "used_bytes", size, right=True),
+    Column("Limit", "limit_bytes", size, right=True),
+    Column("Files", "used_files", right=True),
+    Column("Status", "status"),
+    Column("Expires", "expires", when),
+]
+SHOW = [
+    Column("Name", "name"),
+    Column("Owner", lambda row: row["owner"] or row["owner_id"]),
+    Column("Kind", "kind"),
+    Column("Id", "id"),
+    Column("Volume", "volume"),
+    Column("Status", "status"),
+    Column("Permission", "permission"),
+    Column("Used", "used_bytes", exact_size),
+    Column("Limit", "limit_bytes", exact_size),
+    Column("Files", "used_files"),
+    Column("Limit of files", "limit_files"),
+    Column("Created", "created", when),
+    Column("Expires", "expires", when),
+]
+_kind = click.option("--kind", type=KIND, help="What the owner is, where a user and a group have one name.")
+_quota = click.option("--quota", type=SIZE, help="Most bytes: 10GiB, 10GB, a number; or none.")
+_files = click.option("--files", type=COUNT, help="Most files and directories, or none.")
+_expires = click.option("--expires", type=WHEN, help="When it is removed: 2030-12-31, 7d; or none.")
+
+
+@click.group()
+def vfolder() -> None:
+    """Virtual folders. One is named OWNER/NAME, by NAME alone where that is unambiguous, or by its identifier."""
+
+
+@vfolder.command("create")
+@click.argument("name", metavar="OWNER/NAME")
+@click.option("--volume", type=VOLUME, help="Where it lies. Not needed where there is one volume only.")
+@_kind
+@click.option("--id", "folder_id", type=click.UUID, help="UUID, where an orchestrator has one.")
+@_quota
+@_files
+@_expires
+@json_option
+@click.pass_obj
+def create(
+    client: Client,
+    name: str,
+    volume: str | None,
+    kind: str | None,
+    folder_id: object,
+    quota: Any,
+    files: Any,
+    expires: Any,
+    as_json: bool,
+) -> None:
+    """Create a vfolder of a user or group."""
+    owner, short = owner_and_name(name)
+    body = {"owner": owner, "name": short} | given(
+        volume=volume, kind=kind, limit_bytes=quota, limit_files=files, expires=expires
+    )
+    if folder_id is not None:
+        body["id"] = str(folder_id)
+    made = client.post(path("vfolders"), body)
+    output.done(f"vfolder {full_name(made)} created on volume {made['volume']}", made, as_json)
+
+
+@vfolder.command("list")
+@click.option("--owner", help="Those of a user or group.")
+@click.option("--volume", type=VOLUME, help="Those on a volume.")
+@json_option
+@click.pass_obj
+def list_vfolders(client: Client, owner: str | None, volume: str | None, as_json: bool) -> None:
+    """List vfolders."""
+    found = client.get(path("vfolders"), owner=owner, volume=volume)["vfolders"]
+    output.write_list(found, LIST, as_json, "there are no vfolders: vfgateway vfolder create OWNER/NAME")
+
+
+@vfolder.command("show")
+@click.argument("name", metavar="VFOLDER", type=VFOLDER)
+@json_option
+@click.pass_obj
+def show(client: Client, name: str, as_json: bool) -> None:
+    """Show a vfolder: whose it is, where it lies, what is used."""
+    output.write_one(client.resolve(name), SHOW, as_json)
+
+
+@vfolder.command("edit")
+@click.argument("name", metavar="VFOLDER", type=VFOLDER)
+@click.option("--name", "new_name", type=TEXT, help="Another name.")
+@click.option("--owner", type=TEXT, help="Another owner, by name or UUID.")
+@_kind
+@_quota
+@_files
+@_expires
+@json_option
+@click.pass_obj
+def edit(
+    client: Client,
+    name: str,
+    new_name: Any,
+    owner: Any,
+    kind: str | None,
+    quota: Any,
+    files: Any,
+    expires: Any,
+    as_json: bool,
+) -> None:
+    """Change what is given of a vfolder; so one that an orchestrator made gets a name and an owner.
+
+    The word none lifts a limit or an expiry.
+    """
+    body = given(name=new_name, owner=owner, kind=kind, limit_bytes=quota, limit_files=files, expires=expires)
+    if not body:
+        raise click.UsageError("nothing to change: see --help")
+    changed = client.patch(path("vfolders", client.resolve(name)["folder"]), body)
+    output.done(f"vfolder {full_name(changed)} changed", changed, as_json)
+
+
+@vfolder.command("delete")
+@click.argument("name", metavar="VFOLDER", type=VFOLDER)
+@asking.yes_option
+@watching.wait_option
+@click.pass_obj
+def delete(client: Client, name: str, yes: bool, wait: bool) -> None:
+    """Delete a vfolder with everything in it. Nothing brings it back."""
+    found = client.resolve(name)
+    used = f"{output.size(found['used_bytes'])} in {found['used_files']} files"
+    asking.confirm(f"Delete {output.printable(full_name(found))} with {used} for ever?", yes)
+    task = client.delete(path("vfolders", found["folder"]), volume=found["volume"])["task"]
+    if not wait:
+        output.done(f"vfolder {full_name(found)} is being deleted: vfgateway task watch {task}")
+        return
+    watching.follow(client, task)
+    output.done(f"vfolder {full_name(found)} deleted")
+
+
+@vfolder.command("clone")
+@click.argument("source", metavar="VFOLDER", type=VFOLDER)
+@click.argument("target", metavar="OWNER/NAME")
+@click.option("--volume", type=VOLUME, help="Where the copy lies; beside its source by default.")
+@_kind
+@watching.wait_option
+@click.pass_obj
+def clone(client: Client, source: str, target: str, volume: str | None, kind: str | None, wait: bool) -> None:
+    """Copy a vfolder to a new one."""
+    found = client.resolve(source)
+    owner, short = owner_and_name(target)
+    body = {"owner": owner, "name": short} | given(volume=volume, kind=kind)
+    task = client.post(path("vfolders", found["folder"], "clone"), body)["task"]
+    if not wait:
+        output.done(f"vfolder {full_name(found)} is being copied to {target}: vfgateway task watch {task}")
+        return
+    watching.follow(client, task)
+    output.done(f"vfolder {full_name(found)} copied to {target}")
+
+
+@vfolder.command("recount")
+@click.argument("name", metavar="VFOLDER", type=VFOLDER)
+@json_option
+@click.pass_obj
+def recount(client: Client, name: str, as_json: bool) -> None:
+    """Count what a vfolder holds and correct the figures. Writers wait meanwhile."""
+    found = client.resolve(name)
+    counted = client.call("POST", path("vfolders", found["folder"], "recount"), timeout=None)
+    used = f"{exact_size(counted['used_bytes'])} in {counted['used_files']} files"
+    output.done(f"vfolder {full_name(found)} holds {used}", counted, as_json)
