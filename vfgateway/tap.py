@@ -39,11 +39,21 @@ class Options(usage.Options):
 
 
 class StartupFailed(SystemExit, Exception):
-    """Ends the process with one line and status 1: as ``SystemExit`` for the interpreter, as ``Exception`` for ``twistd``, which
-    tells it to the terminal that it was started from and removes its PID file."""
+    """Ends the process with status 1, after its sentence was told: as ``SystemExit`` for the interpreter, as ``Exception`` for
+    ``twistd``, which tells it to the terminal that a daemon was started from and removes its PID file."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(1)
+        self.sentence = sentence
 
     def __str__(self) -> str:
-        return str(self.code)
+        return self.sentence
+
+
+def _tell(sentence: str) -> None:
+    """Say it to the terminal or the service manager; what is printed goes to the log, wherever that is."""
+    if sys.__stderr__ is not None:
+        print(sentence, file=sys.__stderr__, flush=True)
 
 
 @contextmanager
@@ -52,7 +62,9 @@ def _plainly() -> Iterator[None]:
     try:
         yield
     except GatewayError as error:
-        raise StartupFailed(f"vfgateway: {error}") from None
+        failure = StartupFailed(f"vfgateway: {error}")
+        _tell(failure.sentence)
+        raise failure from None
 
 
 def makeService(options: Mapping[str, Any]) -> IService:
@@ -81,9 +93,7 @@ class _Exit:
         self._reactor = reactor
 
     def __call__(self, sentence: str) -> None:
-        # print goes to the log, wherever that is; this is for the terminal or for systemd.
-        if sys.__stderr__ is not None:
-            print(sentence, file=sys.__stderr__, flush=True)
+        _tell(sentence)
         atexit.register(_end_with_status_1)
         self._reactor.callWhenRunning(self._reactor.stop)
 
@@ -130,7 +140,7 @@ class Root(Service):
                     front_end.privilegedStartService()
             except StartupFailed as failure:
                 self.log.critical(
-                    "cannot start: {failure}", failure=str(failure)
+                    "cannot start: {failure}", failure=failure.sentence
                 )  # a daemon's terminal gets 100 bytes of it
                 raise
 

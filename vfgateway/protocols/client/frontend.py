@@ -68,7 +68,8 @@ class ClientService(SiteListener):
 
 
 def _first_steps(url: str) -> Sequence[str]:
+    """For a user and a vfolder as the manager front end's first steps make them."""
     return (
-        f"curl -u USER -T FILE {url}/vfgateway/v1/files/VFOLDER/FILE",
-        f"curl -u USER -O {url}/vfgateway/v1/files/VFOLDER/FILE",
+        f"curl -u alice -T FILE {url}/vfgateway/v1/files/data/",
+        f"curl -u alice -O {url}/vfgateway/v1/files/data/FILE",
     )

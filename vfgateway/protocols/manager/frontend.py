@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import socket
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,15 +39,15 @@ class ManagerSettings(Section):
     """``[frontends.manager]``.
 
     :ivar endpoint: a Twisted endpoint, or a list of them
-    :ivar secret: what managers show; a list, the current one first, so that it can be rotated. ``secret_file`` is made when missing;
-        by default it is ``manager.secret`` in ``data_dir``
+    :ivar secret: what managers show; a list, the current one first, so that it can be rotated. ``secret_file`` is
+        made when missing, and ``manager.secret`` in ``data_dir`` by default
     :ivar socket: where the command line connects; by default ``manager.sock`` in ``data_dir``, ``false`` for none
     :ivar scandir_limit: entries of the longest listing; 0 is no limit
     :ivar allow_auto_quota_scope_creation: make a missing quota scope together with the first vfolder in it
     :ivar clone_patience: seconds for which the reply to a clone waits for its end. Managers of the 23.09 line take the reply for
         the end: give them more, below their time limit of 300 seconds
     :ivar public_metrics: tell ``/metrics`` without the secret
-    :ivar client_url: where people reach the client front end, for URLs that are handed out; by default its endpoint
+    :ivar client_url: where people reach the client front end, for URLs that are handed out; by default its ``public_url`` or endpoint
     """
 
     endpoint: str | tuple[str, ...] = "tcp:6022:interface=127.0.0.1"
@@ -133,8 +136,8 @@ class ManagerService(Service):
         # Not "manager": what comes in here is told apart in logs and events.
         self._socket_site = GatewaySite(self.application.gate(secrets, by_peer=True), self._gateway, "cli")
         try:
-            # The lock file beside it tells a socket that a dead process left from one in use.
-            self._socket_port = self._gateway.reactor.listenUNIX(str(path), self._socket_site, mode=0o600, wantPID=True)
+            remove_stale_socket(path)
+            self._socket_port = self._gateway.reactor.listenUNIX(str(path), self._socket_site, mode=0o600)
         except (CannotListenError, OSError) as error:
             reason = getattr(error, "socketError", error)
             raise ConfigurationError("socket", f"cannot listen on {path}: {reason}") from None
@@ -167,12 +170,39 @@ class ManagerService(Service):
     def _steps(self, url: str) -> Sequence[str]:
         path = self._secret.path
         shown = f"$(cat {path})" if path is not None else "SECRET"
-        return [f'curl -H "{HEADER}: {shown}" {url}/volumes']
+        command = _command()
+        volume = next(iter(self._gateway.volumes), "VOLUME")
+        return [
+            f"{command} user add alice",
+            f"{command} vfolder create alice/data --volume {volume}",
+            f'curl -H "{HEADER}: {shown}" {url}/volumes',
+        ]
+
+
+def _command() -> str:
+    """How the ``vfgateway`` command that came with this process is called from here."""
+    beside = Path(sys.executable).with_name("vfgateway")
+    return "vfgateway" if shutil.which("vfgateway") == str(beside) else os.path.relpath(beside)
+
+
+def remove_stale_socket(path: Path) -> None:
+    """Remove a socket on which nobody listens any more. (Twisted's lock file takes any process of the same number for the one that
+    died.)"""
+    if path.is_socket():
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink(missing_ok=True)
 
 
 def client_url(gateway: Gateway) -> str:
-    """Where the client front end is reached, told by the first of its endpoints that is a TCP port; ``""`` if none is."""
-    configured = gateway.settings.frontends.get("client", {}).get("endpoint", ())
+    """Where the client front end is reached: as it is configured, or by the first of its endpoints that is a TCP port; ``""`` if none
+    is."""
+    table = gateway.settings.frontends.get("client", {})
+    if public := table.get("public_url"):
+        return str(public)
+    configured = table.get("endpoint", "tcp:6021:interface=127.0.0.1" if "client" in gateway.settings.frontends else ())
     for endpoint in [configured] if isinstance(configured, str) else configured:
         if match := _ENDPOINT.match(endpoint):
             kind, number, rest = match.groups()
