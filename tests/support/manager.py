@@ -102,7 +102,9 @@ async def serving_manager(
 ) -> AsyncIterator[Serving]:
     """A running gateway whose manager front end listens; ``settings`` as in ``[frontends.manager]``."""
     async with running_gateway(tmp_path, volumes) as gateway:
-        options = {"endpoint": "tcp:0:interface=127.0.0.1", "secret": SECRET, **settings}
+        options = {"endpoint": "tcp:0:interface=127.0.0.1", **settings}
+        if "secret_file" not in options:
+            options.setdefault("secret", SECRET)
         service = ManagerFrontEnd().configure(options, gateway)
         assert isinstance(service, ManagerService)
         service.startService()

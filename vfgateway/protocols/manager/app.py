@@ -51,7 +51,7 @@ class DocumentRoutes(Routes):
         super().__init__(gateway, tag="health")
         self.add("GET", "/openapi.json", self.openapi, NoParameters, {200: Raw(JSON, "This document")})
         table = [route for routes in (*others, self) for route in routes.table]
-        self._document = json.dumps(document(table), indent=1).encode("ascii")
+        self._document = json.dumps(document(table, list(gateway.volumes)), indent=1).encode("ascii")
 
     async def openapi(self, call: Call, params: NoParameters) -> Reply:
         """Describe this API."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,11 +18,12 @@ from vfgateway.errors import GatewayError
 from vfgateway.protocols.manager import faults
 from vfgateway.protocols.manager.access import ICaller
 from vfgateway.protocols.manager.answering import write
-from vfgateway.protocols.manager.routing import Call, Reply, Route, Source
+from vfgateway.protocols.manager.routing import PATH_LENGTHS, Call, Reply, Route, Source
 from vfgateway.services.gateway import Gateway
 
 #: Bytes of the longest body that is read.
 LONGEST_BODY = 1 << 20
+_PATH_PART = re.compile(r"\{(\w+)\}")
 #: Methods that are counted by name; a client could invent any number of others.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -48,7 +50,7 @@ class Dispatcher:
         async def answer(request: Any, **path: str) -> bytes | None:
             return await self._answer(route, request, path)
 
-        rule = route.path.replace("{", "<").replace("}", ">")
+        rule = _PATH_PART.sub(_converter, route.path)
         self.klein.route(rule, methods=[route.method], endpoint=route.operation)(answer)
 
     def _unrouted(self, request: Any, failure: Failure) -> bytes:
@@ -111,6 +113,12 @@ class Dispatcher:
             error_detail=detail,
             seconds=self._gateway.reactor.seconds() - started,
         )
+
+
+def _converter(part: re.Match[str]) -> str:
+    """A variable part of a path as Werkzeug writes it."""
+    length = PATH_LENGTHS.get(part[1])
+    return f"<string(length={length}):{part[1]}>" if length else f"<{part[1]}>"
 
 
 def read_json(body: bytes) -> dict[str, Any] | Reply:

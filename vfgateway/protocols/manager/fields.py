@@ -17,6 +17,13 @@ MOST_BYTES = (1 << 63) - 1
 #: The latest point in time that is taken: the end of the year 9999, in epoch seconds.
 LATEST = 253402300799.0
 
+#: Marks, in a schema, where the names of the configured volumes are to be put.
+VOLUME_MARK = "x-volume"
+#: The volume that managers name for folders which are none: always there, never listed (reference 4.14).
+NOOP = "noop"
+#: The identifier of a task that there was no need to run.
+NO_TASK = "00000000-0000-0000-0000-000000000000"
+
 _UUID = "[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}"
 _SCOPE = f"(?:[uU][sS][eE][rR]|[pP][rR][oO][jJ][eE][cC][tT]):{_UUID}"
 #: Longest first: in a pattern the first alternative that fits is taken.
@@ -98,6 +105,13 @@ def _vfid(value: Any) -> VFolderId:
         raise ValueError(str(error)) from None
 
 
+def _new_vfid(value: Any) -> VFolderId:
+    vfid = _vfid(value)
+    if vfid.scope is None:
+        _refuse("a new vfolder needs a quota scope")
+    return vfid
+
+
 def _relpath(value: Any) -> FolderPath:
     """Absolute paths are a bad parameter; whatever else cannot be a path raises ``InvalidPath``, which has a code of its own."""
     if _text(value).startswith("/"):
@@ -140,6 +154,13 @@ Vfid = Annotated[
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"type": "string", "pattern": f"^(?:{_SCOPE}/)?{_UUID}$"}),
 ]
+#: The same, for a vfolder that is to be made: those without a scope are no longer made.
+NewVfid = Annotated[
+    VFolderId,
+    PlainValidator(_new_vfid),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^{_SCOPE}/{_UUID}$"}),
+]
 #: A path inside a vfolder.
 RelPath = Annotated[
     FolderPath,
@@ -147,7 +168,19 @@ RelPath = Annotated[
     WithJsonSchema({"type": "string", "description": "relative; neither '..' nor NUL", "pattern": "^(?!/)"}),
 ]
 #: The name of a volume.
-VolumeName = Annotated[str, Field(min_length=1, max_length=255, description="name of a configured volume")]
+VolumeName = Annotated[
+    str, Field(min_length=1, max_length=255, description="a configured volume", json_schema_extra={VOLUME_MARK: "ours"})
+]
+#: The same on the reference's routes, which know one more.
+AnyVolume = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=255,
+        description="a configured volume, or `noop`, on which nothing happens",
+        json_schema_extra={VOLUME_MARK: NOOP},
+    ),
+]
 
 # --- our own routes ---
 
@@ -169,13 +202,18 @@ Uuid = Annotated[
 ]
 
 
-def _no_bool(value: Any) -> Any:
-    return _refuse("expected a number") if isinstance(value, bool) else value
+def _integer(value: Any) -> Any:
+    """JSON has one kind of number: 1.0 is an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+#: For strict numbers without a fraction.
+WHOLE = BeforeValidator(_integer)
+#: True or false, and nothing that merely looks like it.
+Flag = Annotated[bool, Field(strict=True)]
 #: A limit; ``null`` is none.
-Limit = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=MOST_BYTES)]
+Limit = Annotated[int, Field(strict=True, ge=0, le=MOST_BYTES), WHOLE]
 #: A point in time, epoch seconds.
-Time = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=LATEST, allow_inf_nan=False)]
+Time = Annotated[float, Field(strict=True, ge=0, le=LATEST, allow_inf_nan=False)]
 #: A name that people give.
 Name = Annotated[str, Field(min_length=1, max_length=255)]

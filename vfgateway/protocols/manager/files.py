@@ -12,8 +12,8 @@ from vfgateway.errors import AlreadyExists, GatewayError, InvalidPath, IsADirect
 from vfgateway.model import DirEntry, FileType
 from vfgateway.paths import FolderPath, checked_name, json_name, parse_text
 from vfgateway.protocols.manager import faults
+from vfgateway.protocols.manager.fields import NO_TASK, NOOP
 from vfgateway.protocols.manager.routing import BYTES, NO_CONTENT, NOTHING, Call, Raw, Reply, Routes
-from vfgateway.protocols.manager.volumes import NOOP
 from vfgateway.protocols.manager.wire import (
     Deletion,
     Item,
@@ -101,7 +101,7 @@ class FileRoutes(Routes):
     async def file_list(self, call: Call, params: OfFile) -> Reply:
         """List a directory, one level of it.
 
-        `truncated` is there, and true, when it holds more entries than are listed.
+        ``truncated`` is there, and true, when it holds more entries than are listed.
         """
         if params.volume == NOOP:
             return Reply(body=ItemList(items=[]))
@@ -167,7 +167,7 @@ class FileRoutes(Routes):
     # --- removing ---
 
     async def file_delete(self, call: Call, params: Deletion) -> Reply:
-        """Remove files and links, and directories if `recursive`.
+        """Remove files and links, and directories if ``recursive``.
 
         What is not there counts as removed. One path that cannot be removed refuses all of them, before anything is removed.
         """
@@ -180,7 +180,9 @@ class FileRoutes(Routes):
         return Reply(body=Ok())
 
     async def file_delete_async(self, call: Call, params: Deletion) -> Reply:
-        """Begin to remove files and links, and directories if `recursive`; see `file_delete`."""
+        """Begin to remove files and links, and directories if ``recursive``; see ``file_delete``."""
+        if params.volume == NOOP:
+            return Reply(202, Started(bgtask_id=NO_TASK))
         folder = await self._enter(call, params)
         await _refuse_irremovable(folder, params.relpaths, params.recursive)
         task = await self.gateway.lifecycle.delete_files(folder.vfolder, params.relpaths, params.recursive)

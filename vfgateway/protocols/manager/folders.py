@@ -7,7 +7,6 @@ import contextlib
 from twisted.internet.defer import Deferred
 
 from vfgateway.errors import (
-    InvalidArgument,
     InvalidPath,
     QuotaScopeExists,
     QuotaScopeNotFound,
@@ -17,8 +16,8 @@ from vfgateway.errors import (
 from vfgateway.model import FolderOptions, Limits, Usage, VFolder
 from vfgateway.protocols.manager import faults
 from vfgateway.protocols.manager.counting import Counting
+from vfgateway.protocols.manager.fields import NO_TASK, NOOP
 from vfgateway.protocols.manager.routing import NO_CONTENT, NOTHING, Call, Reply, Routes
-from vfgateway.protocols.manager.volumes import NOOP
 from vfgateway.protocols.manager.wire import (
     FolderClone,
     FolderCreation,
@@ -33,9 +32,6 @@ from vfgateway.protocols.manager.wire import (
 )
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.tasks import TaskState, until_finished
-
-#: The identifier of a task that there was no need to run.
-NO_TASK = "00000000-0000-0000-0000-000000000000"
 
 
 class FolderRoutes(Routes):
@@ -62,10 +58,8 @@ class FolderRoutes(Routes):
     async def folder_create(self, call: Call, params: FolderCreation) -> Reply:
         """Create a vfolder.
 
-        A missing quota scope is created with it where that is configured, limited by `initial_max_size_for_quota_scope`.
+        A missing quota scope is created with it where that is configured, limited by ``initial_max_size_for_quota_scope``.
         """
-        if params.vfid.scope is None:
-            raise InvalidArgument("vfid", "a new vfolder needs a quota scope")
         if params.volume == NOOP:
             return NO_CONTENT
         await self._ensure_scope(params)
@@ -98,8 +92,6 @@ class FolderRoutes(Routes):
 
         The reply waits a little for the end: managers of the 23.09 line take the reply for it.
         """
-        if params.dst_vfid.scope is None:
-            raise InvalidArgument("dst_vfid", "a new vfolder needs a quota scope")
         source = await self.gateway.find_vfolder(params.src_vfid, params.src_volume)
         task = await self.gateway.lifecycle.clone(source, params.dst_volume or params.src_volume, params.dst_vfid)
         await self._wait_for(task)
@@ -116,7 +108,7 @@ class FolderRoutes(Routes):
             raise StorageFailure(finished.message)
 
     async def folder_mount(self, call: Call, params: FolderMount) -> Reply:
-        """Say where agents find a vfolder. `subpath` must not lead out of it; it need not exist."""
+        """Say where agents find a vfolder. ``subpath`` must not lead out of it; it need not exist."""
         vfid = str(params.vfid)
         try:
             vfolder = await self._find(params)
@@ -146,8 +138,13 @@ class FolderRoutes(Routes):
 
     async def folder_metadata(self, call: Call, params: OfFolder) -> Reply:
         """Do nothing; the reference keeps no metadata either."""
-        return Reply(body=Ok())
+        return self._no_metadata(params)
 
     async def folder_set_metadata(self, call: Call, params: Metadata) -> Reply:
         """Do nothing; the reference keeps no metadata either."""
+        return self._no_metadata(params)
+
+    def _no_metadata(self, params: OfFolder) -> Reply:
+        if params.volume != NOOP:
+            self.gateway.volumes.configured(params.volume)
         return Reply(body=Ok())

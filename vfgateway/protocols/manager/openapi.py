@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,7 +12,18 @@ from pydantic.json_schema import models_json_schema
 
 from vfgateway import __version__
 from vfgateway.protocols.manager.access import HEADER
-from vfgateway.protocols.manager.routing import JSON, PROBLEM, Raw, Route, Source, type_reply_body
+from vfgateway.protocols.manager.fields import NOOP, VOLUME_MARK
+from vfgateway.protocols.manager.routing import (
+    EVENT_STREAM,
+    JSON,
+    PATH_LENGTHS,
+    PROBLEM,
+    Events,
+    Raw,
+    Route,
+    Source,
+    type_reply_body,
+)
 from vfgateway.protocols.manager.wire import Problem
 
 #: Failures that may happen on every route, with their reasons.
@@ -37,10 +48,13 @@ The routes outside `/vfgateway/v1` are those of the Backend.AI Storage Proxy's m
 JSON object in the body, for GET and DELETE too. Failures are problems (RFC 9457); `error_code` is for programs, `msg` for people."""
 
 
-def document(table: Iterable[Route[Any]]) -> dict[str, Any]:
-    """The document, ready to be written as JSON."""
+def document(table: Iterable[Route[Any]], volumes: Sequence[str]) -> dict[str, Any]:
+    """The document, ready to be written as JSON.
+
+    :param volumes: names of the configured volumes; no others are accepted
+    """
     routes = list(table)
-    schemas = _Schemas(routes)
+    schemas = _Schemas(routes, volumes)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
@@ -67,16 +81,17 @@ def document(table: Iterable[Route[Any]]) -> dict[str, Any]:
 class _Schemas:
     """The JSON Schemas of all models, under their own names."""
 
-    def __init__(self, routes: list[Route[Any]]) -> None:
+    def __init__(self, routes: list[Route[Any]], volumes: Sequence[str]) -> None:
         wanted: dict[tuple[type[BaseModel], Any], None] = {(Problem, "serialization"): None}
         for route in routes:
             if route.takes_parameters:
                 wanted[route.params, "validation"] = None
             for body in route.replies.values():
-                if isinstance(body, type):
-                    wanted[body, "serialization"] = None
+                if isinstance(body, type | Events):
+                    wanted[body if isinstance(body, type) else body.model, "serialization"] = None
         self._refs, shared = models_json_schema(list(wanted), ref_template="#/components/schemas/{model}")
         self.definitions: dict[str, Any] = shared["$defs"]
+        _name_volumes(self.definitions, volumes)
 
     def of_reply(self, model: type[BaseModel]) -> dict[str, Any]:
         """A reference to what a reply's body looks like."""
@@ -92,6 +107,19 @@ class _Schemas:
         return definition
 
 
+def _name_volumes(schema: Any, volumes: Sequence[str]) -> None:
+    """Say wherever a volume is named which there are."""
+    if isinstance(schema, list):
+        for item in schema:
+            _name_volumes(item, volumes)
+    elif isinstance(schema, dict):
+        mark = schema.pop(VOLUME_MARK, None)
+        if mark is not None and volumes:
+            schema["enum"] = [*volumes, NOOP] if mark == NOOP else list(volumes)
+        for item in schema.values():
+            _name_volumes(item, volumes)
+
+
 def _operation(route: Route[Any], schemas: _Schemas) -> dict[str, Any]:
     summary, _, description = (inspect.getdoc(route.handler) or "").partition("\n")
     operation: dict[str, Any] = {"operationId": route.operation, "summary": summary}
@@ -99,6 +127,8 @@ def _operation(route: Route[Any], schemas: _Schemas) -> dict[str, Any]:
         operation["description"] = description.strip()
     if route.tag:
         operation["tags"] = [route.tag]
+    if route.deprecated:
+        operation["deprecated"] = True
     if route.public:
         operation["security"] = []
     parameters = [_path_parameter(name) for name in _PATH_PART.findall(route.path)]
@@ -113,7 +143,8 @@ def _operation(route: Route[Any], schemas: _Schemas) -> dict[str, Any]:
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
-    schema = {"type": "string", "minLength": 1, "maxLength": 255}
+    length = PATH_LENGTHS.get(name)
+    schema = {"type": "string", "minLength": length or 1, "maxLength": length or 255}
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
@@ -148,7 +179,17 @@ def _responses(route: Route[Any], schemas: _Schemas) -> dict[str, Any]:
 def _success(body: type_reply_body, schemas: _Schemas) -> dict[str, Any]:
     if isinstance(body, Raw):
         return {"description": body.what, "content": {body.media_type: {"schema": {"type": "string"}}}}
+    if isinstance(body, Events):
+        event = _event(body, schemas)
+        return {"description": "Events as they come", "content": {EVENT_STREAM: {"schema": event}}}
     if isinstance(body, type):
         what = (inspect.getdoc(body) or "").partition("\n")[0]
         return {"description": what, "content": {JSON: {"schema": schemas.of_reply(body)}}}
     return {"description": "Done"}
+
+
+def _event(events: Events, schemas: _Schemas) -> dict[str, Any]:
+    """One event of a stream, in the form that OpenAPI 3.2 has settled on."""
+    data = {"type": "string", "contentMediaType": JSON, "contentSchema": schemas.of_reply(events.model)}
+    properties = {"event": {"enum": list(events.names)}, "data": data}
+    return {"type": "object", "properties": properties, "required": list(properties)}

@@ -21,6 +21,9 @@ PROBLEM = "application/problem+json"
 BYTES = "application/octet-stream"
 EVENT_STREAM = "text/event-stream"
 
+#: Variable parts of paths that have one length only: what is shorter or longer belongs to another route, or to none.
+PATH_LENGTHS = {"vfolder": 32}
+
 
 class Source(enum.Enum):
     """Where a route's parameters come from."""
@@ -42,7 +45,15 @@ class Raw:
     what: str
 
 
-type_reply_body = type[BaseModel] | Raw | Nothing
+@attrs.frozen
+class Events:
+    """A stream of server-sent events, each a model as JSON under one of these names."""
+
+    model: type[BaseModel]
+    names: tuple[str, ...]
+
+
+type_reply_body = type[BaseModel] | Raw | Events | Nothing
 NOTHING = Nothing()
 
 
@@ -89,6 +100,7 @@ class Route(Generic[P]):
     :ivar faults: statuses of failure beyond those that every route has
     :ivar reference: whether the route is the reference's, whose failures look as they always did
     :ivar public: answered without the secret
+    :ivar deprecated: there only to say that it is gone
     :ivar tag: groups operations in the document
     """
 
@@ -101,6 +113,7 @@ class Route(Generic[P]):
     source: Source = Source.BODY
     reference: bool = False
     public: bool = False
+    deprecated: bool = False
     tag: str = ""
 
     @property

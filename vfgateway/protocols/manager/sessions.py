@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from vfgateway.errors import InvalidPath, Unsupported
 from vfgateway.paths import FolderPath
+from vfgateway.protocols.manager.fields import NOOP
 from vfgateway.protocols.manager.routing import Call, Reply, Routes
-from vfgateway.protocols.manager.volumes import NOOP
 from vfgateway.protocols.manager.wire import ArchiveSession, DownloadSession, OfFolder, Token, UploadSession
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.session import FolderSession
@@ -22,7 +22,7 @@ class SessionRoutes(Routes):
 
     async def file_download(self, call: Call, params: DownloadSession) -> Reply:
         """Mint a token to fetch a file, or a directory as an archive. Whether it exists is asked when the token is used."""
-        if params.unmanaged_path is not None:
+        if params.unmanaged_path:
             raise Unsupported("paths outside of vfolders")
         await self._enter(call, params)
         token = self.gateway.tokens.mint_download(params.volume, params.vfid, claim(params.relpath))
@@ -30,6 +30,8 @@ class SessionRoutes(Routes):
 
     async def file_archive_token(self, call: Call, params: ArchiveSession) -> Reply:
         """Mint a token to fetch files and directories as one archive."""
+        if params.volume == NOOP:
+            raise Unsupported("transfers outside of vfolders")
         await self.gateway.find_vfolder(params.virtual_folder_id, params.volume)
         files = [claim(path) for path in params.files]
         token = self.gateway.tokens.mint_archive(params.volume, params.virtual_folder_id, files, params.filename)

@@ -10,6 +10,7 @@ from vfgateway.errors import Unsupported
 from vfgateway.interfaces import IFastUsage, IHardwareInfo, IPerformanceMetrics, IVolume
 from vfgateway.model import Health, HealthState
 from vfgateway.protocols.manager import faults
+from vfgateway.protocols.manager.fields import NOOP
 from vfgateway.protocols.manager.performance import PerformanceCache
 from vfgateway.protocols.manager.routing import Call, NoParameters, Reply, Routes
 from vfgateway.protocols.manager.wire import (
@@ -24,9 +25,6 @@ from vfgateway.protocols.manager.wire import (
     VolumeList,
 )
 from vfgateway.services.gateway import Gateway
-
-#: The volume that managers name for folders which are none: always there, never listed (reference 4.14).
-NOOP = "noop"
 
 
 def capabilities(volume: IVolume) -> list[str]:
@@ -49,8 +47,8 @@ class VolumeRoutes(Routes):
         self.add("GET", "/volume/hwinfo", self.volume_hwinfo, OfVolume, {200: HardwareInfo})
         self.add("GET", "/volume/performance-metric", self.volume_performance, OfVolume, {200: PerformanceReport})
         self.add("GET", "/folder/fs-usage", self.volume_usage, OfVolume, {200: FsUsage})
-        self.add("GET", "/volume/quota", self.volume_quota, OldQuota, {})
-        self.add("PATCH", "/volume/quota", self.volume_quota_change, OldQuotaChange, {})
+        self.add("GET", "/volume/quota", self.volume_quota, OldQuota, {}, deprecated=True)
+        self.add("PATCH", "/volume/quota", self.volume_quota_change, OldQuotaChange, {}, deprecated=True)
 
     async def volumes(self, call: Call, params: NoParameters) -> Reply:
         """List the volumes.
@@ -86,7 +84,7 @@ class VolumeRoutes(Routes):
     async def volume_performance(self, call: Call, params: OfVolume) -> Reply:
         """Tell a volume's rates.
 
-        They may be some seconds old: `observed_at` says how old. A volume that does not measure itself answers 400.
+        They may be some seconds old: ``observed_at`` says how old. A volume that does not measure itself answers 400.
         """
         if params.volume == NOOP:
             raise Unsupported("performance metrics")

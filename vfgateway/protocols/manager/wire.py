@@ -6,7 +6,19 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from vfgateway.protocols.manager.fields import Answer, Closed, Open, RelPath, Scope, Size, Vfid, VolumeName, Word
+from vfgateway.protocols.manager.fields import (
+    WHOLE,
+    Answer,
+    AnyVolume,
+    Closed,
+    NewVfid,
+    Open,
+    RelPath,
+    Scope,
+    Size,
+    Vfid,
+    Word,
+)
 
 # --- failures ---
 
@@ -78,7 +90,7 @@ class HealthReport(Answer):
 class OfVolume(Closed):
     """A volume."""
 
-    volume: VolumeName
+    volume: AnyVolume
 
 
 class VolumeInfo(Answer):
@@ -133,7 +145,7 @@ class FsUsage(Answer):
 class OldQuota(Closed):
     """A quota of one vfolder, which is no longer asked for here."""
 
-    volume: VolumeName
+    volume: AnyVolume
     vfid: Vfid | None = None
 
 
@@ -149,7 +161,7 @@ class OldQuotaChange(OldQuota):
 class OfScope(Closed):
     """A quota scope of a volume."""
 
-    volume: VolumeName
+    volume: AnyVolume
     qsid: Scope
 
 
@@ -185,7 +197,7 @@ class ScopeUsage(Answer):
 class OfFolder(Closed):
     """A vfolder on a volume."""
 
-    volume: VolumeName
+    volume: AnyVolume
     vfid: Vfid
 
 
@@ -195,20 +207,22 @@ class FolderCreationOptions(Open):
     initial_max_size_for_quota_scope: Size | None = None
 
 
-class FolderCreation(OfFolder):
+class FolderCreation(Closed):
     """A new vfolder; ``mode`` is the octal mode as a decimal number (493 is 0755)."""
 
-    mode: Annotated[int, Field(ge=0, le=0o7777)] | None = 493
+    volume: AnyVolume
+    vfid: NewVfid
+    mode: Annotated[int, Field(strict=True, ge=0, le=0o7777), WHOLE] | None = 493
     options: FolderCreationOptions | None = None
 
 
 class FolderClone(Open):
     """A vfolder to copy, and what to call the copy."""
 
-    src_volume: VolumeName
+    src_volume: AnyVolume
     src_vfid: Vfid
-    dst_volume: VolumeName | None = None
-    dst_vfid: Vfid
+    dst_volume: AnyVolume | None = None
+    dst_vfid: NewVfid
 
 
 class FolderMount(OfFolder):
@@ -335,7 +349,7 @@ class ItemList(Answer):
 class Rename(OfFile):
     """A new name in the same directory."""
 
-    new_name: str
+    new_name: Annotated[str, WithJsonSchema({"type": "string", "pattern": "^[^/]+$"})]
     is_dir: Word = False
 
 
@@ -363,7 +377,7 @@ class DownloadSession(OfFile):
 class ArchiveSession(Open):
     """Files and directories that somebody will fetch as one archive."""
 
-    volume: VolumeName
+    volume: AnyVolume
     virtual_folder_id: Vfid
     files: Annotated[list[RelPath], Field(min_length=1)]
     filename: str | None = None

@@ -12,8 +12,8 @@ from vfgateway.protocols.manager.routing import (
     NO_CONTENT,
     NOTHING,
     Call,
+    Events,
     NoParameters,
-    Raw,
     Reply,
     Routes,
     Source,
@@ -39,7 +39,7 @@ class ActivityRoutes(Routes):
     def __init__(self, gateway: Gateway) -> None:
         super().__init__(gateway, "/vfgateway/v1", tag="activity")
         query = {"source": Source.QUERY}
-        events = {200: Raw(EVENT_STREAM, "Server-sent events: the task as JSON, whenever it has changed")}
+        events = {200: Events(TaskInfo, ("progress", "done", "failed", "cancelled"))}
         self.add("GET", "/uploads", self.upload_list, VFolderChoice, {200: UploadList}, 404, 409, **query)
         self.add("DELETE", "/uploads/{upload}", self.upload_cancel, NoParameters, {204: NOTHING}, 404, 409)
         self.add("GET", "/tasks", self.task_list, NoParameters, {200: TaskList})
@@ -88,8 +88,8 @@ class ActivityRoutes(Routes):
     async def task_watch(self, call: Call, params: NoParameters) -> None:
         """Watch a background task.
 
-        Each event carries the task as JSON. It is called `progress` until the task has ended, then `done`, `failed` or
-        `cancelled`, and the stream ends.
+        Each event carries the task as JSON. It is called ``progress`` until the task has ended, then ``done``, ``failed`` or
+        ``cancelled``, and the stream ends.
         """
         request = call.request
         begun = False

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vfgateway.protocols.manager.fields import Answer, Closed, Limit, Name, Time, Uuid
+from vfgateway.protocols.manager.fields import WHOLE, Answer, Closed, Flag, Limit, Name, Time, Uuid
 
 #: Numeric identity on storage; one less than the highest 32-bit number, which means "nobody".
-Number = Annotated[int, Field(ge=0, lt=(1 << 32) - 1, strict=True)]
+Number = Annotated[int, Field(strict=True, ge=0, lt=(1 << 32) - 1), WHOLE]
 Password = Annotated[str, Field(min_length=1, max_length=1024)]
 Email = Annotated[str, Field(max_length=255)]
 Label = Annotated[str, Field(max_length=255)]
@@ -44,8 +44,8 @@ class UserCreation(Closed):
     id: Uuid | None = None
     password: Password | None = None
     email: Email | None = None
-    administrator: bool = False
-    active: bool = True
+    administrator: Flag = False
+    active: Flag = True
     uid: Number | None = None
     gid: Number | None = None
     limit_bytes: Limit | None = None
@@ -58,8 +58,8 @@ class UserChange(Closed):
 
     name: Name = ""
     email: Email | None = None
-    administrator: bool = False
-    active: bool = True
+    administrator: Flag = False
+    active: Flag = True
     uid: Number | None = None
     gid: Number | None = None
     limit_bytes: Limit | None = None
@@ -163,4 +163,4 @@ class GroupChange(Closed):
 class Membership(Closed):
     """What a member may do."""
 
-    administrator: bool = False
+    administrator: Flag = False

@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from vfgateway import __version__, plugins
-from vfgateway.errors import GatewayError
+from vfgateway.errors import GatewayError, UnknownAccount
 from vfgateway.interfaces import IVolumeFactory
 from vfgateway.model import HealthState, Space
 from vfgateway.protocols.manager.health import HealthMonitor, Looked
@@ -39,7 +39,7 @@ class SystemRoutes(Routes):
         self._monitor = monitor
         self._started = gateway.reactor.seconds()
         self.add("GET", "/volumes", self.volume_list, NoParameters, {200: VolumeDetailsList})
-        self.add("GET", "/volumes/{volume}", self.volume_show, NoParameters, {200: VolumeDetails})
+        self.add("GET", "/volumes/{volume}", self.volume_show, NoParameters, {200: VolumeDetails}, 404)
         self.add("GET", "/backends", self.backend_list, NoParameters, {200: BackendList})
         self.add("GET", "/doctor", self.doctor, NoParameters, {200: DoctorReport})
 
@@ -54,7 +54,8 @@ class SystemRoutes(Routes):
     async def volume_show(self, call: Call, params: NoParameters) -> Reply:
         """Show a volume and how it is."""
         name = call.path["volume"]
-        self.gateway.volumes.configured(name)
+        if name not in self.gateway.volumes:
+            raise UnknownAccount("volume", name)
         return Reply(body=await self._volume(name, len(await self.gateway.vfolders.list(name))))
 
     async def _volume(self, name: str, vfolders: int) -> VolumeDetails:
@@ -84,11 +85,7 @@ class SystemRoutes(Routes):
     async def backend_list(self, call: Call, params: NoParameters) -> Reply:
         """List the kinds of volumes that can be configured."""
         found = sorted(plugins.installed(IVolumeFactory), key=lambda one: one.name)
-        return Reply(
-            body=BackendList(
-                backends=[BackendInfo(name=one.name, summary=one.summary) for one in found]
-            )
-        )
+        return Reply(body=BackendList(backends=[BackendInfo(name=one.name, summary=one.summary) for one in found]))
 
     # --- doctor ---
 

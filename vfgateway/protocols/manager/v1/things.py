@@ -6,7 +6,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from vfgateway.protocols.manager.fields import Answer, Closed, Limit, Name, RelPath, Size, Time, Uuid, VolumeName
+from vfgateway.protocols.manager.fields import (
+    WHOLE,
+    Answer,
+    Closed,
+    Limit,
+    Name,
+    RelPath,
+    Size,
+    Time,
+    Uuid,
+    VolumeName,
+)
 
 #: A user or group by name or UUID.
 Account = Annotated[str, Field(min_length=1, max_length=255)]
@@ -69,7 +80,7 @@ class VFolderCreation(Closed):
     id: Uuid | None = None
     limit_bytes: Limit | None = None
     limit_files: Limit | None = None
-    mode: Annotated[int, Field(ge=0, le=0o7777, strict=True)] | None = None
+    mode: Annotated[int, Field(strict=True, ge=0, le=0o7777), WHOLE] | None = None
     expires: Time | None = None
 
 

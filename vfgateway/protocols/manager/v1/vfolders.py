@@ -63,6 +63,7 @@ class VFolderRoutes(Routes):
             raise VFolderNotFound(digits) from None
         if volume is None:
             return await self.gateway.vfolders.resolve(folder.hex)
+        self.gateway.volumes.configured(volume)
         for vfolder in await self.gateway.vfolders.list(volume):
             if vfolder.id.folder == folder:
                 return vfolder
@@ -72,6 +73,8 @@ class VFolderRoutes(Routes):
 
     async def vfolder_list(self, call: Call, params: VFolderFilter) -> Reply:
         """List vfolders, oldest first: all, those on a volume, those of an owner."""
+        if params.volume is not None:
+            self.gateway.volumes.configured(params.volume)
         found = await self.gateway.vfolders.list(params.volume)
         if params.owner is not None:
             owner = account(params.owner)
@@ -161,7 +164,7 @@ class VFolderRoutes(Routes):
             changes["owner"] = None
         if params.owner is None and "kind" in params.model_fields_set:
             changes["kind"] = ScopeKind.USER if params.kind == "user" else ScopeKind.PROJECT
-        return await self._shown(call, await self.gateway.vfolders.update(vfolder.key, **changes))
+        return await self._shown(call, await self.gateway.lifecycle.edit(vfolder, **changes))
 
     async def vfolder_delete(self, call: Call, params: OnVolume) -> Reply:
         """Begin to remove a vfolder with everything in it. It is gone for users at once."""
