@@ -33,6 +33,7 @@ from vfgateway.services.context import FolderContext
 from vfgateway.services.leases import Lease
 from vfgateway.services.quota import Reservation
 from vfgateway.services.uninterrupted import uninterrupted
+from vfgateway.services.uploadfacts import UploadFacts
 from vfgateway.services.uploads import UploadRow, UploadState, changing
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 PUBLISHED_KEPT = 24 * 3600.0
 
 
-class ResumableUpload:
+class ResumableUpload(UploadFacts):
     """One principal's hands on one upload. Made by :class:`vfgateway.services.staging.Staging`.
 
     What changes the upload needs the lease: :meth:`acquire`, then :meth:`write` and :meth:`mark`, then :meth:`release` or
@@ -50,9 +51,9 @@ class ResumableUpload:
     """
 
     def __init__(self, staging: Staging, context: FolderContext, row: UploadRow) -> None:
+        super().__init__(row)
         self._staging = staging
         self._context = context
-        self._row = row
         self._lease: Lease | None = None
         self._stage: IStagedFile | None = None
         self._reservation: Reservation | None = None
@@ -61,64 +62,14 @@ class ResumableUpload:
     # --- what is known ---
 
     @property
-    def row(self) -> UploadRow:
-        """What the table said last."""
-        return self._row
-
-    @property
-    def id(self) -> str:
-        """32 hexadecimal digits: the stage's token."""
-        return self._row.id
-
-    @property
-    def target(self) -> FolderPath:
-        """Where it will be published."""
-        return self._row.target
-
-    @property
-    def size(self) -> int | None:
-        """Bytes declared; ``None`` until the client says."""
-        return self._row.size
-
-    @property
     def offset(self) -> int:
         """Bytes received, durable or not; without the lease, the mark as last read."""
         return self._row.mark if self._stage is None else self._stage.size
 
     @property
-    def marked(self) -> int:
-        """Bytes that are certainly durable."""
-        return self._row.mark
-
-    @property
-    def expires(self) -> float:
-        """Epoch seconds; each mark puts it off."""
-        return self._row.expires
-
-    @property
-    def state(self) -> UploadState:
-        """As last read."""
-        return self._row.state
-
-    @property
-    def published(self) -> bool:
-        """Whether the file is there."""
-        return self._row.state is UploadState.PUBLISHED
-
-    @property
-    def partial(self) -> bool:
-        """Whether it only serves to be joined with others."""
-        return self._row.state is UploadState.PARTIAL
-
-    @property
     def whole(self) -> bool:
         """Whether all declared bytes have been received."""
         return self.size is not None and self.offset == self.size
-
-    @property
-    def info(self) -> Mapping[str, str]:
-        """What the protocol keeps with it."""
-        return self._row.info
 
     @property
     def can_rewind(self) -> bool:

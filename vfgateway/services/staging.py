@@ -24,7 +24,7 @@ from vfgateway.errors import (
     VFolderNotFound,
 )
 from vfgateway.interfaces import IFolder, IResumableStaging, IStagedFile
-from vfgateway.model import ANY, Actor, Expect, Permission, PrincipalKind, Usage, VFolder
+from vfgateway.model import ANY, Actor, Expect, Permission, Usage, VFolder
 from vfgateway.paths import FolderPath
 from vfgateway.services import transfer
 from vfgateway.services.concatenation import concatenate
@@ -36,50 +36,30 @@ from vfgateway.services.resumable import ResumableUpload
 from vfgateway.services.session import FolderSession, Session
 from vfgateway.services.sweeping import LEFTOVER_AGE, Sweeper
 from vfgateway.services.uninterrupted import uninterrupted
+from vfgateway.services.uploadfacts import UploadInfo, info_of, may_continue
 from vfgateway.services.uploads import UploadRow, Uploads, UploadState
 
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
 
-#: Seconds without progress after which an upload is removed, unless its maker says otherwise.
+#: Seconds without progress after which an upload is removed, unless configured.
 LIFETIME = 7 * 24 * 3600.0
 #: Bytes of the largest resumable upload, unless configured.
 LARGEST = 1 << 40
-
-
-@attrs.frozen
-class UploadInfo:
-    """An upload as lists show it.
-
-    :ivar principal: whose it is; ``None`` for the vfolder's own
-    :ivar size: ``None`` until declared
-    :ivar offset: bytes that are certainly there
-    :ivar active: whether somebody is sending now
-    """
-
-    id: str
-    vfolder: int
-    principal: str | None
-    target: FolderPath
-    size: int | None
-    offset: int
-    state: UploadState
-    created: float
-    expires: float
-    info: Mapping[str, str]
-    active: bool
 
 
 class Staging:
     """All uploads of the gateway, as one process sees them.
 
     :ivar max_size: the largest upload in bytes
+    :ivar lifetime: seconds without progress after which an upload is removed, unless its maker says otherwise
     """
 
     def __init__(self, gateway: Gateway, patience: Patience | None = None) -> None:
         self._gateway = gateway
         self._stages: dict[str, IStagedFile] = {}
         self.max_size = LARGEST
+        self.lifetime = LIFETIME
         self.uploads = Uploads(gateway.database, gateway.reactor)
         self.leases = Leases(self.uploads, gateway.processes.id, gateway.reactor, patience or Patience())
         self._sweeper = Sweeper(gateway, self)
@@ -134,7 +114,7 @@ class Staging:
         fence = 0 if partial else await context.fence(target)
         wanted = Usage(size or 0, 0) if partial else await transfer.growth(context, target, size or 0, expect)
         stage = await context.folder.stage(target, size)
-        row = self._new_row(context, stage.token, target, size, info, expect, fence, lifetime or LIFETIME)
+        row = self._new_row(context, stage.token, target, size, info, expect, fence, lifetime or self.lifetime)
         if owned_by_vfolder:
             row = attrs.evolve(row, principal=None)
         if partial:
@@ -203,7 +183,7 @@ class Staging:
         """Continue an upload: one's own, or one of the vfolder. ``UploadNotFound``, also for somebody else's."""
         context = folder.context
         row = await self.uploads.get(upload_id)
-        if row.vfolder != context.vfolder.key or not _may_continue(context, row):
+        if row.vfolder != context.vfolder.key or not may_continue(context, row):
             raise UploadNotFound(upload_id)
         context.allow(Permission.RW, row.target, "write this")
         return ResumableUpload(self, context, row)
@@ -254,7 +234,7 @@ class Staging:
             raise IsADirectory(target)
         parts = [await self.resume(folder, upload_id) for upload_id in upload_ids]
         fence = await context.fence(target)
-        row = self._new_row(context, "", target, None, info, expect, fence, LIFETIME)
+        row = self._new_row(context, "", target, None, info, expect, fence, self.lifetime)
         return await uninterrupted(concatenate(self._gateway, self, context, row, parts))
 
     # --- for lists ---
@@ -263,7 +243,7 @@ class Staging:
         """The uploads that are not published: of a vfolder, or all. In a person's hands only those that it may continue."""
         if isinstance(folder, FolderSession):
             rows = await self.uploads.list(folder.vfolder.key)
-            rows = [row for row in rows if _may_continue(folder.context, row)]
+            rows = [row for row in rows if may_continue(folder.context, row)]
         else:
             rows = await self.uploads.list(None if folder is None else folder.key)
         return [self._info(row) for row in rows if row.state is not UploadState.PUBLISHED]
@@ -277,9 +257,7 @@ class Staging:
         return self._info(upload.row)
 
     def _info(self, row: UploadRow) -> UploadInfo:
-        active = self.leases.held(row.id) is not None or self.leases.is_held_elsewhere(row)
-        facts = (row.id, row.vfolder, row.principal, row.target, row.size, row.mark, row.state)
-        return UploadInfo(*facts, row.created, row.expires, row.info, active)
+        return info_of(row, self.leases.held(row.id) is not None or self.leases.is_held_elsewhere(row))
 
     async def cancel(self, upload_id: str) -> None:
         """Remove an upload, for an administrator. ``UploadNotFound``."""
@@ -403,13 +381,6 @@ class Staging:
         with contextlib.suppress(GatewayError):  # the vfolder's row may be gone, and its holds with it
             await (await self.reservation(vfolder, upload_id)).release()
         await self.uploads.remove(upload_id)
-
-
-def _may_continue(context: FolderContext, row: UploadRow) -> bool:
-    if row.principal is None:
-        return context.access.permission >= Permission.RW
-    trusted = context.principal.kind is PrincipalKind.ORCHESTRATOR
-    return trusted or (context.principal.kind is PrincipalKind.USER and row.principal == context.principal_id)
 
 
 async def _stands(folder: IFolder, row: UploadRow) -> bool:

@@ -55,6 +55,7 @@ class ClientService(SiteListener):
         keys = [value.encode("utf-8") for value in secret.load(generate=True)]
         self._gateway.tokens = Tokens(keys, self._gateway.reactor, self._settings.session_lifetime)
         self._gateway.staging.max_size = self._settings.max_upload_size
+        self._gateway.staging.lifetime = self._settings.upload_lifetime
         self.app.pool.start()
         super().startService()
 
