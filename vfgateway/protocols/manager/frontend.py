@@ -182,7 +182,9 @@ class ManagerService(Service):
 def _command() -> str:
     """How the ``vfgateway`` command that came with this process is called from here."""
     beside = Path(sys.executable).with_name("vfgateway")
-    return "vfgateway" if shutil.which("vfgateway") == str(beside) else os.path.relpath(beside)
+    if shutil.which("vfgateway") == str(beside):
+        return "vfgateway"
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
 
 
 def remove_stale_socket(path: Path) -> None:
