@@ -1,3 +1,4 @@
+# mypy: disallow-untyped-calls=False
 """A :class:`GatewaySite` around one handler, without a gateway behind it: in memory with a clock of the test's, or on a socket."""
 
 from __future__ import annotations
@@ -8,10 +9,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.error import ConnectionLost
+from twisted.internet.protocol import connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
+from tests.support.uploading import RawConnection
 from vfgateway.protocols.web.handling import handle
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.site import GatewaySite
@@ -49,7 +55,7 @@ class Wire:
     def __init__(self, handler: type_handler, **options: Any) -> None:
         self.clock = Clock()
         self.site = site_of(handler, self.clock, **options)
-        self.channel = self.site.buildProtocol(None)
+        self.channel: Any = self.site.buildProtocol(None)
         self.transport = StringTransport()
         self.transport.abortConnection = self.lose  # type: ignore[method-assign]
         self.channel.makeConnection(self.transport)
@@ -60,16 +66,13 @@ class Wire:
 
     def lose(self) -> None:
         """The connection ends."""
-        from twisted.internet.error import ConnectionLost
-        from twisted.python.failure import Failure
-
         self.transport.disconnecting = True
         self.channel.connectionLost(Failure(ConnectionLost()))
 
     @property
     def answer(self) -> bytes:
         """All that was sent to the client."""
-        return self.transport.value()
+        return bytes(self.transport.value())
 
     @property
     def status(self) -> int:
@@ -78,15 +81,61 @@ class Wire:
 
 
 @asynccontextmanager
-async def listening(handler: type_handler, **options: Any) -> AsyncIterator[int]:
-    """The port of a real socket on which ``handler`` answers."""
+async def listening(handler: type_handler, tls: Any = None, **options: Any) -> AsyncIterator[int]:
+    """The port of a real socket on which ``handler`` answers; with a context factory as ``tls``, over TLS."""
     site = site_of(handler, reactor, **options)
-    port = reactor.listenTCP(0, site, interface="127.0.0.1")
+    factory: Any = site if tls is None else TLSMemoryBIOFactory(tls, False, site)
+    port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
     try:
         yield port.getHost().port
     finally:
         await port.stopListening()
         await site.close_connections(0.0)
+
+
+class Client(RawConnection):
+    """A client for large answers, which can also stop reading."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces: list[bytes] = []
+
+    @classmethod
+    async def open(cls, port: int) -> Client:
+        """Connect."""
+        client = await super().open(port)
+        assert isinstance(client, Client)
+        return client
+
+    def dataReceived(self, data: bytes) -> None:
+        self._pieces.append(data)
+        if self._waiting:
+            self._gather()
+            super().dataReceived(b"")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._gather()
+        super().connectionLost(reason)
+
+    def _gather(self) -> None:
+        self.received += b"".join(self._pieces)
+        self._pieces.clear()
+
+    def close(self) -> None:
+        """Close the connection in order, after what was sent."""
+        self._socket.loseConnection()
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        self._socket.pauseProducing()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._socket.resumeProducing()
+
+    @property
+    def _socket(self) -> Any:
+        return self.transport
 
 
 async def answer_ok(request: StreamingRequest, body: bytes = b"ok") -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
-from tests.support.site import Wire, answer_ok, listening
-from tests.support.uploading import RawConnection, head
+from tests.support.site import Client, Wire, answer_ok, listening
+from tests.support.uploading import head
 from vfgateway.errors import IncompleteBody, PermissionDenied, TooLarge
 from vfgateway.protocols.web.body import MOST_WAITING
 from vfgateway.protocols.web.request import StreamingRequest
@@ -41,6 +41,9 @@ class Recorder:
     @property
     def body(self) -> bytes:
         return b"".join(self.chunks)
+
+    def failed(self) -> type[BaseException] | None:
+        return type(self.error) if self.error is not None else None
 
 
 async def refuse(request: StreamingRequest) -> None:
@@ -165,7 +168,7 @@ def test_large_unread_body_ends_the_connection() -> None:
 async def test_refusal_is_read_although_the_client_sends() -> None:
     """A client that does not listen while it sends still finds the answer: the connection is not reset under it."""
     async with listening(refuse) as port:
-        client = await RawConnection.open(port)
+        client = await Client.open(port)
         client.send(head("PUT", "/", Content_Length=64 * MIB) + b"x" * (8 * MIB))
         assert b"403 Forbidden" in await client.until(b"request_id")
         await client.lost
@@ -241,9 +244,9 @@ def test_silence_in_a_wanted_body() -> None:
     wire = Wire(handler, body_timeout=30)
     wire.send(head("PUT", "/", Content_Length=10) + b"01234")
     wire.clock.advance(29)
-    assert handler.error is None
+    assert handler.failed() is None
     wire.clock.advance(2)
-    assert isinstance(handler.error, IncompleteBody)
+    assert handler.failed() is IncompleteBody
     assert handler.body == b"01234"
 
 
@@ -379,7 +382,7 @@ async def test_large_body_over_a_socket() -> None:
     handler = Recorder()
     content = b"".join(i.to_bytes(4, "big") for i in range(8 * MIB // 4))
     async with listening(handler) as port:
-        client = await RawConnection.open(port)
+        client = await Client.open(port)
         client.send(head("PUT", "/", Content_Length=len(content)) + content + head("GET", "/next"))
         received = await client.until(b"ok")
         while received.count(b"HTTP/1.1 200 OK") < 2:
@@ -394,9 +397,9 @@ async def test_large_body_cut_over_a_socket() -> None:
     """All that arrived before the cut reaches the reader."""
     handler = Recorder()
     async with listening(handler) as port:
-        client = await RawConnection.open(port)
+        client = await Client.open(port)
         client.send(head("PUT", "/", Content_Length=64 * MIB) + b"x" * (3 * MIB + 17))
-        client.transport.loseConnection()
+        client.close()
         await client.lost
         while handler.error is None:
             await _turn()
@@ -408,7 +411,7 @@ async def test_slow_handler_over_a_socket() -> None:
     """However much a client would send, no more than a few MiB are taken before the handler reads."""
     handler = Recorder(wait=True)
     async with listening(handler) as port:
-        client = await RawConnection.open(port)
+        client = await Client.open(port)
         client.send(head("PUT", "/", Content_Length=256 * MIB) + b"x" * (32 * MIB))
         while not handler.requests:
             await _turn()
