@@ -229,6 +229,23 @@ class LinkPromises(VolumeCase):
             with pytest.raises(LeavesFolder):
                 await folder.open(at(path), READ)
 
+    async def test_never_leads_to_stages(self, folder: Able) -> None:
+        """A link to where stages are kept leads to nothing."""
+        if not self.claims(ILinks, folder):
+            return
+        staged = await folder.stage(at("file"), None)
+        await folder.make_link(at("link"), ".upload")
+        await folder.make_link(at("direct"), f".upload/{staged.token}")
+        for path in ("link", "direct"):
+            with pytest.raises(NotFound):
+                await folder.stat(at(path), follow=True)
+        with pytest.raises(NotFound):
+            await folder.open_dir(at("link"))
+        for path in ("direct", f"link/{staged.token}"):
+            with pytest.raises(NotFound):
+                await folder.open(at(path), READ)
+        await staged.discard()
+
     async def test_loops_end(self, folder: Able) -> None:
         """Links that lead in a circle are an error, not an endless walk."""
         if not self.claims(ILinks, folder):

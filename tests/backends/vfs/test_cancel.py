@@ -90,6 +90,12 @@ def open_descriptors() -> set[str]:
     return found
 
 
+async def nothing_is_open(disk: Disk) -> None:
+    """Once all threads have ended, no descriptor of the volume is open."""
+    await disk.volume.stop()
+    assert open_descriptors() == set()
+
+
 async def test_write_goes_to_its_own_file(threaded: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write whose caller was cancelled and whose file was closed does not hit the file that is opened next."""
     file: Able = await threaded.folder.open(at("first"), WRITE_NEW)
@@ -101,7 +107,7 @@ async def test_write_goes_to_its_own_file(threaded: Disk, monkeypatch: pytest.Mo
     await other.close()
     assert await content_of(threaded.folder, "first") == b"first"
     assert await content_of(threaded.folder, "second") == b""
-    assert open_descriptors() == set()
+    await nothing_is_open(threaded)
 
 
 async def test_two_cancelled_writes(threaded: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +126,7 @@ async def test_two_cancelled_writes(threaded: Disk, monkeypatch: pytest.MonkeyPa
     await other.close()
     assert await content_of(threaded.folder, "first") == b"firstsecond"
     assert await content_of(threaded.folder, "second") == b""
-    assert open_descriptors() == set()
+    await nothing_is_open(threaded)
 
 
 async def test_file_is_closed_for_new_calls(threaded: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +140,7 @@ async def test_file_is_closed_for_new_calls(threaded: Disk, monkeypatch: pytest.
         with pytest.raises(StorageFailure):
             await file.read(0, 7)
         await brake.let_go()
-    assert open_descriptors() == set()
+    await nothing_is_open(threaded)
 
 
 async def test_append_keeps_its_place(threaded: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +165,7 @@ async def test_discard_waits_for_the_append(threaded: Disk, monkeypatch: pytest.
         await brake.let_go()
         await discarding
     assert await threaded.folder.stages() == []
-    assert open_descriptors() == set()
+    await nothing_is_open(threaded)
 
 
 async def test_commit_is_whole(threaded: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +179,7 @@ async def test_commit_is_whole(threaded: Disk, monkeypatch: pytest.MonkeyPatch) 
         published = await again
     assert published.stat == await threaded.folder.stat(at("file"))
     assert await content_of(threaded.folder, "file") == b"content"
-    assert open_descriptors() == set()
+    await nothing_is_open(threaded)
 
 
 async def test_open_leaves_no_descriptor(threaded: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,8 +188,7 @@ async def test_open_leaves_no_descriptor(threaded: Disk, monkeypatch: pytest.Mon
     with braked(monkeypatch, tree, "regular") as brake:
         await cancel(threaded.folder.open(at("file"), READ), brake)
         await brake.let_go()
-    await threaded.volume.stop()
-    assert open_descriptors() == set()
+    await nothing_is_open(threaded)
 
 
 async def test_stage_leaves_no_stage(threaded: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +198,7 @@ async def test_stage_leaves_no_stage(threaded: Disk, monkeypatch: pytest.MonkeyP
         await brake.let_go()
     await threaded.volume.stop()
     assert list((threaded.root / ".upload").iterdir()) == []
-    assert open_descriptors() == set()
+    await nothing_is_open(threaded)
 
 
 async def test_listing_leaves_no_descriptor(threaded: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,8 +210,7 @@ async def test_listing_leaves_no_descriptor(threaded: Disk, monkeypatch: pytest.
         await listing.close()
         assert open_descriptors() != set()
         await brake.let_go()
-    await threaded.volume.stop()
-    assert open_descriptors() == set()
+    await nothing_is_open(threaded)
 
 
 async def test_stopped_volume_answers(threaded: Disk) -> None:
@@ -217,7 +221,7 @@ async def test_stopped_volume_answers(threaded: Disk) -> None:
     with pytest.raises(VolumeUnavailable):
         await names_in(threaded.folder)
     await file.close()
-    assert open_descriptors() == set()
+    await nothing_is_open(threaded)
 
 
 def test_short_writes_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from vfgateway.blocking import InlinePool
 from vfgateway.errors import VolumeUnavailable
 from vfgateway.model import FolderOptions, Health, HealthState, QuotaScopeId, ScopeKind
 from vfgateway.runtime import Runtime
+from vfgateway.section import locate
 
 
 async def test_makes_its_directory(make_volume: Opener, tmp_path: Path) -> None:
@@ -35,6 +36,13 @@ async def test_configuring_touches_nothing(tmp_path: Path) -> None:
     """Before the start nothing is made."""
     VfsVolumeFactory().configure("disk", {"path": str(tmp_path / "volume")}, make_runtime(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_relative_path(tmp_path: Path) -> None:
+    """A relative path counts from the configuration's folder."""
+    settings = locate({"path": "var/vfolders"}, tmp_path)
+    volume = VfsVolumeFactory().configure("disk", settings, make_runtime(tmp_path))
+    assert volume.path == str(tmp_path / "var/vfolders")
 
 
 async def test_does_not_make_parents(make_volume: Opener, tmp_path: Path) -> None:
@@ -168,7 +176,7 @@ async def _state(asking: Awaitable[Health]) -> HealthState:
         ({"path": "/x", "dir_mode": "0999"}, "octal"),
         ({"path": "/x", "durability": "maybe"}, "sync"),
         ({"path": "/x", "threads": 0}, "greater"),
-        ({"path": "/x", "pth": 1}, "pth"),
+        ({"path": "/x", "durable": 1}, "did you mean durability"),
         ({}, "path"),
     ],
 )

@@ -77,6 +77,11 @@ def not_permitted(error: OSError) -> bool:
     return error.errno in (errno.EPERM, errno.EACCES, errno.EINVAL)
 
 
+def is_link(error: OSError) -> bool:
+    """Whether a link stands where none may be followed."""
+    return error.errno == errno.ELOOP
+
+
 def at_hole(error: OSError) -> bool:
     """Whether ``SEEK_DATA`` says that only a hole is left."""
     return error.errno == errno.ENXIO

@@ -31,19 +31,21 @@ from vfgateway.paths import FolderPath
 #: The most bytes that are written, or read from the cache, in place.
 SHORT: Final = 1 << 20
 CACHED: Final = 256 << 10
+#: Bytes of one read at most, since a buffer for all that is asked for is made before.
+PIECE: Final = 16 << 20
 #: Entries of one batch at most, so that a thread is not held for long.
 BATCH: Final = 512
 
 
 def read_all(descriptor: int, offset: int, length: int) -> bytes:
     """``pread`` until ``length`` bytes or the end of the file."""
-    first = os.pread(descriptor, length, offset)
+    first = os.pread(descriptor, min(length, PIECE), offset)
     if len(first) in (0, length):
         return first
     pieces = [first]
     done = len(first)
     while done < length:
-        piece = os.pread(descriptor, length - done, offset + done)
+        piece = os.pread(descriptor, min(length - done, PIECE), offset + done)
         if not piece:
             break
         pieces.append(piece)

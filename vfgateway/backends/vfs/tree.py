@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from vfgateway.backends.vfs.facts import entry_facts, facts_at, facts_of
-from vfgateway.backends.vfs.faults import faults
+from vfgateway.backends.vfs.faults import faults, is_link
 from vfgateway.backends.vfs.ownership import Ownership, changed_mode, strip_set_id
 from vfgateway.backends.vfs.publish import Gate, check_kind, checked, move
 from vfgateway.backends.vfs.resolve import DIRECTORY, PATH_ONLY, Resolver
@@ -93,7 +93,7 @@ class Tree:
         with faults(path, NotFound), self.root() as root:
             if self.hidden(path):
                 raise NotFound(path)
-            descriptor = self.resolver.open(root, path, flags, links=links)
+            descriptor = self._open(root, path, flags, links)
             try:
                 yield descriptor
             finally:
@@ -133,7 +133,7 @@ class Tree:
             if self.hidden(path):
                 raise NotFound(path)
             try:
-                descriptor = self.resolver.open(root, path, flags, links=True)
+                descriptor = self._open(root, path, flags, True)
             except NotADirectoryError:
                 self.stat(path, follow=True)  # a path through a file names nothing
                 raise
@@ -143,7 +143,20 @@ class Tree:
         with faults(path, NotFound), self.root() as root:
             if self.hidden(path):
                 raise NotFound(path)
-            return regular(self.resolver.open(root, path, os.O_RDONLY | CAREFUL, links=True), path)
+            return regular(self._open(root, path, os.O_RDONLY | CAREFUL, True), path)
+
+    def _open(self, root: int, path: FolderPath, flags: int, links: bool) -> int:
+        """Open what is there. Nearly every path has no link in it; one that has must not lead to the staging area."""
+        try:
+            return self.resolver.open(root, path, flags, links=False)
+        except OSError as error:
+            if not links or not is_link(error):
+                raise
+        descriptor = self.resolver.open(root, path, flags, links=True)
+        if real_path(descriptor).relative_to(real_path(root)).parts[:1] == (STAGING,):
+            os.close(descriptor)
+            raise NotFound(path)
+        return descriptor
 
     def open_to_write(self, path: FolderPath, mode: OpenMode) -> int:
         """A descriptor for reading and writing; new files get their owner and mode before anyone can use them."""
@@ -324,6 +337,11 @@ class Tree:
     def _set_link_times(self, path: FolderPath, times: tuple[int, int]) -> None:
         with self.place(path, NotFound) as place:
             os.utime(place.name, ns=times, dir_fd=place.parent, follow_symlinks=False)
+
+
+def real_path(descriptor: int) -> Path:
+    """Where the kernel has what a descriptor refers to."""
+    return Path(f"/proc/self/fd/{descriptor}").readlink()
 
 
 def regular(descriptor: int, path: FolderPath) -> int:

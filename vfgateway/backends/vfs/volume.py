@@ -64,7 +64,7 @@ class VfsVolume:
 
     def __init__(self, name: str, settings: VfsSettings, runtime: Runtime, resolver: Resolver | None = None) -> None:
         self.name = name
-        self.path = str(settings.path)
+        self.path = str(settings.path.absolute())
         self.names = NameRules()
         self.shared = settings.shared
         self._settings = settings
