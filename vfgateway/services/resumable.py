@@ -135,9 +135,9 @@ class ResumableUpload(UploadFacts):
         """End the lease, writing ``values`` with it."""
         try:
             if not lease.lost:
-                await self._staging.uploads.change(
-                    self.id, lease.serial, durable=bool(values) and durable, holder=None, holder_until=None, **values
-                )
+                durable = bool(values) and durable
+                values = {"holder": None, "holder_until": None, **values}
+                await self._staging.uploads.change(self.id, lease.serial, durable=durable, **values)
         finally:
             self._staging.leases.release(lease)
 
