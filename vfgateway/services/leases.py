@@ -85,7 +85,7 @@ class Leases:
         self._clock = clock
         self.patience = patience
         self._held: dict[str, Lease] = {}
-        self._renewal = LoopingCall(self._renew)
+        self._renewal = LoopingCall(self.renew)
         self._renewal.clock = clock
 
     def start(self) -> None:
@@ -201,7 +201,8 @@ class Leases:
             if timer.active():
                 timer.cancel()
 
-    async def _renew(self) -> None:
+    async def renew(self) -> None:
+        """Prolong what is held, and let go of what another process asks for and whose client is silent. Called every so often."""
         held = {lease.upload_id: lease for lease in self._held.values() if lease.serial}
         if not held:
             return

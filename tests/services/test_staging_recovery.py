@@ -1,0 +1,242 @@
+"""What is made of an upload after a crash, a reboot, or with another process in the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, insert, update
+from twisted.internet.defer import Deferred
+
+from tests.services.test_staging import TARGET, Feed, content, held_bytes, send, staged, stages, tick
+from vfgateway.errors import UploadBusy, UploadLost, UploadNotFound
+from vfgateway.paths import parse_text
+from vfgateway.services.checksums import Checksum
+from vfgateway.services.gateway import Gateway
+from vfgateway.services.resumable import ResumableUpload
+from vfgateway.services.schema import processes, uploads
+from vfgateway.services.session import FolderSession
+
+
+async def tamper(gateway: Gateway, upload_id: str, **values: Any) -> None:
+    """Make the row say something else."""
+    change = update(uploads).where(uploads.c.id == upload_id).values(values)
+    await gateway.database.write(lambda connection: connection.execute(change))
+
+
+async def half(gateway: Gateway, folder: FolderSession) -> ResumableUpload:
+    """An upload of ten bytes, of which five are marked."""
+    upload = await gateway.staging.begin(folder, TARGET, size=10)
+    await send(gateway, upload, Feed(b"hello"), 0)
+    return await gateway.staging.resume(folder, upload.id)
+
+
+async def add_tail(folder: FolderSession, upload: ResumableUpload, tail: bytes) -> None:
+    """Bytes that a dead process wrote and did not mark."""
+    stage = await folder.context.folder.resume(upload.id)
+    await stage.append([tail])
+    await stage.close()
+
+
+async def test_tail_is_kept_after_a_crash(tmp_path: Path) -> None:
+    """Bytes that were written and not marked when the process died count, as long as the machine has run on."""
+    async with staged(tmp_path) as (gateway, folder):
+        upload = await half(gateway, folder)
+        await add_tail(folder, upload, b"wor")
+        assert await upload.refresh() == 8
+        await send(gateway, upload, Feed(b"ld"), 8)
+        assert await content(folder) == b"helloworld"
+
+
+async def test_tail_is_cut_after_a_reboot(tmp_path: Path) -> None:
+    """Bytes that were not synced before the power went are not trusted: the offset is what was acknowledged, and garbage goes."""
+    async with staged(tmp_path) as (gateway, folder):
+        upload = await half(gateway, folder)
+        await add_tail(folder, upload, b"\0\0\0")
+        await tamper(gateway, upload.id, boot_id="the boot before")
+        assert await upload.refresh() == 5
+        await send(gateway, upload, Feed(b"world"), 5)
+        assert await content(folder) == b"helloworld"
+
+
+async def test_unverified_tail_is_cut(tmp_path: Path) -> None:
+    """Bytes that a crash kept from being held against their checksum do not count."""
+    async with staged(tmp_path) as (gateway, folder):
+        upload = await half(gateway, folder)
+        await add_tail(folder, upload, b"bad")
+        await tamper(gateway, upload.id, unverified=True)
+        assert await upload.refresh() == 5
+
+
+async def test_lost_bytes_are_never_padded(tmp_path: Path) -> None:
+    """A stage shorter than what was acknowledged ends the upload, and nothing of it stays."""
+    async with staged(tmp_path) as (gateway, folder):
+        upload = await half(gateway, folder)
+        await (await folder.context.folder.resume(upload.id, 3)).close()
+        with pytest.raises(UploadNotFound):
+            await send(gateway, upload, Feed(b"world"), 5)
+        with pytest.raises(UploadNotFound):
+            await gateway.staging.resume(folder, upload.id)
+        assert (await stages(folder), await held_bytes(gateway, folder)) == (0, 0)
+
+
+async def test_stage_removed_by_hand(tmp_path: Path) -> None:
+    """A stage that somebody removed is an upload that is not found, whether asked or sent to."""
+    async with staged(tmp_path) as (gateway, folder):
+        for ask in (lambda upload: upload.refresh(), lambda upload: send(gateway, upload, Feed(b"world"), 5)):
+            upload = await half(gateway, folder)
+            await (await folder.context.folder.resume(upload.id)).discard()
+            with pytest.raises(UploadNotFound):
+                await ask(upload)
+        assert await held_bytes(gateway, folder) == 0
+
+
+async def test_crash_after_publishing(tmp_path: Path) -> None:
+    """The process died when the file was there and its row did not say so: the upload is known as complete, and charged once."""
+    async with staged(tmp_path) as (gateway, folder):
+        upload = await gateway.staging.begin(folder, TARGET, size=5)
+        await send(gateway, upload, Feed(b"hello"), 0)
+        await tamper(gateway, upload.id, state="publishing", mark=0)
+        again = await gateway.staging.resume(folder, upload.id)
+        assert await again.refresh() == 5
+        assert again.published
+        assert await held_bytes(gateway, folder) == 5
+
+
+async def test_crash_before_publishing(tmp_path: Path) -> None:
+    """The process died when it had said that it would publish and had not: the next one who asks does it."""
+    async with staged(tmp_path) as (gateway, folder):
+        upload = await half(gateway, folder)
+        await add_tail(folder, upload, b"world")
+        await tamper(gateway, upload.id, state="publishing")
+        assert await upload.refresh() == 10
+        assert await content(folder) == b"helloworld"
+
+
+async def test_publishing_of_what_was_lost(tmp_path: Path) -> None:
+    """Neither stage nor file: the upload is not found, rather than called complete."""
+    async with staged(tmp_path) as (gateway, folder):
+        upload = await half(gateway, folder)
+        await (await folder.context.folder.resume(upload.id)).discard()
+        await tamper(gateway, upload.id, state="publishing")
+        with pytest.raises(UploadNotFound):
+            await upload.refresh()
+
+
+# --- other processes ---
+
+
+async def other_process(gateway: Gateway, process: str = "f" * 32) -> str:
+    """Enter another process that is alive."""
+    row = {"id": process, "host": "elsewhere", "pid": 1, "boot_id": "x", "birth": 0, "started": 0.0, "heartbeat": 0}
+    await gateway.database.write(lambda connection: connection.execute(insert(processes).values(row)))
+    return process
+
+
+async def test_holder_in_another_process_is_asked(tmp_path: Path) -> None:
+    """A holder elsewhere is asked to let go, and waited for; the offset is then what it has left."""
+    async with staged(tmp_path) as (gateway, folder):
+        upload = await half(gateway, folder)
+        holder = await other_process(gateway)
+        later = gateway.reactor.seconds() + 60
+        await tamper(gateway, upload.id, holder=holder, holder_serial=7, holder_until=later)
+        asking = Deferred.fromCoroutine(upload.refresh())
+        while (await gateway.staging.uploads.get(upload.id)).asked != 7:
+            await tick()
+        assert not asking.called
+        await add_tail(folder, upload, b"wor")
+        await tamper(gateway, upload.id, holder=None, holder_until=None)
+        assert await asking == 8
+
+
+async def test_holder_elsewhere_that_does_not_let_go(tmp_path: Path) -> None:
+    """Whoever sends elsewhere, and really does, keeps the upload: a second sender is told so, and who asks is told the mark."""
+    async with staged(tmp_path) as (gateway, folder):
+        gateway.staging.leases.patience.ending = 0.2
+        upload = await half(gateway, folder)
+        later = gateway.reactor.seconds() + 60
+        await tamper(gateway, upload.id, holder=await other_process(gateway), holder_until=later)
+        assert await upload.refresh() == 5
+        with pytest.raises(UploadBusy):
+            await send(gateway, upload, Feed(b"world"), 5)
+
+
+async def test_dead_or_silent_holder_elsewhere(tmp_path: Path) -> None:
+    """A holder that is not among the living, or has not renewed its lease, is no holder."""
+    async with staged(tmp_path) as (gateway, folder):
+        upload = await half(gateway, folder)
+        process = await other_process(gateway)
+        await tamper(gateway, upload.id, holder=process, holder_until=gateway.reactor.seconds() - 1)
+        assert await send(gateway, upload, Feed(b"wor"), 5) == 8
+        await tamper(gateway, upload.id, holder=process, holder_until=gateway.reactor.seconds() + 60)
+        strike = delete(processes).where(processes.c.id == process)
+        await gateway.database.write(lambda connection: connection.execute(strike))
+        assert await send(gateway, upload, Feed(b"ld"), 8) == 10
+
+
+async def test_fenced_holder_writes_no_more(tmp_path: Path) -> None:
+    """A holder whose row was given to another process notices at the latest when it marks, and changes nothing."""
+    async with staged(tmp_path) as (gateway, folder):
+        upload = await half(gateway, folder)
+        await upload.acquire()
+        await upload.write([b"wor"])
+        await tamper(gateway, upload.id, holder=await other_process(gateway), holder_serial=99)
+        with pytest.raises(UploadLost):
+            await upload.mark()
+        assert (await gateway.staging.uploads.get(upload.id)).mark == 5
+
+
+async def test_asked_by_another_process(tmp_path: Path) -> None:
+    """A holder here whose client is silent lets go when another process asks, with all that had arrived."""
+    async with staged(tmp_path) as (gateway, folder):
+        upload = await half(gateway, folder)
+        dead = Deferred.fromCoroutine(send(gateway, upload, Feed(b"wor", length=5, end=False), 5))
+        while upload.lease is None or upload.offset < 8:
+            await tick()
+        upload.lease.stirred -= 60
+        upload.lease.heard_before = upload.lease.heard()
+        await gateway.staging.uploads.ask(upload.id)
+        await gateway.staging.leases.renew()
+        with pytest.raises(UploadLost):
+            await dead
+        row = await gateway.staging.uploads.get(upload.id)
+        assert (row.mark, row.holder) == (8, None)
+
+
+async def test_stopping_keeps_what_came(tmp_path: Path) -> None:
+    """When the gateway stops, those who send are ended with what had arrived."""
+    async with staged(tmp_path) as (gateway, folder):
+        upload = await half(gateway, folder)
+        sending = Deferred.fromCoroutine(send(gateway, upload, Feed(b"wor", length=5, end=False), 5))
+        while upload.lease is None or upload.offset < 8:
+            await tick()
+        await gateway.staging.stop()
+        with pytest.raises(UploadLost):
+            await sending
+        assert (await gateway.staging.uploads.get(upload.id)).mark == 8
+
+
+# --- what must not be taken for granted ---
+
+
+async def test_checksum_does_not_count_early(tmp_path: Path) -> None:
+    """While a body with a checksum comes in, nobody is told an offset beyond its beginning."""
+    async with staged(tmp_path) as (gateway, folder):
+        upload = await half(gateway, folder)
+        body = Feed(b"wor", length=5, end=False)
+        sending = Deferred.fromCoroutine(send(gateway, upload, body, 5, checksum=Checksum("crc32", b"1234")))
+        while upload.lease is None or upload.offset < 8:
+            await tick()
+        assert await (await gateway.staging.resume(folder, upload.id)).refresh() == 5
+        with pytest.raises(UploadLost):
+            await sending
+
+
+async def test_removed_target_of_a_published_upload(tmp_path: Path) -> None:
+    """A file that was removed after it was published does not make its upload unfinished."""
+    async with staged(tmp_path) as (gateway, folder):
+        upload = await gateway.staging.begin(folder, parse_text("gone"), size=0)
+        await folder.remove(parse_text("gone"))
+        assert await upload.refresh() == 0
+        assert await upload.finish() is None
