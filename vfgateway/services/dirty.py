@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, true
 
 from vfgateway.errors import VFolderNotFound
 from vfgateway.services.database import Database
@@ -20,6 +20,7 @@ class DirtyMarks:
         self._clock = clock
         self._process = process
         self._marked: dict[int, float] = {}
+        self._began = False
 
     async def mark(self, vfolder: int) -> None:
         """Return when the mark of ``vfolder`` (its key) would survive a power loss; at once but for the first time.
@@ -36,6 +37,7 @@ class DirtyMarks:
                 connection.execute(insert(dirty).values(process=self._process, vfolder=vfolder, recount=False))
             return True
 
+        self._began = True
         if not await self._database.write(write):
             raise VFolderNotFound(f"number {vfolder}")
         self._marked[vfolder] = self._clock.seconds()
@@ -47,15 +49,17 @@ class DirtyMarks:
 
     async def unmark(self, keys: Sequence[int]) -> None:
         """Take marks away from vfolders whose figures are all written; one with a change under way keeps its own."""
-        if not keys:
-            return
         for key in keys:
             self._marked.pop(key, None)
-        unsettled = select(intents.c.vfolder).where(intents.c.process == self._process)
-        mine = (dirty.c.process == self._process) & ~dirty.c.recount & dirty.c.vfolder.not_in(unsettled)
-        strike = delete(dirty).where(mine, dirty.c.vfolder.in_(keys))
-        await self._database.write(lambda connection: connection.execute(strike), durable=False)
+        await self._strike(dirty.c.vfolder.in_(keys), durable=False)
 
     async def clear(self) -> None:
-        """Take all marks away, as :meth:`unmark`: the process ends."""
-        await self.unmark(list(self._marked))
+        """Take all marks away, as :meth:`unmark`, with those whose making was not waited for: the process ends."""
+        self._marked.clear()
+        if self._began:
+            await self._strike(true(), durable=True)
+
+    async def _strike(self, which: ColumnElement[bool], durable: bool) -> None:
+        unsettled = select(intents.c.vfolder).where(intents.c.process == self._process)
+        mine = (dirty.c.process == self._process) & ~dirty.c.recount & dirty.c.vfolder.not_in(unsettled)
+        await self._database.write(lambda connection: connection.execute(delete(dirty).where(mine, which)), durable)

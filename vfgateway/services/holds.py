@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
-from sqlalchemy import Connection, Row, Table, case, delete, func, select, update
+from sqlalchemy import Connection, Row, Table, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from vfgateway.model import Limits, ScopeKind, Usage
@@ -112,31 +112,24 @@ def _limits(row: Row[Any] | None) -> Limits:
 
 
 def usage_of(connection: Connection, subjects: Sequence[str]) -> Mapping[str, Usage]:
-    """What is published, by subject; zero where nothing is known."""
+    """What is published, by subject; zero where nothing is known. May be negative for a while: when a process dies, what it has not
+    written is missing until the recount, but what others removed of it is not; and files that came behind our back may go through us."""
     rows = connection.execute(select(usage).where(usage.c.subject.in_(subjects)))
     known = {row.subject: Usage(row.bytes, row.files) for row in rows}
     return {subject: known.get(subject, Usage()) for subject in subjects}
 
 
 def add_usage(connection: Connection, subjects: Sequence[str], change: Usage) -> None:
-    """Count a change for each of the subjects. Figures never go below zero."""
+    """Count a change for each of the subjects."""
     if not subjects or change == Usage():
         return
-    changed = {
-        "bytes": _not_negative(usage.c.bytes + change.bytes),
-        "files": _not_negative(usage.c.files + change.files),
-    }
+    changed = {"bytes": usage.c.bytes + change.bytes, "files": usage.c.files + change.files}
     count = connection.execute(update(usage).where(usage.c.subject.in_(subjects)).values(changed)).rowcount
     if count < len(subjects):
         there = set(connection.execute(select(usage.c.subject).where(usage.c.subject.in_(subjects))).scalars())
-        first = slabs.at_least_zero(change)
         for subject in subjects:
             if subject not in there:
-                _upsert(connection, usage, {"subject": subject}, first)
-
-
-def _not_negative(value: Any) -> Any:
-    return case((value < 0, 0), else_=value)
+                _upsert(connection, usage, {"subject": subject}, change)
 
 
 def set_usage(connection: Connection, vfolder: int, counted: Usage) -> None:
@@ -239,7 +232,7 @@ def grant(
     added: dict[str, Usage] = {}
     for subject in subjects:
         need = slabs.limited_part(needs[subject.key], subject.limits)
-        sum_taken = published[subject.key] + taken[subject.key]
+        sum_taken = slabs.at_least_zero(published[subject.key]) + taken[subject.key]
         left = slabs.headroom(subject.limits, sum_taken)
         resource = slabs.shortage(need, left)
         if resource is not None:

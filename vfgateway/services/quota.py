@@ -98,7 +98,7 @@ class Quota:
         reservation = Reservation(self, vfolder) if holder is None else UploadReservation(self, vfolder, holder, {})
         try:
             await reservation.ensure(wanted)
-        except BaseException:
+        except Exception:  # CancelledError is one
             await reservation.release()
             raise
         return reservation
@@ -294,7 +294,7 @@ class Quota:
         await self.flush()
 
         def read(connection: Connection) -> Usage:
-            published = holds.usage_of(connection, [subject])[subject]
+            published = slabs.at_least_zero(holds.usage_of(connection, [subject])[subject])
             return published + holds.taken_of(connection, [subject], uploads_only=True)[subject]
 
         return await self._database.read(read)
@@ -312,7 +312,7 @@ class Quota:
         found, published, taken = await self._database.read(read)
         if not found:
             raise VFolderNotFound(vfolder.id)
-        used = {key: published[key] + taken[key] + self._slab(key).held for key in published}
+        used = {key: slabs.at_least_zero(published[key]) + taken[key] + self._slab(key).held for key in published}
         return Remaining(*_tightest(found, used, "bytes"), *_tightest(found, used, "files"))
 
     async def set_usage(self, vfolder: VFolder, counted: Usage) -> None:
