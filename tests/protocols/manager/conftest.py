@@ -29,16 +29,16 @@ async def serving(tmp_path: Path) -> AsyncIterator[Serving]:
 
 
 @pytest.fixture
-def client(serving: Serving) -> ManagerClient:
-    """The client alone."""
-    return serving.client
+def client(shared: Serving) -> ManagerClient:
+    """The client of the shared gateway alone."""
+    return shared.client
 
 
 @pytest_twisted.async_fixture
-async def folder(serving: Serving) -> dict[str, Any]:
-    """A vfolder with ``a/x.txt`` (5 bytes) and the empty directory ``b``, as parameters name it."""
-    vfolder = await new_vfolder(serving.gateway)
-    hands = await orchestrator_in(serving.gateway, vfolder)
+async def folder(shared: Serving) -> dict[str, Any]:
+    """A vfolder of the test's own with ``a/x.txt`` (5 bytes) and the empty directory ``b``, as parameters name it."""
+    vfolder = await new_vfolder(shared.gateway)
+    hands = await orchestrator_in(shared.gateway, vfolder)
     await hands.make_dir(parse_text("b"))
     async with await hands.upload(parse_text("a/x.txt"), size=5, parents=True) as upload:
         await upload.write([b"hello"])

@@ -50,7 +50,7 @@ async def test_a_missing_secret_file_is_made(tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o077 == 0
 
 
-async def test_an_administrators_key_opens(serving: Serving, client: ManagerClient) -> None:
+async def test_an_administrators_key_opens(client: ManagerClient) -> None:
     """So that an audit names a person rather than the orchestrator."""
     await client.post("/vfgateway/v1/users", {"name": "ann", "administrator": True}, 201)
     key = await client.post("/vfgateway/v1/users/ann/keys", {"kind": "api_key"}, 201)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 
 from vfgateway.errors import (
     InvalidPath,

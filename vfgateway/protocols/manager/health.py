@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import attrs
 from sqlalchemy import text
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, TimeoutError, gatherResults
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
