@@ -1,28 +1,34 @@
 """The one place that owns threads: a bounded pool per volume, and its inline twin.
 
 A thread hop costs 40 to 60 microseconds, so a pool also knows when a call may run in place: where the storage is known
-not to stall (tmpfs, ext4, XFS, Btrfs), and only until a call takes longer than :data:`SLOW`; then everything goes to
-threads again for :data:`PENALTY` seconds.
+not to stall (tmpfs, ext4, XFS, Btrfs), and only until a call has to wait for it longer than :data:`SLOW`; then everything goes
+to threads again for :data:`PENALTY` seconds.
 """
 
 from __future__ import annotations
 
+import resource
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
+
+from vfgateway.errors import VolumeUnavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Seconds after which an inline call counts as slow.
+#: Seconds after which an inline call that waited for the storage counts as slow.
 SLOW = 0.005
 #: Seconds for which a pool stays with threads after a slow inline call.
 PENALTY = 10.0
+#: Seconds for which :meth:`Pool.stop` waits for calls under way; a dead mount may never let them go.
+PATIENCE = 10.0
 
 
 class Pool:
@@ -32,48 +38,74 @@ class Pool:
     :param inline: whether :meth:`quick` calls may run in the reactor's thread
     """
 
+    log = Logger()
+
     def __init__(self, reactor: Any, size: int, name: str, inline: bool = False) -> None:
         self._reactor = reactor
         self._clock = cast(IReactorTime, reactor)
-        self._threads = ThreadPool(0, size, name)
+        self._size = size
+        self._name = name
+        self._threads: ThreadPool | None = None
         self.inline = inline
         self._threads_until = 0.0
-        self._started = False
 
     def start(self) -> None:
-        """Allow calls; threads come up as they are needed. Idempotent."""
-        if not self._started:
-            self._started = True
-            self._threads.start()
+        """Allow calls; threads come up as they are needed. Idempotent, also after :meth:`stop`."""
+        if self._threads is None:
+            threads = ThreadPool(0, self._size, self._name)
+            # A thread that hangs on a dead mount must not keep the process from ending.
+            threads.threadFactory = _DaemonThread
+            threads.start()
+            self._threads = threads
 
     async def stop(self) -> None:
-        """Wait, outside the reactor's thread, for calls under way. Idempotent."""
-        if self._started:
-            self._started = False
-            done: Deferred[None] = Deferred()
+        """Refuse new calls and wait for those under way, but not for ever. Idempotent."""
+        threads, self._threads = self._threads, None
+        if threads is None:
+            return
+        done: Deferred[None] = Deferred()
 
-            def finish() -> None:
-                self._threads.stop()
-                self._reactor.callFromThread(done.callback, None)
+        def finish() -> None:
+            threads.stop()
+            self._reactor.callFromThread(lambda: None if done.called else done.callback(None))
 
-            threading.Thread(target=finish, name="pool-stop", daemon=True).start()
-            await done
+        threading.Thread(target=finish, name="pool-stop", daemon=True).start()
+        try:
+            await done.addTimeout(PATIENCE, self._clock)
+        except TimeoutError:
+            self.log.error("calls of {name} do not come back; leaving them behind", name=self._name)
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
-        """Call in a thread. Cancelling abandons the answer, never the thread: it still finishes its call."""
+        """Call in a thread; ``VolumeUnavailable`` unless started. Cancelling abandons the answer, never the thread: it still finishes
+        its call."""
+        if self._threads is None:
+            return fail(VolumeUnavailable(self._name, "it is not running"))
         return deferToThreadPool(self._reactor, self._threads, function, *args, **kwargs)
 
     async def quick(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call something short in place if that is allowed now, in a thread otherwise."""
         if self.inline and self._clock.seconds() >= self._threads_until:
-            before = self._clock.seconds()
+            waits, began = _waits(), self._clock.seconds()
             try:
                 return function(*args, **kwargs)
             finally:
                 now = self._clock.seconds()
-                if now - before > SLOW:
+                # A busy machine also makes calls long; only one that waited by itself speaks against the storage.
+                if now - began > SLOW and _waits() > waits:
                     self._threads_until = now + PENALTY
         return await self.run(function, *args, **kwargs)
+
+
+class _DaemonThread(threading.Thread):
+    """A thread that the interpreter does not wait for when it ends."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs, daemon=True)
+
+
+def _waits() -> int:
+    """How often this thread has given up the processor of its own accord."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
 
 class InlinePool(Pool):
