@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from sqlalchemy import make_url
@@ -17,29 +17,24 @@ from twisted.internet.endpoints import serverFromString
 
 from vfgateway.errors import ConfigurationError
 from vfgateway.section import ConfigPath, Secret, Section, locate, mistake
+from vfgateway.whereabouts import EMBEDDED, SYSTEM_FILE, find
 
-#: Where a site keeps its configuration.
-SYSTEM_FILE: Final = Path("/etc/vfgateway/vfgateway.toml")
+__all__ = [
+    "EMBEDDED",
+    "SYSTEM_FILE",
+    "EventsSettings",
+    "GatewaySettings",
+    "RedisSettings",
+    "Settings",
+    "VolumeSettings",
+    "find",
+    "load",
+    "parse",
+]
 
 _VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _RELATIVE_SOCKET = re.compile(r"(?:haproxy:)?unix:(?:address=)?(?!/|address=)")
 _EXAMPLE = '"tcp:6021:interface=127.0.0.1"'
-
-#: What runs where nothing was configured: everything under ``./var``, reachable from this machine alone.
-EMBEDDED: Final = """
-[gateway]
-data_dir = "var"
-[frontends.client]
-endpoint = "tcp:6021:interface=127.0.0.1"
-token_secret_file = "var/token.secret"
-[frontends.manager]
-endpoint = "tcp:6022:interface=127.0.0.1"
-secret_file = "var/manager.secret"
-[volumes.local]
-backend = "vfs"
-path = "var/vfolders"
-[authenticators.accounts]
-"""
 
 
 class GatewaySettings(Section):
@@ -182,14 +177,6 @@ def load(path: str | Path | None, environ: Mapping[str, str], system_file: Path 
     except UnicodeDecodeError:
         raise ConfigurationError("", f"cannot read the configuration {source}: it is not UTF-8") from None
     return parse(text, source.parent, source)
-
-
-def find(path: str | Path | None, environ: Mapping[str, str], system_file: Path = SYSTEM_FILE) -> Path | None:
-    """The file that :func:`load` reads; a file that was named is returned whether it exists or not."""
-    named = path or environ.get("VFGATEWAY_CONFIG")
-    if named:
-        return Path(named).expanduser().absolute()
-    return next((place for place in (Path("vfgateway.toml").absolute(), system_file) if place.is_file()), None)
 
 
 def parse(text: str, folder: Path, source: Path | None = None) -> Settings:

@@ -15,11 +15,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
-from sqlalchemy import create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from vfgateway.cli.place import Place
-from vfgateway.config import EMBEDDED
+from vfgateway.whereabouts import EMBEDDED
 
 #: Seconds for a connection, and for the daemon's own look at its configuration.
 CONNECT, CHECK = 3.0, 60.0
@@ -106,6 +104,9 @@ def data_dir(place: Place) -> Finding:
 
 def database(place: Place) -> Iterator[Finding]:
     """Whether the database can be opened; only looked at while the gateway does not run."""
+    from sqlalchemy import create_engine, make_url, text  # here, since it takes longer than most commands
+    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
     configured = place.section("gateway").get("database")
     file = place.section("gateway").get("database_file")
     try:

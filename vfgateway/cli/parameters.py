@@ -24,8 +24,8 @@ UNITS: Mapping[str, int] = {
     **{letter: 1024**power for power, letter in enumerate("kmgtpe", 1)},
 }
 _SPANS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE)
-_SPAN = re.compile(r"(\d+)([mhdw])")
+_SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]+)?)\s*([a-z]*)", re.IGNORECASE)
+_SPAN = re.compile(r"([0-9]{1,6})([mhdw])")
 
 
 class Null(enum.Enum):
@@ -86,9 +86,9 @@ class When(_OrNone):
 
     def read(self, text: str, param: click.Parameter | None, ctx: click.Context | None) -> float:
         now = datetime.now(UTC)
-        if span := _SPAN.fullmatch(text):
-            return (now + int(span[1]) * _SPANS[span[2]]).timestamp()
         try:
+            if span := _SPAN.fullmatch(text):
+                return (now + int(span[1]) * _SPANS[span[2]]).timestamp()
             moment = datetime.fromisoformat(text).astimezone()
         except (ValueError, OverflowError):
             self.fail(f"{text!r} is no time: write 2030-12-31, 2030-12-31T18:00+01:00, 7d, 12h, or none", param, ctx)

@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from vfgateway import config
+from vfgateway import whereabouts
 from vfgateway.cli.failures import CommandFailed, Exit
 
 #: The longest path that a Unix socket can have (``sun_path`` of ``unix(7)``, less its end).
@@ -64,9 +64,9 @@ def find(named: Path | None) -> Place:
 
     :param named: the file that the caller named
     """
-    source = config.find(named, os.environ)
+    source = whereabouts.find(named, os.environ)
     if source is None:
-        return Place(None, Path.cwd(), tomllib.loads(config.EMBEDDED))
+        return Place(None, Path.cwd(), tomllib.loads(whereabouts.EMBEDDED))
     try:
         return Place(source, source.parent, tomllib.loads(source.read_text("utf-8")))
     except PermissionError:

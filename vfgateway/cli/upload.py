@@ -37,7 +37,7 @@ def list_uploads(client: Client, vfolder: str | None, as_json: bool) -> None:
         Column("By", names.owner),
         Column("Done", "offset", size, right=True),
         Column("Of", "size", size, right=True),
-        Column("", _progress, right=True),
+        Column("Progress", _progress, right=True),
         Column("State", "state"),
         Column("Expires", "expires", when),
     ]

@@ -23,7 +23,7 @@ LIST = [
     Column("Used", "used_bytes", size, right=True),
     Column("Free", "available_bytes", size, right=True),
     Column("Vfolders", "vfolders", right=True),
-    Column("", "info"),
+    Column("Info", "info"),
 ]
 SHOW = [
     Column("Name", "name"),
@@ -67,5 +67,5 @@ def show(client: Client, name: str, as_json: bool) -> None:
 @click.pass_obj
 def backends(client: Client, as_json: bool) -> None:
     """List the kinds of storage that can be configured."""
-    columns = [Column("Name", "name"), Column("", "summary")]
+    columns = [Column("Name", "name"), Column("Summary", "summary")]
     output.write_list(client.get(path("backends"))["backends"], columns, as_json, "no backend is installed")
