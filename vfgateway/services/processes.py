@@ -88,7 +88,7 @@ class Processes:
         self._database = database
         self._clock = clock
         self._machine = machine or Machine.here()
-        self._heartbeat = LoopingCall(self._beat)
+        self._heartbeat = LoopingCall(self.beat)
         self._heartbeat.clock = clock
         self._beats = 0
         self._observed: dict[str, tuple[int, int]] = {}
@@ -127,7 +127,8 @@ class Processes:
         }
         await self._database.write(lambda connection: connection.execute(insert(processes).values(row)))
 
-    async def _beat(self) -> None:
+    async def beat(self) -> None:
+        """Show that this process lives, and look whether the others do; called every :data:`BEAT` seconds."""
         try:
             self._beats += 1
             if not await self._database.write(self._count_up, durable=False):
@@ -141,7 +142,8 @@ class Processes:
                 self._reported.update(fresh)
                 await self._report(fresh)
         except Exception:
-            self.log.failure("heartbeat failed")
+            if self._heartbeat.running:
+                self.log.failure("heartbeat failed")
 
     def _count_up(self, connection: Connection) -> bool:
         beat = update(processes).where(processes.c.id == self.id).values(heartbeat=self._beats)
