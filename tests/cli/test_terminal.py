@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -146,7 +147,7 @@ def test_a_list_is_a_table(site: Site) -> None:
     """With titles over aligned columns."""
     with terminal(site.folder, "volume", "list") as screen:
         assert screen.end() == 0
-    titles, row = (line.rstrip() for line in screen.shown.splitlines())
+    titles, row = (re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in screen.shown.splitlines())
     assert titles.split()[:3] == ["Name", "Backend", "State"]
     assert row.split()[:3] == ["local", "vfs", "healthy"]
     assert titles.index("Backend") == row.index("vfs")
