@@ -55,7 +55,7 @@ async def test_an_unknown_parameter_is_named(shared: Serving) -> None:
 
 async def test_clone_tolerates_extras(shared: Serving) -> None:
     """The 23.09 line sends ``options``."""
-    params = {
+    params: dict[str, Any] = {
         "src_volume": "mem",
         "src_vfid": HERE["vfid"],
         "dst_vfid": HERE["vfid"],
