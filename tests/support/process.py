@@ -100,10 +100,14 @@ class Site:
 
     def manager(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Call the manager API; what it answers. Fails if that is not a success."""
-        headers = {"X-BackendAI-Storage-Auth-Token": SECRET}
-        answer = self.http.request(method, self.manager_url + path, json=body, headers=headers, timeout=PATIENCE)
+        answer = self.call_manager(method, path, body)
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
+
+    def call_manager(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> requests.Response:
+        """Call the manager API; whatever the answer is."""
+        headers = {"X-BackendAI-Storage-Auth-Token": SECRET}
+        return self.http.request(method, self.manager_url + path, json=body, headers=headers, timeout=PATIENCE)
 
     def ready(self) -> bool:
         """Whether a gateway is there and answers."""

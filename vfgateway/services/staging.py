@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING
 import attrs
 
 from vfgateway.errors import (
+    ChecksumMismatch,
     GatewayError,
     InvalidArgument,
     IsADirectory,
     NotFound,
+    PathError,
+    QuotaExceeded,
     TooLarge,
+    Unsupported,
     UploadBusy,
     UploadNotFound,
     VFolderNotFound,
@@ -46,6 +50,12 @@ if TYPE_CHECKING:
 LIFETIME = 7 * 24 * 3600.0
 #: Bytes of the largest resumable upload, unless configured.
 LARGEST = 1 << 40
+
+
+#: Errors after which a client that began an upload with its first bytes has nothing to come back to.
+_REFUSALS = (ChecksumMismatch, InvalidArgument, PathError, QuotaExceeded, TooLarge, Unsupported)
+
+__all__ = ["Staging", "UploadInfo"]
 
 
 class Staging:
@@ -159,6 +169,7 @@ class Staging:
         try:
             reservation = await self._gateway.quota.reserve(context.vfolder, wanted, holder=row.id)
             try:
+                await stage.sync()  # so that the upload is still there after a power loss, empty as it is
                 await self.uploads.add(row)
             except BaseException:
                 await reservation.release()
@@ -216,6 +227,22 @@ class Staging:
         :raises IncompleteBody: the client left; what arrived is kept, unless a checksum sealed it
         """
         return await Receiving(upload, body, terms, progress).run()
+
+    async def receive_first(
+        self,
+        upload: ResumableUpload,
+        body: Body,
+        terms: Terms,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> int:
+        """As :meth:`receive`, for the body of the very request that began the upload: if that is refused, so is the upload, and nothing is
+        left of it."""
+        try:
+            return await self.receive(upload, body, terms, progress)
+        except _REFUSALS:
+            with contextlib.suppress(UploadNotFound):
+                await upload.cancel()
+            raise
 
     async def join(
         self,
