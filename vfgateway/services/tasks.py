@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, TimeoutError
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -91,8 +91,14 @@ class Tasks:
         self._cancelled: set[str] = set()
         self._look = LoopingCall(self._look_around)
         self._look.clock = clock
+        self._claiming = DeferredLock()
         self._accepting = False
         self.clock = clock
+
+    @property
+    def running(self) -> int:
+        """How many run in this process."""
+        return len(self._running)
 
     def register(self, name: str, handler: type_handler, retriable: bool = False) -> None:
         """Have ``handler(task, **arguments)`` do the tasks called ``name``.
@@ -213,20 +219,25 @@ class Tasks:
     # --- running ---
 
     async def _run_due(self) -> None:
-        room = AT_ONCE - len(self._running)
-        if not self._accepting or room <= 0:
-            return
-        now, names = self.clock.seconds(), list(self._kinds)
-        if not await self._database.read(lambda connection: records.is_due(connection, now, names)):
-            return
-        claimed = await self._database.write(
-            lambda connection: records.claim(connection, self._process.id, now, names, room)
-        )
-        for task in claimed:
-            running = Deferred.fromCoroutine(self._run(task))
-            if not running.called:
-                self._running[task.id] = running
-            running.addBoth(self._ended, task.id)
+        async with self._claiming:
+            room = AT_ONCE - len(self._running)
+            if not self._accepting or room <= 0:
+                return
+            now, names = self.clock.seconds(), list(self._kinds)
+            if not await self._database.read(lambda connection: records.is_due(connection, now, names)):
+                return
+            claimed = await self._database.write(
+                lambda connection: records.claim(connection, self._process.id, now, names, room)
+            )
+            if self._accepting:  # else they are let go of by stop()
+                for task in claimed:
+                    self._begin(task)
+
+    def _begin(self, task: Task) -> None:
+        running = Deferred.fromCoroutine(self._run(task))
+        if not running.called:
+            self._running[task.id] = running
+        running.addBoth(self._ended, task.id)
 
     def _ended(self, result: Any, task_id: str) -> None:
         self._running.pop(task_id, None)
