@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     outcomes.append(hold(contest, effort.rounds, lambda line: print(line, flush=True)))
             if storage == "disk" and (not options.only or "memory" in options.only):
                 print("memory under eight uploads and eight downloads at once", flush=True)
-                crowds.append(crowd.hold(entered.gateway, effort.crowd))
+                crowds.append(crowd.hold(entered.gateway, "none", effort.crowd))
     report = Report(outcomes, crowds, effort.rounds, effort.words(), time.strftime("%d %B %Y"))
     print("\n" + report.page())
     if options.write:

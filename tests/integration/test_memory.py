@@ -1,0 +1,21 @@
+"""How much memory the gateway needs does not depend on how much passes through it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks import crowd
+from benchmarks.gateway import Gateway
+
+MIB = 1 << 20
+#: Of each transfer. ``make bench`` does the same with four times as much, for which a test run has no time.
+SIZE = 512 * MIB
+MOST = 200 * MIB
+
+
+def test_eight_uploads_and_eight_downloads_at_once(tmp_path: Path) -> None:
+    """Half of the uploads by PUT, half by tus; under 200 MiB from the start on (``VmHWM``)."""
+    with Gateway(tmp_path, ("sync",)) as gateway:
+        before = gateway.meter.peak()
+        found = crowd.hold(gateway, "sync", SIZE)
+        assert max(before, found.peak) < MOST, f"{max(before, found.peak) / MIB:.0f} MiB"
