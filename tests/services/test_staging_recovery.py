@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import delete, insert, update
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from zope.interface import implementer_only
 
 from tests.services.test_staging import TARGET, Feed, content, held_bytes, send, staged, stages, tick
-from vfgateway.errors import UploadBusy, UploadLost, UploadNotFound
+from tests.support.gateway import new_vfolder, orchestrator_in, running_gateway
+from vfgateway.backends.memory import MemoryVolume
+from vfgateway.backends.memory.folder import MemoryFolder
+from vfgateway.errors import Unsupported, UploadBusy, UploadLost, UploadNotFound
+from vfgateway.interfaces import IFolder
+from vfgateway.model import Actor, VFolderId
 from vfgateway.paths import parse_text
 from vfgateway.services.checksums import Checksum
 from vfgateway.services.gateway import Gateway
@@ -240,3 +249,62 @@ async def test_removed_target_of_a_published_upload(tmp_path: Path) -> None:
         await folder.remove(parse_text("gone"))
         assert await upload.refresh() == 0
         assert await upload.finish() is None
+
+
+# --- volumes whose stages end with their process ---
+
+
+@implementer_only(IFolder)
+class PlainFolder(MemoryFolder):
+    """Without ``IResumableStaging``."""
+
+
+class PlainVolume(MemoryVolume):
+    """Gives out plain folders."""
+
+    async def folder(self, vfid: VFolderId, actor: Actor) -> IFolder:
+        self.tree(vfid)
+        return PlainFolder(self, vfid, actor)
+
+
+@asynccontextmanager
+async def plain(tmp_path: Path) -> AsyncIterator[tuple[Gateway, FolderSession]]:
+    """A gateway over such a volume."""
+    async with running_gateway(tmp_path, [PlainVolume("mem", reactor)]) as gateway:
+        yield gateway, await orchestrator_in(gateway, await new_vfolder(gateway))
+
+
+async def test_upload_lives_with_its_process(tmp_path: Path) -> None:
+    """Where stages cannot be opened again an upload still goes on over several requests."""
+    async with plain(tmp_path) as (gateway, folder):
+        upload = await half(gateway, folder)
+        assert await upload.refresh() == 5
+        assert await send(gateway, upload, Feed(b"world"), 5) == 10
+        assert await content(folder) == b"helloworld"
+
+
+async def test_upload_ends_with_its_process(tmp_path: Path) -> None:
+    """When that process is gone the upload is not found, and the next sweep gives its room back."""
+    async with plain(tmp_path) as (gateway, folder):
+        upload = await half(gateway, folder)
+        gateway.staging.stages.published(upload.id)  # as if this were another process
+        await tamper(gateway, upload.id, process="e" * 32)
+        with pytest.raises(UploadNotFound):
+            await send(gateway, upload, Feed(b"world"), 5)
+        other = await half(gateway, folder)
+        await tamper(gateway, other.id, process="e" * 32)
+        assert await gateway.staging.expire() == 1
+        assert await held_bytes(gateway, folder) == 0
+
+
+async def test_what_needs_cutting_is_refused(tmp_path: Path) -> None:
+    """Checksums and joining need stages that can be cut and read again: an honest refusal before a byte is read."""
+    async with plain(tmp_path) as (gateway, folder):
+        upload = await half(gateway, folder)
+        with pytest.raises(Unsupported):
+            await send(gateway, upload, Feed(b"world"), 5, checksum=Checksum("crc32", b"1234"))
+        part = await gateway.staging.begin(folder, TARGET, size=1, partial=True)
+        await send(gateway, part, Feed(b"x"), 0)
+        with pytest.raises(Unsupported):
+            await gateway.staging.join(folder, TARGET, [part.id])
+        assert await upload.refresh() == 5

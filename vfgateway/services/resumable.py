@@ -97,7 +97,7 @@ class ResumableUpload(UploadFacts):
             if self.published:
                 await self._give_up(lease)
                 return
-            self._stage = await self._staging.open_stage(self._context, row)
+            self._stage = await self._staging.stages.open(self._context, row)
             if self._stage is None:  # it was published in the moment of a crash
                 await self._record_published(lease)
                 return
@@ -108,7 +108,7 @@ class ResumableUpload(UploadFacts):
                 await self._staging.uploads.change(self.id, lease.serial, durable=False, **changed)
             self._reservation = await self._staging.reservation(self._context.vfolder, self.id)
         except UploadNotFound:  # the stage is gone, or has lost what was acknowledged: there is nothing to go on with
-            await self._staging.discard(self._context.vfolder, self._context.folder, row)
+            await self._staging.stages.discard(self._context.vfolder, self._context.folder, row)
             self._staging.leases.release(lease)
             raise
         except BaseException:
@@ -147,7 +147,7 @@ class ResumableUpload(UploadFacts):
         if reservation is not None:
             reservation.detach()
         if stage is not None:
-            await self._staging.close_stage(self._context, stage)
+            await self._staging.stages.close(stage)
 
     def _holding(self) -> tuple[Lease, IStagedFile, Reservation]:
         if self._lease is None or self._stage is None or self._reservation is None:
@@ -313,7 +313,7 @@ class ResumableUpload(UploadFacts):
                 await uploads.change(self.id, lease.serial, state=UploadState.OPEN)
             raise
         self._lease = self._stage = self._reservation = None
-        self._staging.forget_stage(self.id)
+        self._staging.stages.published(self.id)
         self._row = attrs.evolve(self._row, state=UploadState.PUBLISHED, mark=size)
         self._staging.leases.release(lease)
         self._staging.count_received(self._context.origin.protocol, size)
@@ -389,7 +389,7 @@ class ResumableUpload(UploadFacts):
         if lease is None:
             lease, self._row = await self._staging.leases.take(self.id, force=True)
         try:
-            await self._staging.discard(self._context.vfolder, self._context.folder, self._row, self._stage)
+            await self._staging.stages.discard(self._context.vfolder, self._context.folder, self._row, self._stage)
             self._stage = None
         finally:
             self._staging.leases.release(lease)

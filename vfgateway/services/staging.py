@@ -15,7 +15,6 @@ import attrs
 
 from vfgateway.errors import (
     ChecksumMismatch,
-    GatewayError,
     InvalidArgument,
     IsADirectory,
     NotFound,
@@ -23,11 +22,10 @@ from vfgateway.errors import (
     QuotaExceeded,
     TooLarge,
     Unsupported,
-    UploadBusy,
     UploadNotFound,
     VFolderNotFound,
 )
-from vfgateway.interfaces import IFolder, IResumableStaging, IStagedFile
+from vfgateway.interfaces import IResumableStaging, IStagedFile
 from vfgateway.model import ANY, Actor, Expect, Permission, Usage, VFolder
 from vfgateway.paths import FolderPath
 from vfgateway.services import transfer
@@ -38,6 +36,7 @@ from vfgateway.services.quota import Reservation
 from vfgateway.services.receiving import Body, Receiving, Terms
 from vfgateway.services.resumable import ResumableUpload
 from vfgateway.services.session import FolderSession, Session
+from vfgateway.services.stages import Stages
 from vfgateway.services.sweeping import LEFTOVER_AGE, Sweeper
 from vfgateway.services.uninterrupted import uninterrupted
 from vfgateway.services.uploadfacts import UploadInfo, info_of, may_continue
@@ -67,10 +66,10 @@ class Staging:
 
     def __init__(self, gateway: Gateway, patience: Patience | None = None) -> None:
         self._gateway = gateway
-        self._stages: dict[str, IStagedFile] = {}
         self.max_size = LARGEST
         self.lifetime = LIFETIME
         self.uploads = Uploads(gateway.database, gateway.reactor)
+        self.stages = Stages(gateway, self.uploads)
         self.leases = Leases(self.uploads, gateway.processes.id, gateway.reactor, patience or Patience())
         self._sweeper = Sweeper(gateway, self)
 
@@ -179,8 +178,8 @@ class Staging:
             await stage.discard()
             raise
         if row.process is not None:
-            self._stages[row.id] = stage
-        await self.close_stage(context, stage)
+            self.stages.keep(stage)
+        await self.stages.close(stage)
         upload = ResumableUpload(self, context, row)
         if row.size == 0 and row.state is UploadState.OPEN:
             try:
@@ -304,9 +303,9 @@ class Staging:
             try:
                 folder = await self._gateway.volumes.get(vfolder.volume).folder(vfolder.id, Actor())
             except NotFound:
-                await self._forget(vfolder, row.id)
+                await self.stages.forget(vfolder, row.id)
             else:
-                await self.discard(vfolder, folder, row)
+                await self.stages.discard(vfolder, folder, row)
         finally:
             self.leases.release(lease)
 
@@ -339,80 +338,18 @@ class Staging:
         """Count bytes for the metrics."""
         self._gateway.metrics.received(protocol, size)
 
-    async def open_stage(self, context: FolderContext, row: UploadRow) -> IStagedFile | None:
-        """The stage, cut back to what can be relied on; ``None`` if the file was published in the moment of a crash. ``UploadNotFound`` if
-        it is gone, or shorter than the mark."""
-        folder = context.folder
-        if not IResumableStaging.providedBy(folder):
-            return self._stage_of_process(row)
-        reliable = row.boot_id == self.boot_id and not row.unverified
-        try:
-            stage: IStagedFile = await folder.resume(row.id, None if reliable else row.mark)
-        except UploadNotFound:
-            if row.state is UploadState.PUBLISHING and await _stands(folder, row):
-                return None
-            raise
-        if stage.size < row.mark:
-            await stage.close()
-            raise UploadNotFound(row.id)
-        return stage
-
-    def _stage_of_process(self, row: UploadRow) -> IStagedFile:
-        stage = self._stages.get(row.id)
-        if stage is None:
-            # Another process that is alive may have it; its clients have to be sent there.
-            raise UploadNotFound(row.id) if row.process == self._gateway.processes.id else UploadBusy(row.id)
-        return stage
-
-    async def close_stage(self, context: FolderContext, stage: IStagedFile) -> None:
-        """Let go of a stage that can be opened again."""
-        if stage.token not in self._stages:
-            await stage.close()
-
-    def forget_stage(self, upload_id: str) -> None:
-        """The stage has become a file."""
-        self._stages.pop(upload_id, None)
-
     async def is_at_rest(self, context: FolderContext, row: UploadRow) -> bool:
-        """Whether nobody writes and the mark is the whole truth. ``UploadNotFound`` as :meth:`open_stage`."""
+        """Whether nobody writes and the mark is the whole truth. ``UploadNotFound`` as ``Stages.open``."""
         quiet = self.leases.held(row.id) is None and not self.leases.is_held_elsewhere(row)
         if not quiet or row.unverified or row.state is UploadState.PUBLISHING or row.boot_id != self.boot_id:
             return False
         if row.size == row.mark and row.state is UploadState.OPEN:
             return False
         try:
-            stage = await self.open_stage(context, row)
+            stage = await self.stages.open(context, row)
         except UploadNotFound:
             return False
         assert stage is not None
         size = stage.size
-        await self.close_stage(context, stage)
+        await self.stages.close(stage)
         return size == row.mark
-
-    async def discard(
-        self, vfolder: VFolder, folder: IFolder, row: UploadRow, stage: IStagedFile | None = None
-    ) -> None:
-        """Remove stage, room and row; in this order, so that a crash in between leaves a row to find the rest by."""
-        if stage is None:
-            stage = self._stages.pop(row.id, None)
-        if stage is None and row.state is not UploadState.PUBLISHED and IResumableStaging.providedBy(folder):
-            with contextlib.suppress(UploadNotFound, NotFound):
-                stage = await folder.resume(row.id)
-        if stage is not None:
-            self._stages.pop(row.id, None)
-            with contextlib.suppress(NotFound):
-                await stage.discard()
-        await self._forget(vfolder, row.id)
-
-    async def _forget(self, vfolder: VFolder, upload_id: str) -> None:
-        with contextlib.suppress(GatewayError):  # the vfolder's row may be gone, and its holds with it
-            await (await self.reservation(vfolder, upload_id)).release()
-        await self.uploads.remove(upload_id)
-
-
-async def _stands(folder: IFolder, row: UploadRow) -> bool:
-    """Whether a file of the upload's size is where it was to be published."""
-    with contextlib.suppress(NotFound):
-        found = await folder.stat(row.target)
-        return found.is_file and row.size is not None and found.size == row.size
-    return False

@@ -147,15 +147,22 @@ class Uploads:
         return await self._database.read(lambda connection: [_row(row) for row in connection.execute(query)])
 
     async def expired(self, limit: int) -> Sequence[UploadRow]:
-        """Up to ``limit`` uploads whose time has passed."""
-        now = self._clock.seconds()
-        query = select(uploads).where(uploads.c.expires <= now).order_by(uploads.c.expires).limit(limit)
+        """Up to ``limit`` uploads whose time has passed, or whose stage went with its process."""
+        live = select(processes.c.id).where(processes.c.id == uploads.c.process).exists()
+        orphaned = uploads.c.process.is_not(None) & (uploads.c.state != UploadState.PUBLISHED.value) & ~live
+        over = or_(uploads.c.expires <= self._clock.seconds(), orphaned)
+        query = select(uploads).where(over).order_by(uploads.c.expires).limit(limit)
         return await self._database.read(lambda connection: [_row(row) for row in connection.execute(query)])
 
     async def known(self, ids: Sequence[str]) -> frozenset[str]:
         """Those of ``ids`` that have a row."""
         query = select(uploads.c.id).where(uploads.c.id.in_(ids))
         return frozenset(await self._database.read(lambda connection: connection.execute(query).scalars().all()))
+
+    async def is_alive(self, process: str | None) -> bool:
+        """Whether a process is in the list of the living."""
+        query = select(processes.c.id).where(processes.c.id == process)
+        return await self._database.read(lambda connection: connection.execute(query).first() is not None)
 
     # --- holding ---
 

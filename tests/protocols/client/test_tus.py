@@ -165,6 +165,18 @@ async def test_creation_with_upload(tmp_path: Path) -> None:
         assert await serving.content("file") == b"helloworld"
 
 
+async def test_refused_creation_with_upload(tmp_path: Path) -> None:
+    """A creation whose first bytes are refused is refused as a whole, and leaves nothing."""
+    async with uploading(tmp_path) as serving:
+        wrong = base64.b64encode(b"x" * 20).decode()
+        for size, more, status in ((4, {}, 413), (10, {"Upload-Checksum": f"sha1 {wrong}"}, 460)):
+            fields = {**CHUNK, **more, "Upload-Length": size, "Upload-Metadata": metadata(vfolder="data", path="file")}
+            answer = await serving.ask("POST", COLLECTION, fields, b"hello")
+            assert answer.status == status
+            assert "location" not in answer.headers
+        assert (await serving.stages(), await serving.held_bytes()) == (0, 0)
+
+
 async def test_refused_before_the_body(tmp_path: Path) -> None:
     """A creation that cannot be is refused without ``100 Continue``, so the bytes are never sent."""
     async with uploading(tmp_path, limit_bytes=100) as serving:

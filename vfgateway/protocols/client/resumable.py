@@ -1,8 +1,8 @@
-"""The IETF's resumable uploads on the URLs of :mod:`~vfgateway.protocols.client.tus`, in every draft that clients speak."""
+"""The IETF's resumable uploads on the URLs of :mod:`vfgateway.protocols.client.tus`, in every draft that clients speak."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from vfgateway import errors
@@ -58,7 +58,11 @@ class Resumable:
         self._announce(request, dialect, upload, location)
         offset = upload.offset
         if not upload.published and (request.body.length != 0 or complete):
-            offset = await self._receive(request, dialect, upload, Terms(0, last=complete))
+            checksum = resumable_fields.content_digest(request)
+            terms = Terms(0, last=complete, checksum=checksum)
+            offset = await self._gateway.staging.receive_first(
+                upload, request.body, terms, self._progress(request, dialect)
+            )
         request.setResponseCode(201)
         set_fields(request, {"Location": location, "Content-Length": 0})
         self._tell(request, dialect, upload, offset)
@@ -83,7 +87,8 @@ class Resumable:
         if upload.published:
             self._refuse_more(request, upload, offset, bool(complete))
         terms = Terms(offset, size=size, last=bool(complete), checksum=resumable_fields.content_digest(request))
-        offset = await self._receive(request, dialect, upload, terms)
+        progress = self._progress(request, dialect)
+        offset = await self._gateway.staging.receive(upload, request.body, terms, progress)
         # The last one is answered as the creation would have been, had it carried everything.
         request.setResponseCode(201 if upload.published else 204)
         if upload.published:
@@ -97,12 +102,14 @@ class Resumable:
         if offset == upload.size and not complete:
             raise CompletedUpload("the upload is complete")
 
-    async def _receive(self, request: StreamingRequest, dialect: Dialect, upload: ResumableUpload, terms: Terms) -> int:
+    def _progress(self, request: StreamingRequest, dialect: Dialect) -> Callable[[int], None]:
+        """Tells the client how far it is, where it can be told."""
+
         def progress(offset: int) -> None:
             if dialect.named and dialect.version >= 5:
                 self._interim(request, dialect, {"Upload-Offset": offset})
 
-        return await self._gateway.staging.receive(upload, request.body, terms, progress)
+        return progress
 
     async def cancel(self, request: StreamingRequest, upload: ResumableUpload) -> None:
         """``DELETE``."""

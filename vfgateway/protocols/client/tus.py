@@ -46,12 +46,13 @@ class Tus:
             upload = await staging.begin(folder, FolderPath(), size=size, info=info, partial=True)
         else:
             upload = await staging.begin(folder, place.path(), size=size, info=info, expect=expect)
-        request.setResponseCode(201)
-        set_fields(request, {"Location": url_of_upload(request, upload), "Content-Length": 0})
+        location = url_of_upload(request, upload)
         offset = upload.offset
         if media_type(request) == CHUNK_TYPE and request.body.length != 0 and not upload.published:
             terms = Terms(0, checksum=tus_fields.checksum(field(request, "Upload-Checksum")))
-            offset = await staging.receive(upload, request.body, terms)
+            offset = await staging.receive_first(upload, request.body, terms)
+        request.setResponseCode(201)
+        set_fields(request, {"Location": location, "Content-Length": 0})
         tus_replies.tell_state(request, upload, offset)
 
     def _size(self, request: StreamingRequest, concat: str) -> int | None:
