@@ -296,6 +296,7 @@ def test_idle_connections_end() -> None:
         (b"PUT / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", 400),
         (b"PUT / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\nx", 400),
         (b"PUT / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\nx", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\nhost: b\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nBad Name: x\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nX: a\0b\r\n\r\n", 400),
     ],

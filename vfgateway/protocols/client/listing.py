@@ -96,6 +96,6 @@ def _decoded(after: str | None) -> bytes | None:
     if after is None:
         return None
     try:
-        return base64.urlsafe_b64decode(after.encode("ascii"))
+        return base64.b64decode(after.encode("ascii"), altchars=b"-_", validate=True)
     except (binascii.Error, UnicodeEncodeError):
         raise BadParameters({"after": "should be what an earlier page gave"}) from None

@@ -43,7 +43,9 @@ class ZipWriter:
 
     def directory(self, name: str, facts: FileStat) -> None:
         """Add a directory; ``name`` without the slash at its end."""
-        self._zip.mkdir(_info(name + "/", facts))
+        info = _info(name + "/", facts)
+        info.CRC = info.compress_size = 0  # which only the road by open() sets
+        self._zip.mkdir(info)
 
     def member(self, name: str, facts: FileStat) -> IO[bytes]:
         """Begin a file of about ``facts.size`` bytes, to be written to and closed before anything else is added."""

@@ -124,8 +124,13 @@ class StreamingChannel(http.HTTPChannel):
         return version == b"HTTP/1.1" and b"close" not in tokens
 
     def headerReceived(self, line: bytes) -> bool:
-        if line[:15].lower() == b"content-length:" and len(line) > LONGEST_LENGTH:
-            self._respondToBadRequestAndDisconnect()  # Python would refuse to read the number
+        begin = line[:15].lower()
+        too_long = begin == b"content-length:" and len(line) > LONGEST_LENGTH  # Python would refuse to read the number
+        second = begin.startswith(b"host:") and self.requests[-1].requestHeaders.hasHeader(b"host")
+        if (
+            too_long or second
+        ):  # RFC 9112 section 3.2: two hosts are an attempt to be seen differently by different eyes
+            self._respondToBadRequestAndDisconnect()
             return False
         return bool(super().headerReceived(line))
 

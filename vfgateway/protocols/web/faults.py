@@ -224,8 +224,11 @@ def _fail_routing(request: StreamingRequest, error: HTTPException) -> None:
     """No such route, or not with this method."""
     status = error.code or 500
     for name, value in error.get_response({}).headers:
-        if name.lower() in ("allow", "location"):
-            request.setHeader(name.encode("ascii"), value.encode("latin-1", "replace"))
+        if name.lower() == "allow":
+            methods = {method.strip() for method in value.split(",")} | {"OPTIONS"}
+            request.setHeader(b"allow", ", ".join(sorted(methods)).encode("latin-1", "replace"))
+        elif name.lower() == "location":
+            request.setHeader(b"location", value.encode("latin-1", "replace"))
     word = RESPONSES.get(status, b"Error").decode("ascii")
     kind = {404: "url-not-found", 405: "method-not-allowed"}.get(status, "generic-bad-request")
     answer_problem(request, status, {"type": PROBLEMS + kind, "title": word, "status": status})

@@ -9,8 +9,6 @@ import attrs
 
 #: Ranges that one request may ask for; more is an attack rather than a need (RFC 9110 section 17.15).
 MOST_RANGES = 64
-#: Ranges that are so near to each other are sent as one: the gap costs no more than the head of another part.
-GAP = 80
 
 _UNIT = re.compile(rb"\s*bytes\s*=(.*)", re.IGNORECASE | re.DOTALL)
 _SPEC = re.compile(rb"([0-9]*)\s*-\s*([0-9]*)")
@@ -41,8 +39,8 @@ class Span:
 def parse(header: bytes | None, size: int) -> Sequence[Span] | None:
     """The spans that ``header`` asks for of a file of ``size`` bytes, in the order asked for; ``None`` where the whole file is to be sent.
 
-    Another unit or a malformed header is ignored, as section 14.2 says; so are too many ranges. Spans that overlap or nearly touch
-    become one, and the order is then that of the file. Raises :class:`Unsatisfiable` if no range holds a byte.
+    Another unit or a malformed header is ignored, as section 14.2 says; so are too many ranges. Spans that overlap or touch become
+    one, and the order is then that of the file. Raises :class:`Unsatisfiable` if no range holds a byte.
     """
     match = _UNIT.fullmatch(header) if header else None
     if match is None:
@@ -82,7 +80,7 @@ def _span(first: bytes, last: bytes, size: int) -> Span | None:
 def _joined(spans: Sequence[Span]) -> list[Span]:
     joined: list[Span] = []
     for span in sorted(spans, key=lambda span: span.start):
-        if joined and span.start <= joined[-1].end + GAP:
+        if joined and span.start <= joined[-1].end:
             before = joined.pop()
             span = Span(before.start, max(before.end, span.end) - before.start)
         joined.append(span)
