@@ -1,7 +1,7 @@
 # Every chore of the project; each does its own set-up, once. Variables: PYTHON (3.11 or newer), VENV, ARGS.
 #
 #   make run      the gateway with its embedded default, in the foreground; data in ./var
-#   make test     all tests          (ARGS="tests/services -x" for some)
+#   make test     all tests          (ARGS="tests/services -x" for some; JOBS at a time)
 #   make check    format, lint, types, import rule, reference
 #   make bench    this gateway beside its peers
 #   make wheel    dist/*.whl
@@ -10,6 +10,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 ARGS ?=
+JOBS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 NODE := tests/integration/node
@@ -21,7 +22,7 @@ run: $(VENV)/.run-ready
 	exec $(BIN)/twistd --nodaemon --pidfile= vfgateway $(ARGS)
 
 test: develop peers
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
 check: develop
 	$(BIN)/ruff check .
