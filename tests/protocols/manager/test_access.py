@@ -41,6 +41,19 @@ async def test_a_secret_can_be_rotated(tmp_path: Path) -> None:
             assert (await ManagerClient(serving.client.url, secret).call("GET", "/volumes")).status == 200
 
 
+async def test_a_secret_may_hold_any_text(tmp_path: Path) -> None:
+    """As UTF-8."""
+    async with serving_manager(tmp_path, secret="gr\u00fc\u00df dich") as serving:
+        assert (await ManagerClient(serving.client.url, "gr\u00fc\u00df dich").call("GET", "/volumes")).status == 200
+
+
+async def test_refusals_are_counted(serving: Serving) -> None:
+    """Somebody who guesses secrets shows in the metrics."""
+    await ManagerClient(serving.client.url, "guess").refused("GET", "/volumes", None, 403)
+    text = (await serving.client.call("GET", "/metrics")).body.decode()
+    assert 'method="GET",operation="",status_code="403"} 1.0' in text
+
+
 async def test_a_missing_secret_file_is_made(tmp_path: Path) -> None:
     """What is in the generated file opens, and nobody else can read it."""
     path = tmp_path / "manager.secret"

@@ -24,9 +24,10 @@ from vfgateway.credentials import Bearer
 from vfgateway.errors import AuthenticationFailed
 from vfgateway.model import ORCHESTRATOR, Origin, Principal, PrincipalKind
 from vfgateway.protocols.manager import faults
-from vfgateway.protocols.manager.answering import write
+from vfgateway.protocols.manager.answering import method_label, write
 from vfgateway.protocols.manager.routing import Reply
 from vfgateway.services.gateway import Gateway
+from vfgateway.services.metrics import Metrics
 
 #: Where managers put the secret.
 HEADER = "X-BackendAI-Storage-Auth-Token"
@@ -68,17 +69,16 @@ class Access:
         """Who asks. Raises ``AuthenticationFailed`` with the reason."""
         if self._by_peer and (peer := trusted_peer(request)) is not None:
             return peer
-        if (shown := request.getHeader(HEADER)) is not None:
+        if (shown := request.getHeader(HEADER.encode("ascii"))) is not None:
             return self._by_secret(shown)
         scheme, _, key = (request.getHeader("authorization") or "").partition(" ")
         if scheme.lower() == "bearer":
             return await self._by_key(key.strip())
         raise AuthenticationFailed("missing auth token")
 
-    def _by_secret(self, shown: str) -> Principal:
-        # Compare with every one, so that the time does not tell which was nearly right. Headers come as Latin-1.
-        raw = shown.encode("utf-8", "surrogateescape")
-        if sum(hmac.compare_digest(raw, secret) for secret in self._secrets):
+    def _by_secret(self, shown: bytes) -> Principal:
+        # Compare with every one, so that the time does not tell which was nearly right.
+        if sum(hmac.compare_digest(shown, secret) for secret in self._secrets):
             return ORCHESTRATOR
         raise AuthenticationFailed("invalid auth token")
 
@@ -118,9 +118,10 @@ class Gate(Resource):
     isLeaf = True
     log = Logger()
 
-    def __init__(self, access: Access, inside: KleinResource, public: frozenset[bytes]) -> None:
+    def __init__(self, access: Access, inside: KleinResource, public: frozenset[bytes], metrics: Metrics) -> None:
         super().__init__()
         self._access = access
+        self._metrics = metrics
         self._inside = inside
         self._public = public
 
@@ -150,6 +151,8 @@ class Gate(Resource):
             self._refuse(request, faults.unrouted(error))
 
     def _refuse(self, request: Any, reply: Reply) -> None:
+        method = method_label(request.method)
+        self._metrics.request(method=method, endpoint="", status=reply.status, seconds=0.0)
         request.write(write(request, reply))
         request.finish()
 

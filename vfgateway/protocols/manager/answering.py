@@ -14,6 +14,15 @@ from vfgateway.protocols.manager.wire import Problem
 from vfgateway.protocols.web.faults import RETRY_AFTER
 from vfgateway.protocols.web.request import StreamingRequest
 
+#: Methods that are counted by name; a client could invent any number of others.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def method_label(method: bytes) -> str:
+    """A request's method for the metrics."""
+    word = method.decode("ascii", "replace")
+    return word if word in _METHODS else "other"
+
 
 def write(request: StreamingRequest, reply: Reply) -> bytes:
     """Set status and headers; the body is for the caller to send."""

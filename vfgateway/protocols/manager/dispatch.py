@@ -17,15 +17,13 @@ from werkzeug.exceptions import HTTPException
 from vfgateway.errors import GatewayError
 from vfgateway.protocols.manager import faults
 from vfgateway.protocols.manager.access import ICaller
-from vfgateway.protocols.manager.answering import write
+from vfgateway.protocols.manager.answering import method_label, write
 from vfgateway.protocols.manager.routing import PATH_LENGTHS, Call, Reply, Route, Source
 from vfgateway.services.gateway import Gateway
 
 #: Bytes of the longest body that is read.
 LONGEST_BODY = 1 << 20
 _PATH_PART = re.compile(r"\{(\w+)\}")
-#: Methods that are counted by name; a client could invent any number of others.
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Dispatcher:
@@ -105,7 +103,7 @@ class Dispatcher:
     def _count(self, request: Any, template: str, reply: Reply | None, started: float) -> None:
         domain, operation, detail = faults.labels(reply) if reply is not None else ("", "", "")
         self._gateway.metrics.request(
-            method=method if (method := request.method.decode("ascii", "replace")) in _METHODS else "other",
+            method=method_label(request.method),
             endpoint=template,
             status=request.code if reply is None else reply.status,
             domain=domain,
