@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred
 
 from vfgateway.blocking import Pool
 from vfgateway.services.schema import counters
+from vfgateway.services.sharing import Shared
 
 T = TypeVar("T")
 
@@ -57,6 +58,7 @@ class Database:
         self._engine: Engine | None = None
         self._generations: dict[str, tuple[float, int]] = {}
         self._forgotten = 0
+        self._looks: Shared[tuple[str, int], int] = Shared()
 
     @property
     def is_sqlite(self) -> bool:
@@ -134,6 +136,10 @@ class Database:
         known = self._generations.get(name)
         if known is not None and now - known[0] < FRESH:
             return known[1]
+        # One look for all who ask meanwhile, but not for those who ask after a write that an earlier look may have missed.
+        return await self._looks.run((name, self._forgotten), lambda: self._look(name, now))
+
+    async def _look(self, name: str, now: float) -> int:
         forgotten = self._forgotten
         value = await self.read(lambda connection: _counter(connection, name))
         if forgotten == self._forgotten:  # else it may have been read before the write that made us forget
