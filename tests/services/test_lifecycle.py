@@ -130,6 +130,20 @@ async def test_a_recount_finds_what_others_wrote(tmp_path: Path) -> None:
         assert await gateway.quota.scope_usage("mem", SCOPE) == Usage(0, 1)
 
 
+async def test_a_recount_counts_an_upload_once(tmp_path: Path) -> None:
+    """What is staged is held by its upload; a volume that counts by itself does not add it a second time."""
+    async with running_gateway(tmp_path) as gateway:
+        vfolder = await new_vfolder(gateway)
+        folder = await orchestrator_in(gateway, vfolder)
+        await put(folder, path("a"), b"hello")
+        upload = await gateway.staging.begin(folder, path("b"), size=10, info={})
+        before = await folder.usage()
+        await gateway.lifecycle.recount(vfolder)
+        assert await folder.usage() == before
+        await upload.cancel()
+        assert await folder.usage() == Usage(5, 1)
+
+
 async def test_a_new_owner_is_charged(tmp_path: Path) -> None:
     """After a change of owner the new owner's limit applies."""
     async with running_gateway(tmp_path) as gateway:

@@ -23,7 +23,7 @@ from vfgateway.errors import (
     VFolderNotFound,
     VolumeUnavailable,
 )
-from vfgateway.interfaces import IFastClone, IFastUsage, IMountable
+from vfgateway.interfaces import IFastClone, IFastUsage, IFolder, IMountable, IResumableStaging
 from vfgateway.model import (
     INTERNAL,
     ORCHESTRATOR,
@@ -148,10 +148,12 @@ class Lifecycle:
         gateway = self._gateway
         volume = gateway.volumes.get(vfolder.volume)
         async with gateway.locks.publishing(vfolder, [(ROOT, True)], frozenset(), "internal", recount=True):
-            if IFastUsage.providedBy(volume):
+            folder = await volume.folder(vfolder.id, Actor())
+            # What is staged belongs to its uploads, and a storage that counts by itself cannot tell it apart.
+            if IFastUsage.providedBy(volume) and not await _stages(folder):
                 usage = await volume.fast_usage(vfolder.id)
             else:
-                usage = await trees.measure(await volume.folder(vfolder.id, Actor()))
+                usage = await trees.measure(folder)
             await gateway.quota.set_usage(vfolder, usage)
         return usage
 
@@ -323,6 +325,11 @@ class Lifecycle:
         for done, text in enumerate(paths):
             await task.progress(done, len(paths), text)
             await remove_any(folder, parse_text(text), recursive)
+
+
+async def _stages(folder: IFolder) -> bool:
+    """Whether anything is staged in a vfolder."""
+    return IResumableStaging.providedBy(folder) and bool(await folder.stages())
 
 
 async def remove_any(folder: FolderSession, path: FolderPath, recursive: bool) -> None:
