@@ -20,6 +20,7 @@ from vfgateway.services.creations import Creations
 from vfgateway.services.database import Database
 from vfgateway.services.events import Events
 from vfgateway.services.lifecycle import Lifecycle
+from vfgateway.services.localcopies import LocalCopies
 from vfgateway.services.locks import Locks
 from vfgateway.services.metrics import Metrics
 from vfgateway.services.migrations import upgrade
@@ -66,6 +67,7 @@ class Gateway:
         self.quota = Quota(self.database, reactor, self.processes)
         self.tasks = Tasks(self.database, reactor, self.processes, self.events, self.metrics)
         self.staging = Staging(self)
+        self.copies = LocalCopies(settings.gateway.data_dir / "spool" / "copies", reactor)
         self.lifecycle = Lifecycle(self)
         self._orchestrator: RedisEvents | None = None
 
@@ -129,7 +131,7 @@ class Gateway:
     async def stop(self) -> None:
         """Stop in the opposite order; what is under way ends or is left resumable. Safe after a start that failed."""
         self.running = False
-        for part in (self.staging, self.tasks, self.volumes, self.quota, self.processes):
+        for part in (self.staging, self.copies, self.tasks, self.volumes, self.quota, self.processes):
             try:
                 await part.stop()
             except Exception:

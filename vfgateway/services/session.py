@@ -27,8 +27,9 @@ from vfgateway.model import (
     VFolderStatus,
 )
 from vfgateway.paths import RESERVED_NAMES, FolderPath
-from vfgateway.services import trees
+from vfgateway.services import links, trees
 from vfgateway.services.context import FolderContext
+from vfgateway.services.handles import Handle, open_handle
 from vfgateway.services.permissions import Access
 from vfgateway.services.quota import Remaining
 from vfgateway.services.transfer import Upload, growth
@@ -176,6 +177,11 @@ class FolderSession:
             await file.close()
             raise
 
+    async def open(self, path: FolderPath, mode: OpenMode) -> Handle:
+        """Open a regular file for in-place work, by the rules of POSIX: what is written is seen at once, and durable after ``sync``.
+        Opening for writing needs ``rw``; raises ``Locked`` and ``QuotaExceeded`` for what it makes, and as ``IFolder.open``."""
+        return await open_handle(self.context, path, mode)
+
     def walk(self, top: FolderPath) -> FilteredWalk:
         """Walk all below ``top``, parents first."""
         self.context.allow(Permission.RO, top, "read this")
@@ -322,6 +328,14 @@ class FolderSession:
         context.allow(Permission.RW, path, "change this")
         async with context.publishing((path, False)):
             return await context.folder.set_attrs(path, attributes)
+
+    async def make_link(self, path: FolderPath, target: str) -> None:
+        """Make a symbolic link; ``target`` is kept as written. ``Unsupported`` where the volume has none."""
+        await links.make_link(self.context, path, target)
+
+    async def hard_link(self, source: FolderPath, target: FolderPath) -> None:
+        """Give a file a second name. ``Unsupported`` where the volume has none."""
+        await links.hard_link(self.context, source, target)
 
     async def copy(
         self,

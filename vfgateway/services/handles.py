@@ -1,0 +1,394 @@
+"""Open files for in-place work: SFTP, and whatever else writes as POSIX does.
+
+A writer announces itself for short windows of time. A window is an intent on the file: locks are checked exactly when it begins, a
+LOCK waits until it is over, and its growth is reserved and then settled with its end. So whoever was granted a lock sees no further
+byte of somebody else, a limit is never exceeded, and after a crash a recount is all that is needed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
+
+from vfgateway.errors import IsADirectory, NotFound, QuotaExceeded, StorageFailure, TooLarge, Unsupported
+from vfgateway.interfaces import IDescriptorRead, IRandomWrite, type_chunk
+from vfgateway.model import Attrs, FileStat, OpenMode, Permission, Usage
+from vfgateway.paths import FolderPath
+from vfgateway.services.context import FolderContext
+from vfgateway.services.localcopies import LocalCopy
+from vfgateway.services.locks import Intent
+from vfgateway.services.quota import Reservation
+
+#: Seconds after which a window ends: what a LOCK waits at most, and how often what was written is settled.
+WINDOW = 0.1
+#: The first and the largest step in which room is reserved, in bytes.
+FIRST_STEP, LARGEST_STEP = 1 << 20, 64 << 20
+#: The last byte that a file can have.
+LARGEST = (1 << 63) - 1
+#: Flags of a read that must not wait for the storage.
+_NOWAIT = os.RWF_NOWAIT
+
+log = Logger()
+
+
+async def open_handle(context: FolderContext, path: FolderPath, mode: OpenMode) -> Handle:
+    """Open a regular file; see ``FolderSession.open``."""
+    if not mode & (OpenMode.WRITE | OpenMode.CREATE):
+        context.allow(Permission.RO, path, "read this")
+        return Handle(context, path, await context.folder.open(path, OpenMode.READ))
+    context.allow(Permission.RW, path, "write this")
+    if path.is_root:
+        raise IsADirectory(path)
+    window = await Window.begin(context, path)
+    try:
+        return await _open_to_write(context, path, mode | OpenMode.READ | OpenMode.WRITE, window)
+    except BaseException:
+        await window.end()
+        raise
+
+
+async def _open_to_write(context: FolderContext, path: FolderPath, mode: OpenMode, window: Window) -> Handle:
+    present = await _present(context, path)
+    makes = present is None and OpenMode.CREATE in mode
+    if makes:
+        await window.reservation.ensure(Usage(0, 1))
+    try:
+        file = await context.folder.open(path, mode)
+        if not IRandomWrite.providedBy(file):
+            await file.close()
+            raise Unsupported("writing in place")
+    except Unsupported:
+        await window.end()
+        return CopyHandle(context, path, await LocalCopy.open(context, path, mode))
+    if makes:
+        window.made = 1
+    elif present is not None:
+        window.began_with = window.size = present.size
+        if OpenMode.TRUNCATE in mode:
+            window.size = 0
+    handle = WritableHandle(context, path, file, window)
+    if makes:
+        try:
+            await context.remember_creation(path)
+        except BaseException:
+            await handle.close()
+            raise
+    return handle
+
+
+async def _present(context: FolderContext, path: FolderPath) -> FileStat | None:
+    try:
+        return await context.folder.stat(path)
+    except NotFound:
+        return None
+
+
+class Handle:
+    """A file opened for reading.
+
+    :ivar path: where it was opened, or has been moved to as far as is known here
+    :ivar read_bytes: read so far
+    :ivar written_bytes: written so far
+    """
+
+    writable = False
+
+    def __init__(self, context: FolderContext, path: FolderPath, file: Any) -> None:
+        self.context = context
+        self.path = path
+        self._file = file  # an IFile, with the abilities that were asked for
+        self._descriptor: int | None = None
+        self._closed = False
+        self._nowait = IDescriptorRead.providedBy(file)
+        self.read_bytes = 0
+        self.written_bytes = 0
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Up to ``length`` bytes; fewer only at the end of the file, where it is ``b""``."""
+        self._check()
+        if offset > LARGEST - length:
+            return b""
+        data = await self._file.read(offset, length)
+        self.read_bytes += len(data)
+        return data
+
+    def read_now(self, offset: int, buffers: Sequence[memoryview]) -> int | None:
+        """Read into ``buffers``, one after the other, what can be had without waiting for the storage; the count of bytes, or ``None``
+        where :meth:`read` has to be asked. Fewer than there is room for is no sign of the end. Not a coroutine."""
+        if not self._nowait or self._closed:
+            return None
+        if self._descriptor is None:
+            self._descriptor = self._file.borrow()
+        try:
+            count = os.preadv(self._descriptor, buffers, offset, _NOWAIT)
+        except BlockingIOError:
+            return None
+        except (OSError, OverflowError):  # this storage does not know the flag, or has an error that read() will tell
+            self._nowait = False
+            return None
+        self.read_bytes += count
+        return count
+
+    async def write(self, offset: int, chunks: Sequence[type_chunk]) -> None:
+        """Write ``chunks`` one after the other from ``offset`` on; a gap becomes zeros. ``QuotaExceeded``, ``Locked``."""
+        raise self._read_only()
+
+    async def truncate(self, size: int) -> None:
+        """Cut or extend with zeros."""
+        raise self._read_only()
+
+    async def sync(self) -> None:
+        """Return when what was written is durable."""
+        self._check()
+        await self._file.sync()
+
+    async def stat(self) -> FileStat:
+        """Facts about the open file."""
+        self._check()
+        return await self._file.stat()
+
+    async def set_attrs(self, attributes: Attrs) -> FileStat:
+        """Change mode and times. Needs ``rw``, whatever the file was opened for."""
+        self._check()
+        self.context.allow(Permission.RW, self.path, "change this")
+        async with self.context.publishing((self.path, False)):
+            return await self.context.folder.set_attrs(self.path, attributes)
+
+    async def rest(self) -> None:
+        """Let others change the file by its path now, not only when the window is over."""
+
+    async def close(self) -> None:
+        """Let go. Idempotent. What cannot be published any more raises here, if the file is closed all the same."""
+        self._closed = True
+        await self._let_go()
+
+    async def _let_go(self) -> None:
+        if self._descriptor is not None:
+            self._descriptor = None
+            self._file.give_back()
+        await self._file.close()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise StorageFailure("the file is closed")
+
+    def _read_only(self) -> StorageFailure:
+        return StorageFailure(f"was opened for reading only: {self.path}")
+
+
+@attrs.define(eq=False)
+class Window:
+    """A short time in which one handle changes its file.
+
+    :ivar began_with: bytes of the file when the window began
+    :ivar size: bytes of the file now
+    :ivar made: 1 if the file was made in this window
+    :ivar users: calls under way
+    :ivar over: no further call may begin in it
+    """
+
+    intent: Intent
+    reservation: Reservation
+    _announced: AsyncExitStack
+    began_with: int = 0
+    size: int = 0
+    made: int = 0
+    users: int = 0
+    over: bool = False
+    _step: int = FIRST_STEP
+    _idle: Deferred[None] | None = None
+
+    @classmethod
+    async def begin(cls, context: FolderContext, path: FolderPath) -> Window:
+        """Announce, check locks, and prepare to reserve."""
+        async with AsyncExitStack() as stack:
+            intent = await stack.enter_async_context(context.publishing((path, False)))
+            reservation = await context.gateway.quota.reserve(context.vfolder, Usage())
+            return cls(intent, reservation, stack.pop_all())
+
+    async def make_room(self, size: int) -> None:
+        """Reserve for the file to become ``size`` bytes long. ``QuotaExceeded``."""
+        needed = size - self.began_with
+        held = self.reservation.held
+        if needed <= held.bytes:
+            return
+        step = max(needed - held.bytes, self._step)
+        self._step = min(self._step * 2, LARGEST_STEP)
+        try:
+            await self.reservation.ensure(Usage(held.bytes + step, held.files))
+        except QuotaExceeded:  # the step does not fit; what is needed may
+            await self.reservation.ensure(Usage(needed, held.files))
+
+    def leave(self) -> None:
+        """A call has ended."""
+        self.users -= 1
+        if not self.users and self._idle is not None:
+            idle, self._idle = self._idle, None
+            idle.callback(None)
+
+    async def end(self) -> None:
+        """Once the calls under way have ended, settle what has changed and let others in. Idempotent."""
+        self.over = True
+        if self.users:
+            self._idle = Deferred()
+            await self._idle
+        async with self._announced:
+            change = Usage(self.size - self.began_with, self.made)
+            await self.reservation.settle(change, also=[self.intent.end])
+
+
+class WritableHandle(Handle):
+    """A file opened for reading and writing in place."""
+
+    writable = True
+
+    def __init__(self, context: FolderContext, path: FolderPath, file: Any, window: Window) -> None:
+        super().__init__(context, path, file)
+        self._gate = DeferredLock()
+        self._window: Window | None = None
+        self._timer: Any = None
+        self._failed = False
+        self._use(window)
+
+    def _use(self, window: Window) -> None:
+        self._window = window
+        clock = self.context.gateway.reactor
+        self._timer = clock.callLater(WINDOW, lambda: _in_background(self._end(window)))
+
+    async def _enter(self) -> Window:
+        window = self._window
+        if window is None or window.over:
+            window = await self._new_window()
+        window.users += 1
+        return window
+
+    async def _new_window(self) -> Window:
+        async with self._gate:
+            self._check()
+            if self._window is not None and not self._window.over:
+                return self._window
+            if self._window is not None:
+                await self._finish(self._window)
+            window = await Window.begin(self.context, self.path)
+            try:
+                # Under the intent nobody else here changes it; what others did since the last window is theirs to settle.
+                window.began_with = window.size = (await self._file.stat()).size
+            except BaseException:
+                await window.end()
+                raise
+            self._use(window)
+            return window
+
+    async def _end(self, window: Window) -> None:
+        window.over = True
+        async with self._gate:
+            if self._window is window:
+                await self._finish(window)
+
+    async def _finish(self, window: Window) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        window.over = True
+        self._window = None
+        try:
+            if self._failed:
+                window.size = (await self._file.stat()).size
+                self._failed = False
+        finally:
+            await window.end()
+
+    async def write(self, offset: int, chunks: Sequence[type_chunk]) -> None:
+        self._check()
+        count = sum(map(len, chunks))
+        end = offset + count
+        if end > LARGEST:
+            raise TooLarge(LARGEST, end)
+        window = await self._enter()
+        try:
+            if end > window.size:
+                await window.make_room(end)
+            try:
+                await self._file.write(offset, chunks)
+            except BaseException:
+                self._failed = True
+                raise
+            if end > window.size and count:
+                window.size = end
+            self.written_bytes += count
+        finally:
+            window.leave()
+
+    async def truncate(self, size: int) -> None:
+        self._check()
+        if size > LARGEST:
+            raise TooLarge(LARGEST, size)
+        window = await self._enter()
+        try:
+            await window.make_room(size)
+            await self._file.truncate(size)
+            window.size = size
+        finally:
+            window.leave()
+
+    async def set_attrs(self, attributes: Attrs) -> FileStat:
+        self._check()
+        window = await self._enter()
+        try:
+            return await self.context.folder.set_attrs(self.path, attributes)
+        finally:
+            window.leave()
+
+    async def rest(self) -> None:
+        window = self._window
+        if window is not None:
+            await self._end(window)
+
+    async def close(self) -> None:
+        """As in the base class. What was written is settled at once; that it stands in the database is not waited for."""
+        window = self._window
+        if not self._closed and window is not None:
+            self._closed = True
+            if self._failed:
+                await self._end(window)
+            else:
+                _in_background(self._end(window))
+        self._closed = True
+        await self._let_go()
+
+
+class CopyHandle(Handle):
+    """A file on storage that cannot write in place: a bounded local copy, published at :meth:`sync` and :meth:`close`."""
+
+    writable = True
+
+    async def write(self, offset: int, chunks: Sequence[type_chunk]) -> None:
+        self._check()
+        await self._file.write(offset, chunks)
+        self.written_bytes += sum(map(len, chunks))
+
+    async def truncate(self, size: int) -> None:
+        self._check()
+        await self._file.truncate(size)
+
+    async def set_attrs(self, attributes: Attrs) -> FileStat:
+        self._check()
+        return await self._file.set_attrs(attributes)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        try:
+            await self._file.sync()
+        finally:
+            await super().close()
+
+
+def _in_background(work: Any) -> None:
+    running: Deferred[None] = Deferred.fromCoroutine(work)
+    running.addErrback(lambda failure: log.failure("could not settle what was written in place", failure=failure))

@@ -1,0 +1,34 @@
+"""Symbolic and hard links, as verbs of the session."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from vfgateway.errors import Unsupported
+from vfgateway.interfaces import ILinks
+from vfgateway.model import Permission, Usage
+from vfgateway.paths import FolderPath
+from vfgateway.services.context import FolderContext
+
+
+async def make_link(context: FolderContext, path: FolderPath, target: str) -> None:
+    """See ``FolderSession.make_link``."""
+    await _make(context, path, lambda folder: folder.make_link(path, target))
+
+
+async def hard_link(context: FolderContext, source: FolderPath, target: FolderPath) -> None:
+    """See ``FolderSession.hard_link``. A second name needs as much right as writing: it lets the file outlive its first."""
+    context.allow(Permission.RW, source, "link this")
+    await _make(context, target, lambda folder: folder.hard_link(source, target))
+
+
+async def _make(context: FolderContext, path: FolderPath, make: Callable[[Any], Awaitable[None]]) -> None:
+    context.allow(Permission.RW, path, "make a link here")
+    if not ILinks.providedBy(context.folder):
+        raise Unsupported("links")
+    async with context.publishing((path, False)) as intent:
+        async with await context.gateway.quota.reserve(context.vfolder, Usage(0, 1)) as reservation:
+            await make(context.folder)
+            await reservation.settle(Usage(0, 1), also=[intent.end])
+    await context.remember_creation(path)
