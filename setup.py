@@ -22,7 +22,6 @@ RUNTIME = [
     "cryptography>=43",
     "argon2-cffi>=23.1",
     "PyJWT>=2.9",
-    "zipstream-ng>=1.8",
     "prometheus-client>=0.20",
     "click>=8.2",
     "rich>=13.7",

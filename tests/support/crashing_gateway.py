@@ -43,7 +43,6 @@ PRELOADED = (
     "vfgateway.services.quota",
     "vfgateway.services.session",
     "werkzeug.routing",
-    "zipstream",
 )
 #: Functions of ``os`` that change what is on disk. Not ``fsync``: a process that dies takes nothing along that it wrote.
 WATCHED = ("rename", "replace", "link", "unlink", "mkdir", "rmdir", "ftruncate", "pwrite")

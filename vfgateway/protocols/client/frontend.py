@@ -15,6 +15,7 @@ from vfgateway.protocols.client.faults import fail
 from vfgateway.protocols.client.settings import ClientSettings
 from vfgateway.protocols.web.site import GatewaySite, SiteListener
 from vfgateway.section import Secret
+from vfgateway.section import Secret
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.tokens import Tokens
 
@@ -37,6 +38,7 @@ class ClientService(SiteListener):
     def __init__(self, settings: ClientSettings, gateway: Gateway) -> None:
         self._settings = settings
         self._gateway = gateway
+        self._secret = settings.token_secret or Secret(path=gateway.data_dir / "token.secret")
         self.app = ClientApp(gateway, settings)
         site = GatewaySite(
             self.app.resource(),
@@ -55,6 +57,7 @@ class ClientService(SiteListener):
         keys = [value.encode("utf-8") for value in secret.load(generate=True)]
         self._gateway.tokens = Tokens(keys, self._gateway.reactor, self._settings.session_lifetime)
         self._gateway.staging.max_size = self._settings.max_upload_size
+        self._gateway.staging.lifetime = self._settings.upload_lifetime
         self._gateway.staging.lifetime = self._settings.upload_lifetime
         self.app.pool.start()
         super().startService()
