@@ -19,3 +19,23 @@ class Bearer:
     """See :class:`IBearer`. Its representation does not show the key."""
 
     token: str = attrs.field(repr=False)
+
+
+class IProvenKey(ICredentials, Interface):
+    """A name with a public key whose private half the client has proved to have, or would have to (SSH asks first)."""
+
+    username: str = Attribute("the name, as the client gave it")
+    blob: bytes = Attribute("the public key as SSH encodes it (RFC 4253 section 6.6)")
+    address: str = Attribute("where the client is, as an IP address; empty where that is not known")
+    proved: bool = Attribute("whether the proof was given; else the question is only whether it would do")
+
+
+@implementer(IProvenKey)
+@attrs.frozen
+class ProvenKey:
+    """See :class:`IProvenKey`. Made by a front end that has verified the proof itself."""
+
+    username: str
+    blob: bytes
+    address: str = ""
+    proved: bool = True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.cred.credentials import IUsernamePassword
 from zope.interface import implementer
 
-from vfgateway.credentials import IBearer
+from vfgateway.credentials import IBearer, IProvenKey
 from vfgateway.errors import AuthenticationFailed
 from vfgateway.interfaces import IAuthenticator, IAuthenticatorFactory
 from vfgateway.model import Principal
@@ -37,9 +37,9 @@ class AccountsFactory:
 
 @implementer(IAuthenticator)
 class AccountsAuthenticator:
-    """Judges passwords and API keys. An API key is taken in the place of a password too, for clients that know nothing else."""
+    """Judges passwords, API keys and public keys. An API key is taken in the place of a password too, for clients that know nothing else."""
 
-    credential_interfaces = (IUsernamePassword, IBearer)
+    credential_interfaces = (IUsernamePassword, IBearer, IProvenKey)
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -49,6 +49,9 @@ class AccountsAuthenticator:
         accounts = self._gateway.accounts
         if IBearer.providedBy(credentials):
             return await accounts.authenticate_api_key(credentials.token)
+        if IProvenKey.providedBy(credentials):
+            name, blob, address = credentials.username, credentials.blob, credentials.address
+            return await accounts.authenticate_public_key(name, blob, address, credentials.proved)
         if IUsernamePassword.providedBy(credentials):
             name, password = _text(credentials.username), _text(credentials.password)
             return await accounts.authenticate_password(name, password)

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from vfgateway.blocking import Pool
 from vfgateway.errors import AccountExists, InvalidArgument, UnknownAccount
 from vfgateway.model import Actor, Limits, Principal, ScopeKind
-from vfgateway.services import people
+from vfgateway.services import people, publickeys
 from vfgateway.services.database import Database, bump
 from vfgateway.services.logins import GENERATION, Logins
 from vfgateway.services.names import UNSET, Unset, checked_account_name
@@ -229,15 +229,17 @@ class Accounts:
         label: str = "",
         expires: float | None = None,
     ) -> NewKey:
-        """Make an API key, or take in a public key (an OpenSSH line, whose comment is the label unless one is given).
+        """Make an API key, or take in a public key (a line of OpenSSH's, whose comment is the label unless one is given, and before
+        which ``from="..."`` and ``expiry-time="..."`` may stand).
         ``UnknownAccount``, ``InvalidArgument``, ``AccountExists`` (the user has this public key already)."""
         secret = None
         if kind == "api_key":
             secret = new_api_key()
             data = api_key_digest(secret)
         elif kind == "public_key":
-            data, comment = people.checked_public_key(public_key or "")
-            label = label or comment
+            line = publickeys.parse(public_key or "")
+            data, label = line.data, label or line.comment
+            expires = line.expires if expires is None else expires
         else:
             raise InvalidArgument("kind", f"expected api_key or public_key, got {kind!r}")
         values = self._credential(user_id, kind, data) | {"label": label[:255], "expires": expires}
@@ -305,6 +307,11 @@ class Accounts:
     async def authenticate_api_key(self, key: str) -> Principal:
         """The principal behind an API key. ``AuthenticationFailed``."""
         return await self._logins.by_api_key(key)
+
+    async def authenticate_public_key(self, name: str, blob: bytes, address: str, proved: bool) -> Principal:
+        """The principal behind a name and a public key that is good from ``address``. ``AuthenticationFailed``. Whether the client has
+        the private key is the front end's to verify; ``proved`` says that it has."""
+        return await self._logins.by_public_key(name, blob, address, proved)
 
     # --- the database ---
 

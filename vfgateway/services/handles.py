@@ -114,7 +114,7 @@ class Handle:
         self._check()
         if offset > LARGEST - length:
             return b""
-        data = await self._file.read(offset, length)
+        data: bytes = await self._file.read(offset, length)
         self.read_bytes += len(data)
         return data
 
@@ -151,7 +151,8 @@ class Handle:
     async def stat(self) -> FileStat:
         """Facts about the open file."""
         self._check()
-        return await self._file.stat()
+        stat: FileStat = await self._file.stat()
+        return stat
 
     async def set_attrs(self, attributes: Attrs) -> FileStat:
         """Change mode and times. Needs ``rw``, whatever the file was opened for."""
@@ -378,7 +379,8 @@ class CopyHandle(Handle):
 
     async def set_attrs(self, attributes: Attrs) -> FileStat:
         self._check()
-        return await self._file.set_attrs(attributes)
+        stat: FileStat = await self._file.set_attrs(attributes)
+        return stat
 
     async def close(self) -> None:
         if self._closed:

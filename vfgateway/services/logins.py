@@ -5,23 +5,24 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections import OrderedDict
+from typing import Any
 from uuid import UUID
 
 import attrs
 from argon2 import PasswordHasher
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, Row, or_, select, update
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vfgateway.blocking import Pool
 from vfgateway.errors import AuthenticationFailed, UnknownAccount
 from vfgateway.model import Principal
-from vfgateway.services import people
+from vfgateway.services import people, publickeys
 from vfgateway.services.caches import GenerationCache
 from vfgateway.services.database import Database
 from vfgateway.services.passwords import KEY_PREFIX, api_key_digest, fits, impossible_hash
 from vfgateway.services.people import Person
-from vfgateway.services.schema import credentials
+from vfgateway.services.schema import credentials, users
 from vfgateway.services.sharing import Shared
 
 #: The number that counts up whenever an account changes.
@@ -126,6 +127,34 @@ class Logins:
             raise AuthenticationFailed
         principal = await self.principal_of(found.user_id)
         await self._touch(found.id)
+        return principal
+
+    async def by_public_key(self, name: str, blob: bytes, address: str, proved: bool) -> Principal:
+        """The principal behind a name and one of its public keys. ``AuthenticationFailed``.
+
+        :param proved: the client has proved that it has the private key; else only the answer to that question is wanted
+        """
+        query = (
+            select(credentials)
+            .join(users, users.c.id == credentials.c.user_id)
+            .where(users.c.name == name, credentials.c.kind == "public_key")
+        )
+
+        def read(connection: Connection) -> Row[Any] | None:
+            if not people.can_be_stored(name):
+                return None
+            rows = connection.execute(query)
+            return next((row for row in rows if publickeys.is_key(row.data, blob)), None)
+
+        row = await self._database.read(read)
+        now = self._clock.seconds()
+        if row is None or (row.expires is not None and now >= row.expires):
+            raise AuthenticationFailed
+        if not publickeys.is_good_from(row.data, address):
+            raise AuthenticationFailed
+        principal = await self.principal_of(UUID(row.user_id))
+        if proved:
+            await self._touch(row.id)
         return principal
 
     async def _person(self, user_id: UUID) -> Person:

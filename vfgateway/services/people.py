@@ -150,7 +150,7 @@ def account_row(connection: Connection, table: Table, kind: str, wanted: UUID | 
     """The row of a user or group by UUID or name. ``UnknownAccount``."""
     column = table.c.id if isinstance(wanted, UUID) else table.c.name
     row = None
-    if isinstance(wanted, UUID) or _can_be_stored(wanted):
+    if isinstance(wanted, UUID) or can_be_stored(wanted):
         row = connection.execute(select(table).where(column == str(wanted))).one_or_none()
     if row is None:
         raise UnknownAccount(kind, wanted)
@@ -194,7 +194,7 @@ def team(connection: Connection, wanted: UUID) -> list[Member]:
     return [Member(user_of(row), row.leads) for row in connection.execute(query)]
 
 
-def _can_be_stored(name: str) -> bool:
+def can_be_stored(name: str) -> bool:
     """Whether a name from outside is text that a database takes as a parameter."""
     try:
         name.encode("utf-8")
