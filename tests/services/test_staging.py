@@ -27,6 +27,7 @@ from vfgateway.errors import (
     UploadLost,
     UploadNotFound,
 )
+from vfgateway.interfaces import IResumableStaging
 from vfgateway.model import ABSENT, Origin
 from vfgateway.paths import FolderPath, parse_text
 from vfgateway.services.checksums import Checksum
@@ -115,7 +116,7 @@ async def send(gateway: Gateway, upload: ResumableUpload, body: Feed, offset: in
 
 async def stages(folder: FolderSession) -> int:
     """How many stages lie in the volume."""
-    return len(await folder.context.folder.stages())
+    return len(await IResumableStaging(folder.context.folder).stages())
 
 
 async def held_bytes(gateway: Gateway, folder: FolderSession) -> int:

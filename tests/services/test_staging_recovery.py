@@ -18,7 +18,7 @@ from tests.support.gateway import new_vfolder, orchestrator_in, running_gateway
 from vfgateway.backends.memory import MemoryVolume
 from vfgateway.backends.memory.folder import MemoryFolder
 from vfgateway.errors import Unsupported, UploadBusy, UploadLost, UploadNotFound
-from vfgateway.interfaces import IFolder
+from vfgateway.interfaces import IFolder, IResumableStaging
 from vfgateway.model import Actor, VFolderId
 from vfgateway.paths import parse_text
 from vfgateway.services.checksums import Checksum
@@ -43,7 +43,7 @@ async def half(gateway: Gateway, folder: FolderSession) -> ResumableUpload:
 
 async def add_tail(folder: FolderSession, upload: ResumableUpload, tail: bytes) -> None:
     """Bytes that a dead process wrote and did not mark."""
-    stage = await folder.context.folder.resume(upload.id)
+    stage = await IResumableStaging(folder.context.folder).resume(upload.id)
     await stage.append([tail])
     await stage.close()
 
@@ -82,7 +82,7 @@ async def test_lost_bytes_are_never_padded(tmp_path: Path) -> None:
     """A stage shorter than what was acknowledged ends the upload, and nothing of it stays."""
     async with staged(tmp_path) as (gateway, folder):
         upload = await half(gateway, folder)
-        await (await folder.context.folder.resume(upload.id, 3)).close()
+        await (await IResumableStaging(folder.context.folder).resume(upload.id, 3)).close()
         with pytest.raises(UploadNotFound):
             await send(gateway, upload, Feed(b"world"), 5)
         with pytest.raises(UploadNotFound):
@@ -95,7 +95,7 @@ async def test_stage_removed_by_hand(tmp_path: Path) -> None:
     async with staged(tmp_path) as (gateway, folder):
         for ask in (lambda upload: upload.refresh(), lambda upload: send(gateway, upload, Feed(b"world"), 5)):
             upload = await half(gateway, folder)
-            await (await folder.context.folder.resume(upload.id)).discard()
+            await (await IResumableStaging(folder.context.folder).resume(upload.id)).discard()
             with pytest.raises(UploadNotFound):
                 await ask(upload)
         assert await held_bytes(gateway, folder) == 0
@@ -127,7 +127,7 @@ async def test_publishing_of_what_was_lost(tmp_path: Path) -> None:
     """Neither stage nor file: the upload is not found, rather than called complete."""
     async with staged(tmp_path) as (gateway, folder):
         upload = await half(gateway, folder)
-        await (await folder.context.folder.resume(upload.id)).discard()
+        await (await IResumableStaging(folder.context.folder).resume(upload.id)).discard()
         await tamper(gateway, upload.id, state="publishing")
         with pytest.raises(UploadNotFound):
             await upload.refresh()

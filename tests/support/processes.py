@@ -128,7 +128,7 @@ def begin(work: Any) -> Deferred[Any]:
 
 async def turn() -> None:
     """Let the reactor go round, so that threads can answer."""
-    await deferLater(reactor, 0.001, lambda: None)  # type: ignore[arg-type]
+    await deferLater(reactor, 0.001, lambda: None)
 
 
 async def while_time_passes(clock: Clock, work: Awaitable[T], step: float = 0.05, most: float = 60.0) -> T:

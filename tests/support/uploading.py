@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import attrs
 import treq
 from klein import Klein
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
+from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import Agent
+from twisted.web.http_headers import Headers
 
 from tests.support.gateway import ALICE, new_vfolder, orchestrator_in, running_gateway
 from vfgateway.errors import AuthenticationFailed
-from vfgateway.interfaces import IVolume
+from vfgateway.interfaces import IResumableStaging, IVolume
 from vfgateway.model import Origin, Principal, PrincipalKind, VFolder
 from vfgateway.paths import ROOT, FolderPath, parse_text
 from vfgateway.protocols.client.tus_routes import PeoplesUploads
@@ -68,7 +71,7 @@ class Uploading:
         """One request on a connection of its own. ``url`` may be relative."""
         if not url.startswith("http"):
             url = self.base + url
-        fields = {name: [str(value)] for name, value in (headers or {}).items()}
+        fields = Headers({name: [str(value)] for name, value in (headers or {}).items()})
         response = await treq.request(
             method, url, headers=fields, data=body, agent=Agent(reactor), allow_redirects=False
         )
@@ -105,7 +108,7 @@ class Uploading:
 
     async def stages(self) -> int:
         """How many stages the volume has."""
-        return len(await self.folder.context.folder.stages())
+        return len(await IResumableStaging(self.folder.context.folder).stages())
 
     async def held_bytes(self) -> int:
         """What the vfolder is charged with."""
@@ -121,11 +124,11 @@ async def uploading(tmp_path: Path, volume: IVolume | None = None, **options: An
         vfolder = await new_vfolder(gateway, name, name="data", **options)
         folder = await orchestrator_in(gateway, vfolder, Origin("client"))
         site = GatewaySite(_routes(gateway).resource(), gateway, "client")
-        port = reactor.listenTCP(0, site, interface="127.0.0.1")
+        port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(site)
         try:
-            yield Uploading(gateway, vfolder, folder, port.getHost().port)
+            yield Uploading(gateway, vfolder, folder, cast(IPv4Address, port.getHost()).port)
         finally:
-            await port.stopListening()
+            await maybeDeferred(port.stopListening)
             await site.close_connections(0.0)
 
 
@@ -156,7 +159,9 @@ class RawConnection(Protocol):
     @classmethod
     async def open(cls, port: int) -> RawConnection:
         """Connect."""
-        return await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), cls())
+        connection = cls()
+        await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), connection)
+        return connection
 
     def dataReceived(self, data: bytes) -> None:
         self.received += data
@@ -172,6 +177,7 @@ class RawConnection(Protocol):
 
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
+        assert self.transport is not None
         self.transport.write(data)
 
     async def until(self, text: bytes) -> bytes:
@@ -182,9 +188,13 @@ class RawConnection(Protocol):
             await waiter
         return self.received
 
+    def end(self) -> None:
+        """Send no more, but listen on."""
+        cast(ITCPTransport, self.transport).loseWriteConnection()
+
     async def cut(self) -> None:
         """Break the connection."""
-        self.transport.abortConnection()
+        cast(ITCPTransport, self.transport).abortConnection()
         await self.lost
 
 

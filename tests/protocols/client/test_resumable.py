@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -47,10 +48,14 @@ def is_complete(version: int | None, headers: dict[str, str]) -> bool:
 
 
 async def create(
-    serving: Uploading, version: int | None, data: bytes = b"", complete: bool = False, **more: object
+    serving: Uploading,
+    version: int | None,
+    data: bytes = b"",
+    complete: bool = False,
+    more: Mapping[str, object] | None = None,
 ) -> str:
     """Begin an upload; its URL."""
-    answer = await serving.ask("POST", TARGET, {**said(version, complete), **more}, data)
+    answer = await serving.ask("POST", TARGET, {**said(version, complete), **(more or {})}, data)
     assert answer.status == 201, answer
     return answer.headers["location"]
 
@@ -141,7 +146,7 @@ async def test_resume_the_creation(tmp_path: Path, version: int | None) -> None:
         early = (await raw.until(b"\r\n\r\n")).decode()
         url = next(line.partition(": ")[2] for line in early.splitlines() if line.startswith("Location"))
         raw.send(b"hello")
-        raw.transport.loseWriteConnection()
+        raw.end()
         await raw.lost
         looked = await serving.ask("HEAD", url, said(version, None))
         assert (looked.headers["upload-offset"], looked.headers["upload-length"]) == ("5", "10")
@@ -179,7 +184,7 @@ async def test_lengths_must_agree(tmp_path: Path) -> None:
         kind = PROBLEMS + "inconsistent-upload-length"
         answer = await serving.ask("POST", TARGET, {**said(8, True), "Upload-Length": 6}, b"hello")
         assert (answer.status, answer.json()["type"]) == (400, kind)
-        url = await create(serving, 8, b"hello", **{"Upload-Length": 10})
+        url = await create(serving, 8, b"hello", more={"Upload-Length": 10})
         answer = await serving.ask("PATCH", url, appended(8, 5, True), b"wor")
         assert (answer.status, answer.json()["type"]) == (400, kind)
         assert (await serving.ask("PATCH", url, appended(8, 5, True), b"world")).status == 201
@@ -188,7 +193,7 @@ async def test_lengths_must_agree(tmp_path: Path) -> None:
 async def test_more_than_the_length(tmp_path: Path) -> None:
     """Bytes past the declared length are refused, with the limits told."""
     async with uploading(tmp_path) as serving:
-        url = await create(serving, 8, b"hello", **{"Upload-Length": 8})
+        url = await create(serving, 8, b"hello", more={"Upload-Length": 8})
         answer = await serving.ask("PATCH", url, appended(8, 5, False), b"world")
         assert answer.status == 413
         assert "max-size=" in answer.headers["upload-limit"]
@@ -264,7 +269,7 @@ async def test_content_digest(tmp_path: Path) -> None:
 async def test_other_protocol_goes_on(tmp_path: Path) -> None:
     """What one protocol began the other can end: there is one staging."""
     async with uploading(tmp_path) as serving:
-        url = await create(serving, 8, b"hello", **{"Upload-Length": 10})
+        url = await create(serving, 8, b"hello", more={"Upload-Length": 10})
         fields = {
             **ALICE,
             "Tus-Resumable": "1.0.0",

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 
 from tests.support.uploading import RawConnection, Uploading, head, uploading
 from vfgateway.backends.memory import MemoryVolume
+from vfgateway.interfaces import ILinks
 from vfgateway.paths import parse_text
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -143,7 +144,7 @@ async def test_cut_at_any_byte(tmp_path: Path, cut_at: int) -> None:
         url = await serving.begin(len(whole))
         raw = await RawConnection.open(serving.port)
         raw.send(head("PATCH", url, Upload_Offset=0, Content_Length=len(whole)) + whole[:cut_at])
-        raw.transport.loseWriteConnection()
+        raw.end()
         await raw.lost
         reached = await offset_of(serving, url)
         assert reached == cut_at
@@ -272,7 +273,7 @@ async def test_bad_tokens(tmp_path: Path) -> None:
             "x",
             jwt.encode({**good, "exp": 1}, SECRET, "HS256"),
             jwt.encode(good, b"y" * 32, "HS256"),
-            jwt.encode(good, None, "none"),
+            jwt.encode(good, "", "none"),
             jwt.encode({**good, "op": "download"}, SECRET, "HS256"),
             jwt.encode({**good, "session": "../../x"}, SECRET, "HS256"),
             jwt.encode({**good, "size": -1}, SECRET, "HS256"),
@@ -334,7 +335,7 @@ async def test_parent_that_leads_out(tmp_path: Path) -> None:
     """A link out of the vfolder as parent of the target: refused, and the bytes are kept."""
     async with uploading(tmp_path) as serving:
         url = await serving.begin(5, "link/file.bin")
-        await serving.folder.context.folder.make_link(parse_text("link"), "../../outside")
+        await ILinks(serving.folder.context.folder).make_link(parse_text("link"), "../../outside")
         answer = await serving.ask("PATCH", url, {"Upload-Offset": 0}, b"hello")
         assert 400 <= answer.status < 500
         await serving.folder.remove(parse_text("link"))
