@@ -21,7 +21,15 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import attrs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
@@ -29,6 +37,9 @@ from vfgateway import secretfile
 from vfgateway.errors import ConfigurationError
 
 _SENSITIVE = re.compile(r"secret|password|token|credential|url|database|key", re.IGNORECASE)
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|d)?")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 #: Pydantic's kinds of fault in the words of somebody who edits a TOML file.
 _WORDS = {
@@ -78,6 +89,19 @@ def _absolute(value: Any) -> Any:
 
 #: A path in the configuration: relative ones count from the folder of the file they are written in.
 ConfigPath = Annotated[Path, BeforeValidator(_absolute)]
+
+
+def _seconds(value: Any) -> Any:
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is not None:
+        return float(match[1]) * _UNITS[match[2] or "s"]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError('should be a time such as "6h", "30m" or a number of seconds')
+    return value
+
+
+#: A time in seconds; written as a number, or as ``"90s"``, ``"30m"``, ``"6h"``, ``"1d"``.
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
 
 
 @attrs.frozen

@@ -15,7 +15,7 @@ from vfgateway import __version__
 from vfgateway.blocking import Pool
 from vfgateway.protocols.client import content, download
 from vfgateway.protocols.client.faults import fail
-from vfgateway.protocols.client.login import log_in
+from vfgateway.protocols.web.login import log_in
 from vfgateway.protocols.client.query import Query
 from vfgateway.protocols.client.settings import ClientSettings
 from vfgateway.protocols.client.tus_routes import PeoplesUploads

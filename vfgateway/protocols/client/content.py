@@ -8,24 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vfgateway.errors import (
-    AlreadyExists,
-    InvalidPath,
-    IsADirectory,
-    NotFound,
-    PreconditionFailed,
-    TooLarge,
-)
+from vfgateway.errors import InvalidPath, IsADirectory, NotFound
 from vfgateway.model import FileStat
 from vfgateway.paths import FolderPath, parse_url, url_of
 from vfgateway.protocols.client.faults import Answered
 from vfgateway.protocols.client.listing import answer_listing
-from vfgateway.protocols.client.login import log_in
 from vfgateway.protocols.client.query import Query
 from vfgateway.protocols.web.conditions import etag_of, expectation, http_date, seconds_of
 from vfgateway.protocols.web.faults import Fault, answer_json
+from vfgateway.protocols.web.login import log_in
 from vfgateway.protocols.web.reply import send_file
 from vfgateway.protocols.web.request import StreamingRequest
+from vfgateway.protocols.web.storing import store_body
 from vfgateway.services.session import FolderSession, Session
 from vfgateway.services.vfolders import VisibleVFolder
 
@@ -115,23 +109,10 @@ async def _put(app: ClientApp, request: StreamingRequest, folder: FolderSession,
         raise IsADirectory(path)
     if request.requestHeaders.hasHeader(b"content-range"):  # RFC 9110 section 14.5
         raise Answered(NO_PARTIAL_PUT, "a part of a file cannot be put; use a resumable upload")
-    size, limit = request.body.length, app.settings.max_upload_size
-    if size is not None and size > limit:
-        raise TooLarge(limit, size)
     present = await _present(folder, path)
     expect = expectation(request.requestHeaders, path, present)
-    try:
-        upload = await folder.upload(path, size=size, expect=expect, parents=True)
-        async with upload:
-            while chunks := await request.body.read():
-                if upload.received + sum(map(len, chunks)) > limit:
-                    raise TooLarge(limit, request.body.received)
-                await upload.write(chunks)
-            stat = await upload.commit()
-    except AlreadyExists:
-        if not expect.absent:
-            raise
-        raise PreconditionFailed(path) from None
+    limit = app.settings.max_upload_size
+    stat = await store_body(request, folder, path, limit=limit, expect=expect, parents=True)
     request.setResponseCode(204 if present is not None else 201)
     request.setHeader(b"etag", etag_of(stat))
     request.setHeader(b"last-modified", http_date(seconds_of(stat)))

@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ByteSize, Field, field_validator
+from pydantic import ByteSize, Field, field_validator
 
-from vfgateway.section import Secret, Section
+from vfgateway.section import Seconds, Secret, Section
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|d)?")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _ORIGIN = re.compile(r"\*|https?://[^/\s]+")
-
-
-def _seconds(value: Any) -> Any:
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is not None:
-        return float(match[1]) * _UNITS[match[2] or "s"]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError('should be a time such as "6h", "30m" or a number of seconds')
-    return value
-
-
-#: A time in seconds; written as a number, or as ``"90s"``, ``"30m"``, ``"6h"``, ``"1d"``.
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
 
 
 class ClientSettings(Section):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 from typing import Any
 
 from twisted.cred.credentials import UsernamePassword
 
 from vfgateway.credentials import Bearer
-from vfgateway.errors import AuthenticationFailed
+from vfgateway.errors import AuthenticationFailed, PermissionDenied
+from vfgateway.protocols.web.forwarded import UNIX
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.session import Session
@@ -17,14 +19,31 @@ from vfgateway.services.session import Session
 CHALLENGES = (b'Basic realm="vfgateway", charset="UTF-8"', b'Bearer realm="vfgateway"')
 
 
-async def log_in(gateway: Gateway, request: StreamingRequest) -> Session:
-    """The session of whoever asks. Raises ``AuthenticationFailed``, with the challenges ready in the answer's headers."""
+async def log_in(gateway: Gateway, request: StreamingRequest, *, guarded: bool = False) -> Session:
+    """The session of whoever asks. Raises ``AuthenticationFailed``, with the challenges ready in the answer's headers.
+
+    :param guarded: take no password that others may have read on the way, and ask for none: ``PermissionDenied`` unless
+        :func:`is_private`
+    """
+    if guarded and not is_private(request):
+        raise PermissionDenied("", "log in over an unencrypted connection", "https")
     try:
         principal = await gateway.authenticate(_credentials(request.getHeader(b"authorization") or b""))
     except AuthenticationFailed:
         request.responseHeaders.setRawHeaders(b"www-authenticate", CHALLENGES)
         raise
     return gateway.session(principal, request.origin)
+
+
+def is_private(request: StreamingRequest) -> bool:
+    """Whether nobody between can read the request: it came over TLS, as far as a trusted proxy tells, or from this machine."""
+    caller = request.caller
+    if caller.scheme == "https" or caller.address == UNIX:
+        return True
+    try:
+        return ipaddress.ip_address(caller.address).is_loopback
+    except ValueError:
+        return False
 
 
 def _credentials(header: bytes) -> Any:
