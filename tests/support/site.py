@@ -13,6 +13,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
@@ -81,10 +82,15 @@ class Wire:
 
 
 @asynccontextmanager
-async def listening(handler: type_handler, tls: Any = None, **options: Any) -> AsyncIterator[int]:
-    """The port of a real socket on which ``handler`` answers; with a context factory as ``tls``, over TLS."""
+async def listening(
+    handler: type_handler, tls: Any = None, proxied: bool = False, **options: Any
+) -> AsyncIterator[int]:
+    """The port of a real socket on which ``handler`` answers; with a context factory as ``tls``, over TLS; ``proxied``, after a PROXY
+    header."""
     site = site_of(handler, reactor, **options)
     factory: Any = site if tls is None else TLSMemoryBIOFactory(tls, False, site)
+    if proxied:
+        factory = HAProxyWrappingFactory(site)
     port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
     try:
         yield port.getHost().port

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.web.http_headers import Headers
 
+from tests.support.site import Client, answer_ok, listening
+from tests.support.uploading import head
 from vfgateway.protocols.web.forwarded import Caller, TrustedProxies
+from vfgateway.protocols.web.request import StreamingRequest
 
 PROXIES = TrustedProxies(["10.0.0.0/8", "fd00::/8", "unix"])
 PROXY = IPv4Address("TCP", "10.0.0.1", 1000)
@@ -60,7 +63,11 @@ def test_forwarded_rfc7239() -> None:
 
 def test_port() -> None:
     """A port is added where the host has none and it is not the scheme's own."""
-    fields: dict[str, Any] = {"X_Forwarded_For": "198.51.100.7", "X_Forwarded_Proto": "https", "X_Forwarded_Host": "s.example"}
+    fields: dict[str, Any] = {
+        "X_Forwarded_For": "198.51.100.7",
+        "X_Forwarded_Proto": "https",
+        "X_Forwarded_Host": "s.example",
+    }
     assert resolve(PROXY, X_Forwarded_Port="8443", **fields).host == "s.example:8443"
     assert resolve(PROXY, X_Forwarded_Port="443", **fields).host == "s.example"
 
@@ -116,3 +123,20 @@ def test_any_text(forwarded: str, host: str) -> None:
     assert caller.scheme in ("http", "https")
     assert caller.host.isascii()
     assert not set(caller.host + caller.address) & set(" /@\\?#\"'<>")
+
+
+@pytest.mark.parametrize(("trusted", "status"), [(("127.0.0.1",), b" 200 OK"), ((), b"")])
+async def test_proxy_protocol(trusted: tuple[str, ...], status: bytes) -> None:
+    """A PROXY header is believed from a trusted address; from any other the connection is not served at all."""
+    callers: list[Caller] = []
+
+    async def handler(request: StreamingRequest) -> None:
+        callers.append(request.caller)
+        await answer_ok(request)
+
+    async with listening(handler, proxied=True, trusted=trusted) as port:
+        client = await Client.open(port)
+        client.send(b"PROXY TCP4 198.51.100.7 10.0.0.1 1000 80\r\n" + head("GET", "/", Connection="close"))
+        await client.lost
+    assert status in client.received
+    assert [caller.address for caller in callers] == ["198.51.100.7"] * len(trusted)

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
+from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
 from twisted.python.failure import Failure
 from twisted.web import http
 
+from vfgateway.protocols.web.forwarded import address_of
 from vfgateway.protocols.web.receiving import Receiver
 
 if TYPE_CHECKING:
@@ -65,6 +67,17 @@ class StreamingChannel(http.HTTPChannel):
         self._idle = self.timeOut
         self.site.channels.add(self)
         super().connectionMade()
+        if isinstance(self.transport, HAProxyProtocolWrapper) and not self._proxy_is_trusted():
+            self.abort()
+
+    def _proxy_is_trusted(self) -> bool:
+        """Whether who connected may say (PROXY protocol) on whose behalf."""
+        inner: Any = self.transport.transport
+        address = address_of(inner.getPeer())
+        if self.site.proxies.trusts(address):
+            return True
+        self.site.log_events.warn("{address} is not among trusted_proxies: PROXY header refused", address=address)
+        return False
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.site.forget(self)
@@ -290,9 +303,3 @@ class StreamingChannel(http.HTTPChannel):
             self.abort()
         else:
             self.transport.loseConnection()
-
-
-def pending_data(channel: Any) -> bool:
-    """Whether bytes wait in the transport's own buffer."""
-    transport = channel.transport
-    return bool(transport.dataBuffer or transport._tempDataLen)

@@ -68,7 +68,7 @@ class TrustedProxies:
         What the outermost trusted proxy says of scheme and host holds; nothing is read that an untrusted hop could have
         written.
         """
-        address = UNIX if isinstance(peer, UNIXAddress) else str(getattr(peer, "host", ""))
+        address = address_of(peer)
         scheme = "https" if secure else "http"
         host = _good_host(_last(headers, b"host"))
         if not self.trusts(address):
@@ -82,6 +82,11 @@ class TrustedProxies:
             if not self.trusts(address):
                 break
         return Caller(_canonical(address), scheme, host)
+
+
+def address_of(peer: Any) -> str:
+    """The far end of a connection as :meth:`TrustedProxies.trusts` takes it."""
+    return UNIX if isinstance(peer, UNIXAddress) else str(getattr(peer, "host", ""))
 
 
 def _hops(headers: Headers) -> Sequence[Hop]:

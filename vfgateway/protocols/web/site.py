@@ -15,7 +15,7 @@ from twisted.web.resource import IResource, Resource
 from vfgateway.listening import Listener
 from vfgateway.protocols.web import faults
 from vfgateway.protocols.web.channel import StreamingChannel
-from vfgateway.protocols.web.forwarded import TrustedProxies
+from vfgateway.protocols.web.forwarded import TrustedProxies, address_of
 from vfgateway.protocols.web.request import StreamingRequest
 
 #: Seconds for which a connection may lie idle between requests, and a request's head may take.
@@ -70,7 +70,7 @@ class GatewaySite(server.Site):
     def prepare(self, request: StreamingRequest) -> None:
         """Called before anything else is done with a request."""
         given = request.getHeader(b"x-request-id")
-        if given and _GOOD_ID.fullmatch(given) and self.proxies.trusts(str(getattr(request.client, "host", "unix"))):
+        if given and _GOOD_ID.fullmatch(given) and self.proxies.trusts(address_of(request.client)):
             request.request_id = given.decode("ascii")
         request.setHeader(b"x-request-id", request.request_id.encode("ascii"))
 
