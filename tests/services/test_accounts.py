@@ -399,7 +399,7 @@ async def test_keys_are_listed_without_their_secrets(accounts: Accounts, alice: 
         "ssh-ed25519 AAAA",
         "ssh-ed25519 ÄÖÜ",
         ED25519.replace("ssh-ed25519", "ssh-rsa"),
-        "restrict " + ED25519,
+        'command="sh" ' + ED25519,
         "ssh-dss AAAAB3NzaC1kc3MAAACB",
         "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n-----END OPENSSH PRIVATE KEY-----",
         "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQC7v3l0sZ0m1sB1kqkqTz5y8Q==",
