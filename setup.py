@@ -28,6 +28,7 @@ RUNTIME = [
     "httpx>=0.27",
     "txredisapi>=1.6",
     "msgpack>=1.0",
+    "lxml>=5.2",
 ]
 EXTRAS = {
     "bench": ["copyparty>=1.20"],
@@ -46,7 +47,7 @@ TESTS = [
     "build",
     "setuptools>=77",
 ]
-CHECKS = ["ruff>=0.8", "mypy>=1.13", "mypy-zope>=1.0.9", "pydoctor>=24.11"]
+CHECKS = ["ruff>=0.8", "mypy>=1.13", "mypy-zope>=1.0.9", "pydoctor>=24.11", "lxml-stubs"]
 
 setup(
     name="vfgateway",

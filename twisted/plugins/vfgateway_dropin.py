@@ -21,6 +21,12 @@ manager = LazyPlugin(
     "The API that an orchestrator and the vfgateway command drive",
     "vfgateway.protocols.manager.frontend.ManagerFrontEnd",
 )
+webdav = LazyPlugin(
+    IFrontEnd,
+    "webdav",
+    "Vfolders as a network drive: Finder, Explorer, GNOME Files, davfs2, rclone",
+    "vfgateway.protocols.webdav.frontend.WebDavFrontEnd",
+)
 memory = LazyPlugin(
     IVolumeFactory,
     "memory",

@@ -1,0 +1,1 @@
+"""WebDAV (RFC 4918): vfolders as a network drive. One verb a module."""

@@ -1,0 +1,59 @@
+"""From a request to its verb: log in, look at ``If``, dispatch."""
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from twisted.web.resource import Resource
+
+from vfgateway.protocols.web.handling import handle
+from vfgateway.protocols.web.login import log_in
+from vfgateway.protocols.web.request import StreamingRequest
+from vfgateway.protocols.webdav import delete, get, mkcol, options, put
+from vfgateway.protocols.webdav.exchange import Exchange
+from vfgateway.protocols.webdav.faults import Refused, failing_in
+from vfgateway.protocols.webdav.places import BadUrl, place_of
+from vfgateway.protocols.webdav.settings import WebDavSettings
+from vfgateway.services.gateway import Gateway
+
+type_verb = Callable[[Exchange], Awaitable[None]]
+
+VERBS: Final[Mapping[bytes, type_verb]] = {
+    b"GET": get.answer,
+    b"HEAD": get.answer,
+    b"PUT": put.answer,
+    b"DELETE": delete.answer,
+    b"MKCOL": mkcol.answer,
+}
+
+
+class WebDav(Resource):
+    """The root of the site, and what its verbs share."""
+
+    isLeaf = True
+
+    def __init__(self, gateway: Gateway, settings: WebDavSettings) -> None:
+        super().__init__()
+        self.gateway = gateway
+        self.settings = settings
+
+    def render(self, request: StreamingRequest) -> int:
+        """Every request of the site comes here."""
+        try:
+            name = place_of(request.path).name
+        except BadUrl:
+            name = ""
+        return handle(request, self._answer(request), failing_in(name))
+
+    async def _answer(self, request: StreamingRequest) -> None:
+        if request.method == b"OPTIONS":
+            options.answer(request)
+            return
+        verb = VERBS.get(request.method)
+        if verb is None:
+            options.describe(request)
+            raise Refused(405 if request.method in options.METHODS.split(b", ") else 501, "not with this method")
+        session = await log_in(self.gateway, request, guarded=not self.settings.allow_plain_login)
+        await verb(Exchange(self, request, session, place_of(request.path)))

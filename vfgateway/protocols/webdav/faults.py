@@ -1,0 +1,162 @@
+# mypy: disallow-untyped-calls=False
+"""The family of errors in WebDAV's words: status, and a body that says which condition failed (RFC 4918 section 16)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+from xml.sax.saxutils import escape
+
+import attrs
+from twisted.internet.defer import CancelledError
+from twisted.web.http import RESPONSES
+
+from vfgateway import errors
+from vfgateway.errors import GatewayError
+from vfgateway.paths import FolderPath, parse_text
+from vfgateway.protocols.web import faults
+from vfgateway.protocols.web.request import StreamingRequest
+from vfgateway.protocols.webdav.places import BadUrl, ElsewhereUrl, href_of
+
+XML: Final = b'application/xml; charset="utf-8"'
+PROLOGUE: Final = b'<?xml version="1.0" encoding="utf-8"?>\n'
+
+#: Statuses that Twisted has no words for.
+REASONS: Final[Mapping[int, bytes]] = {
+    422: b"Unprocessable Content",
+    423: b"Locked",
+    424: b"Failed Dependency",
+    507: b"Insufficient Storage",
+}
+
+
+class Refused(GatewayError):
+    """A request that the protocol forbids: ``status``, and the condition that failed (an element of ``DAV:``)."""
+
+    def __init__(self, status: int, message: str, condition: str = "") -> None:
+        self.status = status
+        self.condition = condition
+        super().__init__(message)
+
+
+@attrs.frozen
+class Fault:
+    """How one kind of error is answered: status and the element of ``DAV:`` that names the condition."""
+
+    status: int
+    condition: str = ""
+
+
+_KINDS: Final[Mapping[type[GatewayError], Fault]] = {
+    errors.PathError: Fault(403),
+    errors.InvalidPath: Fault(403),
+    errors.LeavesFolder: Fault(404),
+    errors.NotFound: Fault(404),
+    errors.AlreadyExists: Fault(409),
+    errors.NotADirectory: Fault(409),
+    errors.IsADirectory: Fault(405),
+    errors.DirectoryNotEmpty: Fault(403),
+    errors.UnsupportedFileType: Fault(403),
+    errors.PreconditionFailed: Fault(412),
+    errors.Locked: Fault(423, "lock-token-submitted"),
+    errors.LockLost: Fault(412, "lock-token-matches-request-uri"),
+    errors.PermissionDenied: Fault(403, "need-privileges"),
+    errors.AuthenticationFailed: Fault(401),
+    errors.QuotaExceeded: Fault(507, "quota-not-exceeded"),
+    errors.NoSpace: Fault(507, "sufficient-disk-space"),
+    errors.TooLarge: Fault(413),
+    errors.ChecksumMismatch: Fault(400),
+    errors.IncompleteBody: Fault(400),
+    errors.VolumeUnavailable: Fault(503),
+    errors.StorageFailure: Fault(500),
+    errors.Unsupported: Fault(501),
+    errors.InvalidArgument: Fault(400),
+    errors.Conflict: Fault(409),
+    faults.ExpectationFailed: Fault(417),
+    BadUrl: Fault(400),
+    ElsewhereUrl: Fault(502),
+}
+
+
+def fault_of(error: BaseException) -> Fault | None:
+    """How an error of the family is answered; ``None`` for a bug."""
+    if isinstance(error, Refused):
+        return Fault(error.status, error.condition)
+    return next((_KINDS[kind] for kind in type(error).__mro__ if kind in _KINDS), None)
+
+
+def status_line(status: int) -> bytes:
+    """As a multistatus has it."""
+    return b"HTTP/1.1 %d %s" % (status, REASONS.get(status) or RESPONSES.get(status, b"Error"))
+
+
+def condition_of(error: BaseException, fault: Fault, vfolder: str) -> bytes:
+    """The inside of ``DAV:error``: the condition, and the sentence in the elements that clients show."""
+    inner = b""
+    if fault.condition == "lock-token-submitted" and isinstance(error, errors.PathError):
+        inner = b"<D:lock-token-submitted><D:href>%s</D:href></D:lock-token-submitted>" % _href(error.path, vfolder)
+    elif fault.condition:
+        inner = b"<D:%s/>" % fault.condition.encode("ascii")
+    text = str(error).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    shown = escape("".join(c if c >= " " and c not in "\ufffe\uffff" else "?" for c in text)).encode("utf-8")
+    kind = type(error).__name__.encode("ascii")
+    return inner + b"<s:exception>%s</s:exception><s:message>%s</s:message>" % (kind, shown)
+
+
+def _href(path: str, vfolder: str) -> bytes:
+    return href_of(FolderPath(((vfolder,) if vfolder else ()) + parse_text(path.lstrip("/")).parts), False)
+
+
+def fail(request: StreamingRequest, error: BaseException, vfolder: str = "") -> None:
+    """Answer ``error``, without finishing the request. An answer that has already begun is cut instead."""
+    fault = fault_of(error)
+    if isinstance(error, CancelledError) or fault is None:
+        faults.fail(request, error)
+        return
+    if request.startedWriting:
+        request.abort()
+        return
+    for name in (
+        b"content-length",
+        b"content-range",
+        b"etag",
+        b"last-modified",
+        b"accept-ranges",
+        b"transfer-encoding",
+    ):
+        request.responseHeaders.removeHeader(name)
+    if fault.status == 503:
+        request.setHeader(b"retry-after", b"%d" % faults.RETRY_AFTER)
+    body = b'%s<D:error xmlns:D="DAV:" xmlns:s="http://sabredav.org/ns">%s</D:error>\n' % (
+        PROLOGUE,
+        condition_of(error, fault, vfolder),
+    )
+    answer_xml(request, fault.status, body)
+
+
+def failing_in(vfolder: str) -> partial[None]:
+    """:func:`fail` for a request about a vfolder of that name."""
+    return partial(fail, vfolder=vfolder)
+
+
+def answer_xml(request: StreamingRequest, status: int, body: bytes) -> None:
+    """Write a whole answer, without finishing the request."""
+    answer_status(request, status)
+    request.setHeader(b"content-type", XML)
+    request.setHeader(b"content-length", b"%d" % len(body))
+    request.setHeader(b"cache-control", b"no-store")
+    request.write(body)
+
+
+def answer_status(request: StreamingRequest, status: int) -> None:
+    """Set the status with its proper words."""
+    request.setResponseCode(status, REASONS.get(status))
+
+
+def answer_empty(request: StreamingRequest, status: int) -> None:
+    """Write an answer without a body."""
+    answer_status(request, status)
+    if status != 204:
+        request.setHeader(b"content-length", b"0")
+    request.write(b"")

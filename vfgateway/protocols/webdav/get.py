@@ -1,0 +1,47 @@
+"""GET and HEAD (RFC 4918 section 9.4): files as they are, collections as a page for people."""
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import mimetypes
+from functools import lru_cache
+from typing import Final
+
+from vfgateway.protocols.web.reply import send_file
+from vfgateway.protocols.webdav import browsing
+from vfgateway.protocols.webdav.exchange import Exchange
+
+#: A page that somebody uploaded must not act in the name of whoever looks at it.
+SANDBOX: Final = b"sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+_types = mimetypes.MimeTypes()
+
+
+async def answer(exchange: Exchange) -> None:
+    """Answer it."""
+    request, place = exchange.request, exchange.place
+    if place.is_top:
+        await browsing.answer_vfolders(exchange)
+        return
+    folder = await exchange.folder()
+    path = exchange.place.path
+    stat = await folder.stat(path, follow=True)
+    if stat.is_dir:
+        await browsing.answer_collection(exchange, folder)
+        return
+    request.setHeader(b"cache-control", b"private, no-cache")
+    request.setHeader(b"content-security-policy", SANDBOX)
+    await send_file(request, await folder.download(path), content_type=content_type(path.name))
+
+
+def content_type(name: str) -> bytes:
+    """What a file of that name probably holds."""
+    stem, dot, extension = name.rpartition(".")
+    return _type_of(extension.lower()) if dot and stem else b"application/octet-stream"
+
+
+@lru_cache(maxsize=1024)
+def _type_of(extension: str) -> bytes:
+    kind, encoding = _types.guess_type(f"name.{extension}", strict=False)
+    known = kind is not None and encoding is None and kind.isascii()
+    return kind.encode("ascii") if known and kind else b"application/octet-stream"

@@ -1,0 +1,101 @@
+"""PUT (RFC 4918 section 9.7), with the fields by which ownCloud's family of clients keeps times and checks content."""
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import binascii
+import re
+
+from vfgateway.errors import QuotaExceeded, TooLarge
+from vfgateway.model import Attrs, FileStat
+from vfgateway.protocols.web.conditions import etag_of, expectation, http_date, seconds_of
+from vfgateway.protocols.web.request import StreamingRequest
+from vfgateway.protocols.web.storing import store_body
+from vfgateway.protocols.webdav.exchange import Exchange, present, refuse_orphan
+from vfgateway.protocols.webdav.faults import Refused, answer_empty
+from vfgateway.services.checksums import Checksum
+from vfgateway.services.session import FolderSession
+
+_NUMBER = re.compile(rb"[0-9]{1,18}")
+_SECONDS = re.compile(rb"-?[0-9]{1,11}(?:\.[0-9]{1,9})?")
+#: Digests of ``OC-Checksum`` that can be checked, and their bytes; others are left alone, as clients send several kinds.
+_DIGESTS = {"sha1": 20, "sha256": 32, "md5": 16}
+
+
+async def answer(exchange: Exchange) -> None:
+    """Create or replace a file. Everything is checked before the body is read."""
+    request = exchange.request
+    folder = await exchange.folder()
+    place = exchange.place
+    found = await present(folder, place)
+    if place.is_fixed or place.slash or (found is not None and found.is_dir):
+        raise Refused(405, "a collection cannot be written")
+    if request.requestHeaders.hasHeader(b"content-range"):  # RFC 9110 section 14.5
+        raise Refused(400, "a part of a file cannot be put")
+    expect = expectation(request.requestHeaders, place.path, found)
+    await refuse_orphan(folder, place)
+    mtime, checksums = _mtime(request), _checksums(request)
+    limit = exchange.app.settings.max_upload_size
+    await _refuse_what_cannot_fit(request, folder, found, limit)
+    stat = await store_body(request, folder, place.path, limit=limit, expect=expect, checksums=checksums)
+    if mtime is not None:
+        stat = await folder.set_attrs(place.path, Attrs(mtime_ns=mtime))
+        request.setHeader(b"x-oc-mtime", b"accepted")
+    tell_file(request, stat)
+    answer_empty(request, 201 if found is None else 204)
+
+
+def tell_file(request: StreamingRequest, stat: FileStat) -> None:
+    """Say what now stands there."""
+    request.setHeader(b"etag", etag_of(stat))
+    request.setHeader(b"oc-etag", etag_of(stat))
+    request.setHeader(b"last-modified", http_date(seconds_of(stat)))
+
+
+async def _refuse_what_cannot_fit(
+    request: StreamingRequest, folder: FolderSession, found: FileStat | None, limit: int
+) -> None:
+    """Finder sends bodies of undeclared length, and says in a field of its own how long they will be; ownCloud's clients do so for the
+    whole of what they send in pieces. So a refusal comes before the bytes here, too."""
+    if request.body.length is not None:
+        return
+    for name in (b"x-expected-entity-length", b"oc-total-length"):
+        value = (request.getHeader(name) or b"").strip()
+        if not _NUMBER.fullmatch(value):
+            continue
+        size = int(value)
+        if size > limit:
+            raise TooLarge(limit, size)
+        remaining = await folder.remaining()
+        replaced = found.size if found is not None and found.is_file else 0
+        if remaining.free_bytes is not None and size - replaced > remaining.free_bytes:
+            limited = remaining.limit_bytes or 0
+            raise QuotaExceeded("this vfolder", "bytes", limited, remaining.used_bytes, size - replaced)
+        return
+
+
+def _mtime(request: StreamingRequest) -> int | None:
+    """``X-OC-Mtime`` (or ``OC-Mtime``) in nanoseconds; what is not a time is ignored."""
+    value = (request.getHeader(b"x-oc-mtime") or b"").strip()
+    if not _SECONDS.fullmatch(value):
+        return None
+    whole, _, fraction = value.decode("ascii").partition(".")
+    return int(whole) * 10**9 + int((fraction + "000000000")[:9])
+
+
+def _checksums(request: StreamingRequest) -> list[Checksum]:
+    """``OC-Checksum``: ``SHA1:`` and hexadecimal digits, several separated by spaces."""
+    found = []
+    for part in (request.getHeader(b"oc-checksum") or b"").decode("latin-1").split():
+        kind, _, digits = part.partition(":")
+        size = _DIGESTS.get(kind.lower())
+        if size is None:
+            continue
+        try:
+            expected = binascii.unhexlify(digits)
+        except binascii.Error:
+            expected = b""
+        if len(expected) != size:
+            raise Refused(400, f"OC-Checksum: not a {kind} digest")
+        found.append(Checksum(kind.lower(), expected))
+    return found
