@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
-from sqlalchemy import Connection, Row, Table, delete, func, select, update
+from sqlalchemy import Connection, Row, Table, bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from vfgateway.model import Limits, ScopeKind, Usage
@@ -68,10 +68,39 @@ def owner_subject(owner: object, kind: ScopeKind) -> str:
     return f"{'user' if kind is ScopeKind.USER else 'group'}:{owner}"
 
 
+# Statements of the hot path are built once: building costs SQLAlchemy more than SQLite takes to answer.
+_CHARGED = select(vfolders.c.volume, vfolders.c.scope, vfolders.c.owner, vfolders.c.kind).where(
+    vfolders.c.key == bindparam("vfolder")
+)
+_SPEND = (
+    update(holds)
+    .where(holds.c.holder == bindparam("slab"), holds.c.subject == bindparam("of"))
+    .values(bytes=holds.c.bytes - bindparam("less"), files=holds.c.files - bindparam("fewer"))
+)
+
+
+def _adds(table: Table, insert: Any) -> Any:
+    statement = insert(table)
+    more = {"bytes": table.c.bytes + statement.excluded.bytes, "files": table.c.files + statement.excluded.files}
+    return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=more)
+
+
+_ADDING = {
+    ("sqlite", usage): _adds(usage, sqlite.insert),
+    ("sqlite", holds): _adds(holds, sqlite.insert),
+    ("postgresql", usage): _adds(usage, postgresql.insert),
+    ("postgresql", holds): _adds(holds, postgresql.insert),
+}
+
+
+def _adding(connection: Connection, table: Table) -> Any:
+    """Adds to a row's figures, making the row if there is none."""
+    return _ADDING[connection.dialect.name, table]
+
+
 def keys_of(connection: Connection, vfolder: int) -> Sequence[str]:
     """The keys of the subjects that carry a vfolder's usage; the vfolder's own first. Empty if it is gone."""
-    columns = (vfolders.c.volume, vfolders.c.scope, vfolders.c.owner, vfolders.c.kind)
-    row = connection.execute(select(*columns).where(vfolders.c.key == vfolder)).first()
+    row = connection.execute(_CHARGED, {"vfolder": vfolder}).first()
     return () if row is None else _keys(vfolder, row)
 
 
@@ -121,15 +150,9 @@ def usage_of(connection: Connection, subjects: Sequence[str]) -> Mapping[str, Us
 
 def add_usage(connection: Connection, subjects: Sequence[str], change: Usage) -> None:
     """Count a change for each of the subjects."""
-    if not subjects or change == Usage():
-        return
-    changed = {"bytes": usage.c.bytes + change.bytes, "files": usage.c.files + change.files}
-    count = connection.execute(update(usage).where(usage.c.subject.in_(subjects)).values(changed)).rowcount
-    if count < len(subjects):
-        there = set(connection.execute(select(usage.c.subject).where(usage.c.subject.in_(subjects))).scalars())
-        for subject in subjects:
-            if subject not in there:
-                _upsert(connection, usage, {"subject": subject}, change)
+    if subjects and change != Usage():
+        rows = [{"subject": subject, "bytes": change.bytes, "files": change.files} for subject in subjects]
+        connection.execute(_adding(connection, usage), rows)
 
 
 def set_usage(connection: Connection, vfolder: int, counted: Usage) -> None:
@@ -170,18 +193,8 @@ def move_owner(connection: Connection, vfolder: int, before: str | None, after: 
 
 def add_hold(connection: Connection, holder: str, process: str, subject: str, amount: Usage) -> None:
     """Change what ``holder`` has of a subject."""
-    _upsert(connection, holds, {"holder": holder, "subject": subject}, amount, process=process, recalled=False)
-
-
-def _upsert(connection: Connection, table: Table, key: Mapping[str, Any], amount: Usage, **first: Any) -> None:
-    make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = make(table).values(**key, **first, bytes=amount.bytes, files=amount.files)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[table.c[name] for name in key],
-            set_={"bytes": table.c.bytes + amount.bytes, "files": table.c.files + amount.files},
-        )
-    )
+    row = {"holder": holder, "subject": subject, "process": process, "recalled": False}
+    connection.execute(_adding(connection, holds), {**row, "bytes": amount.bytes, "files": amount.files})
 
 
 def held_by(connection: Connection, holder: str) -> Mapping[str, Usage]:
@@ -209,6 +222,7 @@ def taken_of(connection: Connection, subjects: Sequence[str], uploads_only: bool
 
 
 is_slab = holds.c.holder.startswith(SLAB, autoescape=True)
+_something = (holds.c.bytes != 0) | (holds.c.files != 0)
 
 
 def grant(
@@ -252,21 +266,22 @@ def _lock_rows(connection: Connection, keys: Sequence[str]) -> None:
     """Keep other processes from leasing on the same subjects until this write ends; SQLite lets one writer in at a time anyway."""
     if connection.dialect.name == "sqlite":
         return
-    for key in sorted(keys):
-        _upsert(connection, usage, {"subject": key}, Usage())
+    rows = [{"subject": key, "bytes": 0, "files": 0} for key in sorted(keys)]
+    connection.execute(_adding(connection, usage), rows)
 
 
 def _short(connection: Connection, subject: Subject, resource: str, taken: Usage, holder: str) -> Short:
     on_it = holds.c.subject == subject.key
     alive = holds.c.process.in_(select(processes.c.id))
-    unanswered = select(holds.c.holder).where(on_it, is_slab, holds.c.holder != holder, holds.c.recalled, alive)
+    theirs = is_slab & (holds.c.holder != holder) & _something
+    unanswered = select(holds.c.holder).where(on_it, theirs, holds.c.recalled, alive)
     others = connection.execute(unanswered.limit(1)).first() is not None
     return Short(subject, resource, taken, others, _is_recounting(connection, subject.key))
 
 
 def recall(connection: Connection, subject: str, holder: str) -> bool:
     """Ask the other processes for what they do not need of a subject; whether there are any to ask."""
-    theirs = update(holds).where(holds.c.subject == subject, is_slab, holds.c.holder != holder)
+    theirs = update(holds).where(holds.c.subject == subject, is_slab, holds.c.holder != holder, _something)
     return connection.execute(theirs.values(recalled=True)).rowcount > 0
 
 
@@ -286,11 +301,9 @@ def give_back(connection: Connection, holder: str, amounts: Mapping[str, Usage])
 
 def spend(connection: Connection, holder: str, amounts: Mapping[str, Usage]) -> None:
     """Take off a slab what has become usage."""
-    for subject, amount in amounts.items():
-        mine = (holds.c.holder == holder) & (holds.c.subject == subject)
-        less = {"bytes": holds.c.bytes - amount.bytes, "files": holds.c.files - amount.files}
-        connection.execute(update(holds).where(mine).values(less))
-        connection.execute(delete(holds).where(mine, holds.c.bytes == 0, holds.c.files == 0))
+    rows = [{"slab": holder, "of": key, "less": amount.bytes, "fewer": amount.files} for key, amount in amounts.items()]
+    if rows:
+        connection.execute(_SPEND, rows)
 
 
 # --- the dead ---

@@ -24,12 +24,13 @@ from vfgateway.model import VFolder
 from vfgateway.paths import FolderPath
 from vfgateway.services import locktable
 from vfgateway.services.database import Database, bump
-from vfgateway.services.locktable import Lock
+from vfgateway.services.locktable import Lock, Standing
 from vfgateway.services.processes import IsProcess, wait
 from vfgateway.services.schema import dirty, intents, locks
 from vfgateway.services.turns import Turn, Turns, type_change
 
 T = TypeVar("T")
+type_act = Callable[[Connection, Standing], T]
 
 #: Seconds between looks at the announcements of other processes: the first and the longest.
 FIRST_LOOK, LONGEST_LOOK = 0.005, 0.1
@@ -79,7 +80,7 @@ class Locks:
         changes = [(path, infinite)]
         token = f"opaquelocktoken:{uuid4()}"
 
-        def write(connection: Connection) -> Lock:
+        def write(connection: Connection, _standing: Standing) -> Lock:
             now = self._clock.seconds()
             connection.execute(delete(locks).where(locks.c.expires <= now))
             found = locktable.locks_over(connection, vfolder.key, changes, now)
@@ -146,8 +147,15 @@ class Locks:
 
     async def fence(self, vfolder: VFolder, path: FolderPath, tokens: frozenset[str]) -> int:
         """The number under which a writer begins, for :meth:`publishing` at the end. ``Locked`` if somebody else holds a lock now."""
-        found = await self.find(vfolder, path)
-        locktable.check(found, [(path, False)], tokens, None)
+        now, changes = self._clock.seconds(), [(path, False)]
+
+        def read(connection: Connection) -> Sequence[Lock]:
+            if not locktable.is_locked(connection, vfolder.key):
+                return ()
+            return locktable.locks_over(connection, vfolder.key, changes, now)
+
+        found = await self._database.read(read)
+        locktable.check(found, changes, tokens, None)
         return max((lock.fence for lock in found if lock.token in tokens), default=0)
 
     @asynccontextmanager
@@ -173,9 +181,10 @@ class Locks:
         if not recount:
             await self._process.dirty.mark(vfolder.key)
 
-        def check(connection: Connection) -> None:
+        def check(connection: Connection, standing: Standing) -> None:
             if not recount:
-                found = locktable.locks_over(connection, vfolder.key, paths, self._clock.seconds())
+                now = self._clock.seconds()
+                found = locktable.locks_over(connection, vfolder.key, paths, now) if standing.locks else ()
                 locktable.check(found, paths, tokens, principal, fence)
 
         async with self._announced(vfolder, paths, check, durable=False) as (intent, _):
@@ -183,9 +192,9 @@ class Locks:
 
     @asynccontextmanager
     async def _announced(
-        self, vfolder: VFolder, changes: Sequence[type_change], act: Callable[[Connection], T], durable: bool
+        self, vfolder: VFolder, changes: Sequence[type_change], act: type_act[T], durable: bool
     ) -> AsyncIterator[tuple[Intent, T]]:
-        """Announce changes and run ``act(connection)`` in the same write, once nothing earlier is in the way."""
+        """Announce changes and run ``act(connection, standing)`` in the same write, once nothing earlier is in the way."""
         intent = Intent(secrets.token_hex(16))
         turn: Turn = await self._turns.take(vfolder.key, changes)
         try:
@@ -204,20 +213,20 @@ class Locks:
         intent: Intent,
         vfolder: VFolder,
         changes: Sequence[type_change],
-        act: Callable[[Connection], T],
+        act: type_act[T],
         durable: bool,
     ) -> T:
         process = self._process.id
         announced = False
 
         def write(connection: Connection) -> tuple[T] | None:
-            locktable.enter(connection, vfolder)
+            standing = locktable.enter(connection, vfolder, process)
             if not announced:
                 now = self._clock.seconds()
                 locktable.insert_intent(connection, intent.id, vfolder.key, changes, process, now)
-            if locktable.must_wait(connection, intent.id, vfolder.key, changes, process):
+            if standing.others and locktable.must_wait(connection, intent.id, vfolder.key, changes, process):
                 return None
-            return (act(connection),)
+            return (act(connection, standing),)
 
         pause = FIRST_LOOK
         while True:

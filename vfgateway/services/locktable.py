@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, exists, func, insert, or_, select
 
 from vfgateway.errors import Locked, LockLost, VFolderNotFound
 from vfgateway.model import VFolder
@@ -72,11 +72,44 @@ def below(column: ColumnElement[bytes], path: FolderPath) -> ColumnElement[bool]
     return and_(column > prefix + b"/", column < prefix + b"0")  # "0" is the byte after "/"
 
 
-def enter(connection: Connection, vfolder: VFolder) -> None:
+@attrs.frozen
+class Standing:
+    """What there is in a vfolder, so that the usual answer, nothing, costs one look.
+
+    :ivar locks: whether there are any locks, live or not
+    :ivar others: whether other processes have announced changes
+    """
+
+    locks: bool
+    others: bool
+
+
+# Statements of the hot path are built once: building costs SQLAlchemy more than SQLite takes to answer.
+_HERE = vfolders.c.key == bindparam("vfolder")
+_ENTER = select(vfolders.c.key).where(_HERE).with_for_update()
+_STANDING = select(
+    vfolders.c.key,
+    exists().where(locks.c.vfolder == bindparam("vfolder")),
+    exists().where(intents.c.vfolder == bindparam("vfolder"), intents.c.process != bindparam("process")),
+).where(_HERE)
+_LOCKED = select(exists().where(locks.c.vfolder == bindparam("vfolder")))
+_ANNOUNCE = insert(intents)
+_END = delete(intents).where(intents.c.intent == bindparam("ended"))
+
+
+def enter(connection: Connection, vfolder: VFolder, process: str) -> Standing:
     """Keep other processes out of the tables for this vfolder until the write ends. ``VFolderNotFound`` if it is gone."""
-    row = select(vfolders.c.key).where(vfolders.c.key == vfolder.key).with_for_update()
-    if connection.execute(row).first() is None:
+    if connection.dialect.name != "sqlite":  # first the lock, then a fresh look
+        connection.execute(_ENTER, {"vfolder": vfolder.key})
+    row = connection.execute(_STANDING, {"vfolder": vfolder.key, "process": process}).first()
+    if row is None:
         raise VFolderNotFound(vfolder.id)
+    return Standing(row[1], row[2])
+
+
+def is_locked(connection: Connection, vfolder: int) -> bool:
+    """Whether a vfolder has any locks, live or not."""
+    return bool(connection.execute(_LOCKED, {"vfolder": vfolder}).scalar())
 
 
 def locks_over(connection: Connection, vfolder: int, changes: Sequence[type_change], now: float) -> Sequence[Lock]:
@@ -158,7 +191,7 @@ def insert_intent(
 ) -> None:
     """Announce changes."""
     row = {"intent": intent, "vfolder": vfolder, "process": process, "created": now}
-    connection.execute(insert(intents), [{**row, "path": bytes(path), "tree": tree} for path, tree in changes])
+    connection.execute(_ANNOUNCE, [{**row, "path": bytes(path), "tree": tree} for path, tree in changes])
 
 
 def must_wait(connection: Connection, intent: str, vfolder: int, changes: Sequence[type_change], process: str) -> bool:
@@ -179,4 +212,4 @@ def must_wait(connection: Connection, intent: str, vfolder: int, changes: Sequen
 
 def delete_intent(connection: Connection, intent: str) -> None:
     """End it. Idempotent."""
-    connection.execute(delete(intents).where(intents.c.intent == intent))
+    connection.execute(_END, {"ended": intent})
