@@ -85,7 +85,7 @@ class Application:
         self._dispatcher = Dispatcher(gateway, self.table)
 
     def gate(self, secrets: Sequence[str], by_peer: bool = False) -> Gate:
-        """The resource for a site; see :class:`~vfgateway.protocols.manager.access.Access`."""
+        """The resource for a site; see :class:`vfgateway.protocols.manager.access.Gate`."""
         public = frozenset(route.path.encode("ascii") for route in self.table if route.public)
         return Gate(
             Access(self._gateway, secrets, by_peer), self._dispatcher.klein.resource(), public, self._gateway.metrics

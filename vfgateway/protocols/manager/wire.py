@@ -346,10 +346,13 @@ class ItemList(Answer):
     truncated: bool | None = None
 
 
+_ONE_NAME = WithJsonSchema({"type": "string", "pattern": "^[^/]+$"})
+
+
 class Rename(OfFile):
     """A new name in the same directory."""
 
-    new_name: Annotated[str, WithJsonSchema({"type": "string", "pattern": "^[^/]+$"})]
+    new_name: Annotated[str, _ONE_NAME]
     is_dir: Word = False
 
 

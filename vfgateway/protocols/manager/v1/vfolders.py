@@ -87,7 +87,7 @@ class VFolderRoutes(Routes):
     async def vfolder_resolve(self, call: Call, params: VFolderName) -> Reply:
         """Find the vfolder that a person means.
 
-        By `OWNER/NAME`, by `NAME` alone where that is unambiguous, by its identifier or the last 32 digits of it.
+        By ``OWNER/NAME``, by ``NAME`` alone where that is unambiguous, by its identifier or the last 32 digits of it.
         """
         return await self._shown(call, await self.gateway.vfolders.resolve(params.vfolder))
 
