@@ -15,7 +15,6 @@ from vfgateway import __version__
 from vfgateway.blocking import Pool
 from vfgateway.protocols.client import content, download
 from vfgateway.protocols.client.faults import fail
-from vfgateway.protocols.web.login import log_in
 from vfgateway.protocols.client.query import Query
 from vfgateway.protocols.client.settings import ClientSettings
 from vfgateway.protocols.client.tus_routes import PeoplesUploads
@@ -23,6 +22,7 @@ from vfgateway.protocols.client.tus_token import TokenUploads
 from vfgateway.protocols.web.cors import Cors
 from vfgateway.protocols.web.faults import PROBLEMS, answer_json, answer_problem
 from vfgateway.protocols.web.handling import answer_errors, handle
+from vfgateway.protocols.web.login import log_in
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.services.gateway import Gateway
 

@@ -15,7 +15,6 @@ from vfgateway.protocols.client.faults import fail
 from vfgateway.protocols.client.settings import ClientSettings
 from vfgateway.protocols.web.site import GatewaySite, SiteListener
 from vfgateway.section import Secret
-from vfgateway.section import Secret
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.tokens import Tokens
 
@@ -53,11 +52,9 @@ class ClientService(SiteListener):
 
     def startService(self) -> None:
         """Begin to answer. Raises ``ConfigurationError`` for a secret that cannot be read."""
-        secret = self._settings.token_secret or Secret(path=self._gateway.data_dir / "token.secret")
-        keys = [value.encode("utf-8") for value in secret.load(generate=True)]
+        keys = [value.encode("utf-8") for value in self._secret.load(generate=True)]
         self._gateway.tokens = Tokens(keys, self._gateway.reactor, self._settings.session_lifetime)
         self._gateway.staging.max_size = self._settings.max_upload_size
-        self._gateway.staging.lifetime = self._settings.upload_lifetime
         self._gateway.staging.lifetime = self._settings.upload_lifetime
         self.app.pool.start()
         super().startService()
