@@ -225,7 +225,7 @@ def requests(arena: Arena) -> Contest:
 
     ours = entrant(arena.gateway, arena.gateway.path(arena.durabilities[0], ""), LOGIN)
     theirs = entrant(arena.nginx, "/files/", {})
-    return Contest("requests", "files of 4 KiB, 64 connections", arena.storage, REQUESTS, ours, theirs, 0.75)
+    return Contest("requests", "files of 4 KiB, 64 connections", arena.storage, REQUESTS, ours, theirs)
 
 
 def _compare_small(arena: Arena, port: int, prefix: str, names: list[str], headers: Mapping[str, str]) -> None:
