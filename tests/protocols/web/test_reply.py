@@ -294,6 +294,22 @@ async def test_what_is_not_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert files.opened[0].reads >= 9
 
 
+async def test_in_memory(tmp_path: Path) -> None:
+    """A file on a tmpfs, which cannot tell what is in memory, is sent by the kernel all the same."""
+    path = Path("/dev/shm") / f"vfgateway-{os.getpid()}"  # noqa: S108
+    content = random.Random(1).randbytes(9 * MIB)
+    path.write_bytes(content)
+    try:
+        files = Files(path)
+        async with listening(files) as port:
+            _, _, body = await ask(port)
+    finally:
+        path.unlink()
+    assert body == content
+    assert files.opened[0].reads == 0
+    assert files.let_go()
+
+
 @pytest.mark.parametrize("size", [4096, 9 * MIB + 3])
 async def test_over_tls(tmp_path: Path, size: int) -> None:
     """The same bytes come through TLS, where the kernel cannot help."""

@@ -4,7 +4,8 @@ the same at any size, and a slow client is waited for."""
 from __future__ import annotations
 
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -77,7 +78,8 @@ async def send_by_kernel(
     Before each slice the kernel is asked whether it is in memory; if not, the volume's own threads read it first, so that
     the reactor never waits for a disk.
     """
-    if not _can_tell(descriptor, offset):
+    in_memory = _asker(descriptor, offset)
+    if in_memory is None:
         await send_reading(request, file, offset, count, CHUNK)
         return
     end = offset + count
@@ -86,7 +88,7 @@ async def send_by_kernel(
         while offset < end:
             part = min(SLICE, end - offset)
             await pump.writable()
-            if not _in_memory(descriptor, offset, part):
+            if not in_memory(descriptor, offset, part):
                 part = await _warm(file, offset, min(part, TLS_CHUNK))
             try:
                 sent = os.sendfile(transport.fileno(), descriptor, offset, part)
@@ -104,15 +106,33 @@ async def send_by_kernel(
                 os.posix_fadvise(descriptor, offset + part, min(AHEAD, end - offset), os.POSIX_FADV_WILLNEED)
 
 
-def _can_tell(descriptor: int, offset: int) -> bool:
-    """Whether this file system can say if reading would block (NFS cannot, nor can tmpfs, but that never does)."""
+def _asker(descriptor: int, offset: int) -> Callable[[int, int, int], bool] | None:
+    """What tells whether a part of the file can be sent without waiting for storage; ``None`` if nothing can (NFS)."""
     try:
         os.preadv(descriptor, [bytearray(1)], offset, os.RWF_NOWAIT)
     except BlockingIOError:
-        return True
+        pass
+    except OSError:
+        return _always if _is_memory(os.fstat(descriptor).st_dev) else None
+    return _in_memory
+
+
+def _always(descriptor: int, offset: int, count: int) -> bool:
+    return True
+
+
+def _is_memory(device: int) -> bool:
+    """Whether a device is a ``tmpfs``, which cannot be asked, and never has to be."""
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
     except OSError:
         return False
-    return True
+    for line in mounts.splitlines():  # proc_pid_mountinfo(5)
+        fields, _, kind = line.partition(" - ")
+        if fields.split(" ")[2] == wanted:
+            return kind.split(" ")[0] in ("tmpfs", "ramfs")
+    return False
 
 
 def _in_memory(descriptor: int, offset: int, count: int) -> bool:
