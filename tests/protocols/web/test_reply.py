@@ -296,7 +296,7 @@ async def test_what_is_not_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 async def test_in_memory(tmp_path: Path) -> None:
     """A file on a tmpfs, which cannot tell what is in memory, is sent by the kernel all the same."""
-    path = Path("/dev/shm") / f"vfgateway-{os.getpid()}"  # noqa: S108
+    path = Path("/dev/shm") / f"vfgateway-{os.getpid()}"
     content = random.Random(1).randbytes(9 * MIB)
     path.write_bytes(content)
     try:
