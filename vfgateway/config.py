@@ -106,7 +106,7 @@ class RedisSettings(Section):
 
     :ivar url: ``redis://[[user]:password@]host[:port][/db]``, ``rediss://`` for TLS, ``unix:///path`` for a socket; managers
         listen on database 4, which is the default
-    :ivar format: ``current`` for managers since 24.12, ``23.09`` for that line
+    :ivar format: ``current`` for managers since 25.15, ``23.09`` for that line and 24.x
     :ivar stream: the stream that takes events for one listener; in the older format, for all
     :ivar channel: the channel that takes events for all listeners
     """

@@ -52,7 +52,7 @@ async def test_a_killed_process_is_found_at_once_on_the_same_machine(tmp_path: P
     ],
 )
 async def test_who_is_dead_at_first_sight(tmp_path: Path, clock: Clock, machine: Machine, dead: bool) -> None:
-    """A boot of the same machine ends all its processes; of another machine nothing is known yet."""
+    """A boot of the machine ends all that used its database; of another machine, or another container, nothing is known yet."""
     async with process(tmp_path / "db", clock) as here:
         other = Processes(here.database, clock, machine)
         other._machine = _Reported(machine, 100)  # type: ignore[assignment]

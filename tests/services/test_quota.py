@@ -334,7 +334,7 @@ async def test_idle_headroom_is_given_back(alone: Process) -> None:
             await turn()
 
     await while_time_passes(alone.clock, returned(), most=IDLE * 2)
-    assert not [call for call in alone.clock.getDelayedCalls() if call.time - alone.clock.seconds() <= LOOK]
+    assert not [call for call in alone.clock.getDelayedCalls() if call.getTime() - alone.clock.seconds() <= LOOK]
 
 
 async def test_cancelled_reservations_leave_nothing(alone: Process) -> None:

@@ -4,7 +4,7 @@ A current manager waits for the end of a deletion or a clone as an *anycast* eve
 tasks by *broadcast* events, messages on a channel that are also kept for those who come late. The body has been JSON since 26.9 and was
 MessagePack before; both are sent, since each reads its own field and leaves the other alone.
 
-The 23.09 line has one stream for everything, MessagePack bodies, and a hash for each task that tells how it stands.
+The 23.09 line, and 24.x after it, has one stream for everything, MessagePack bodies, and a hash for each task that tells how it stands.
 """
 
 from __future__ import annotations

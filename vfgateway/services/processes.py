@@ -1,8 +1,8 @@
 """Which processes of the gateway are alive, and what the dead ones left to be put right.
 
-A process is known to be dead when its operating system says so (same host, same boot, and no process of that number and
-birth), when its host has booted since, or when it has not been heard of for :data:`SILENT_BEATS` heartbeats of the observer. Heartbeats
-are counted, not timed, so a clock that jumps kills nobody.
+A process is known to be dead when its operating system says so (same machine, same boot, and no process of that number and birth),
+when an SQLite database, which one machine has for itself, was used before the last boot, or when it has not been heard of for
+:data:`SILENT_BEATS` heartbeats of the observer. Heartbeats are counted, not timed, so a clock that jumps kills nobody.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ SILENT_BEATS = 6
 #: What the slab of a process is called among holders (``schema.holds``).
 SLAB = "slab:"
 
+_UNKNOWN = "unknown-"
+
 type_death = Callable[[], Awaitable[object]]
 
 
@@ -45,7 +47,8 @@ class IsProcess(Protocol):
 class Machine:
     """What the operating system says of this process and others: replaced in tests.
 
-    :ivar host: the name under which other processes on the same machine know it
+    :ivar host: the machine's name with its space of process numbers, so that numbers are compared only where they mean the same
+        (containers have spaces of their own, and sometimes one name)
     :ivar boot_id: changes with every boot
     """
 
@@ -59,8 +62,12 @@ class Machine:
         try:
             boot_id = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         except OSError:  # no Linux: every process is a boot of its own, and heartbeats decide
-            boot_id = f"unknown-{secrets.token_hex(8)}"
-        return cls(socket.gethostname(), boot_id, os.getpid())
+            boot_id = f"{_UNKNOWN}{secrets.token_hex(8)}"
+        try:
+            space = str(Path("/proc/self/ns/pid").readlink())
+        except OSError:
+            space = ""
+        return cls(f"{socket.gethostname()} {space}".strip(), boot_id, os.getpid())
 
     def birth(self, pid: int) -> int | None:
         """When process ``pid`` began, in clock ticks since boot; 0 if that cannot be known, ``None`` if there is no such process."""
@@ -175,11 +182,11 @@ class Processes:
         here = self._machine
         if row.id == self.id:
             return False
-        if row.host == here.host:
-            if row.boot_id != here.boot_id:
-                return True
+        if row.host == here.host and row.boot_id == here.boot_id:
             birth = here.birth(row.pid)
             return birth is None or (birth != row.birth and bool(birth and row.birth))
+        if self._database.is_sqlite and row.boot_id != here.boot_id and not here.boot_id.startswith(_UNKNOWN):
+            return True
         last, since = self._observed.get(row.id, (None, self._beats))
         return last == row.heartbeat and self._beats - since >= SILENT_BEATS
 
