@@ -31,7 +31,7 @@ Like for like:
 - *not synced* compares `durability = "none"` with the peers as they come.
 - In memory (`tmpfs`) there is nothing to sync: these figures show the software alone.
 - The gateway checks a password and permission, locks, quota and conditions with each request, and keeps its ledger; the peers are open to anybody.
-  nginx runs with `sendfile`, `tcp_nopush` and its temporary files on the storage of the target; @tus/server and copyparty as their manuals start them.
+  The gateway and nginx write an access log. nginx runs with `sendfile`, `tcp_nopush` and its temporary files on the storage of the target; @tus/server and copyparty as their manuals start them.
 """
 
 _COLUMNS = "| task | storage | peer | ratio | aim | gateway | peer | CPU: gateway | peer | memory: gateway | peer |"

@@ -18,7 +18,7 @@ pid {folder}/pid;
 error_log stderr;
 events {{ worker_connections 4096; }}
 http {{
-    access_log off;
+    access_log {folder}/access.log;
     default_type application/octet-stream;
     sendfile on;
     tcp_nopush on;
