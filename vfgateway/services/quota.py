@@ -11,26 +11,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-import attrs
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from vfgateway.errors import QuotaExceeded, VFolderNotFound, VolumeUnavailable
 from vfgateway.model import Limits, QuotaScopeId, Usage, VFolder
 from vfgateway.services import holds, slabs
 from vfgateway.services.database import Database
 from vfgateway.services.holds import Short, Subject
+from vfgateway.services.ledger import Ledger
 from vfgateway.services.processes import SLAB, IsProcess, wait
+from vfgateway.services.remaining import Remaining
 from vfgateway.services.reservations import Reservation, UploadReservation, type_also
-from vfgateway.services.slabs import Slab
-from vfgateway.services.unwritten import Batch, Unwritten
-
-T = TypeVar("T")
 
 #: Seconds after which a change that nothing else carried is written.
 FLUSH = 0.5
@@ -50,21 +46,6 @@ SWEEP, REST = 60.0, 120.0
 __all__ = ["Quota", "Remaining", "Reservation"]
 
 
-@attrs.frozen
-class Remaining:
-    """What the tightest limit leaves, of each resource by itself. Unlimited: limit and free are ``None`` and used is the vfolder's own.
-
-    ``used`` counts what is stored, staged and promised; ``free`` is never negative.
-    """
-
-    limit_bytes: int | None
-    used_bytes: int
-    free_bytes: int | None
-    limit_files: int | None
-    used_files: int
-    free_files: int | None
-
-
 class Quota:
     """The ledger as one process sees it."""
 
@@ -74,18 +55,14 @@ class Quota:
         self._database = database
         self._clock = clock
         self._process = process
-        self._holder = SLAB + process.id
-        self._slabs: dict[str, Slab] = {}
+        self._ledger = Ledger(database, SLAB + process.id, self._write_soon)
         self._used_at: dict[str, float] = {}
         self._modest_until: dict[str, float] = {}
-        self._unwritten = Unwritten()
         self._leasing = DeferredLock()
         self._subjects: dict[int, tuple[tuple[int, int], Sequence[Subject]]] = {}
         self._limits: dict[str, Limits] = {}
         self._open: Counter[int] = Counter()
         self._timers: dict[str, IDelayedCall] = {}
-        self._writing = 0
-        self._touched = False
 
     # --- reserving ---
 
@@ -141,16 +118,16 @@ class Quota:
         changed = [s.key for s in found if self._limits.get(s.key, s.limits) != s.limits]
         self._limits.update((subject.key, subject.limits) for subject in found)
         if changed:  # headroom under the old limit is no headroom
-            await self._give_back(changed)
+            await self._ledger.give_back(changed)
         return found
 
     def take_from_slabs(self, needs: Mapping[str, Usage]) -> bool:
         """Take from the slabs if all is there."""
-        if any(self._slab(key).missing(need) != Usage() for key, need in needs.items()):
+        if any(self._ledger.slab(key).missing(need) != Usage() for key, need in needs.items()):
             return False
         now = self._clock.seconds()
         for key, need in needs.items():
-            self._slab(key).held += need
+            self._ledger.slab(key).held += need
             self._used_at[key] = now
         return True
 
@@ -158,39 +135,31 @@ class Quota:
         self, vfolder: VFolder, change: Usage, covered: Mapping[str, Usage], also: type_also
     ) -> None:
         """End a reservation of this process with the true change. All in memory has happened before the first wait."""
-        spent: dict[str, Usage] = {}
-        for key, amount in covered.items():
-            slab = self._slab(key)
-            spent[key] = slabs.used_of(amount, change)
-            slab.held -= amount
-            slab.spent += spent[key]
-        if change != Usage():
-            self._unwritten.add({vfolder.key: change}, spent)
+        self._ledger.change(vfolder.key, change, covered)
         if also:
-            await self._write(lambda connection: _run(connection, also))
-        elif self._unwritten:
-            self._later("flush", FLUSH, self._flush_later)
+            await self._ledger.write(partial(_run, also=also))
+        elif change != Usage():
+            self._write_soon()
         self._look_later()
 
     async def settle_holder(self, vfolder: VFolder, change: Usage, holder: str, also: type_also) -> None:
         """End an upload's reservation with the true change."""
-        if change != Usage():
-            self._unwritten.add({vfolder.key: change}, {})
+        self._ledger.change(vfolder.key, change, {})
 
         def write(connection: Connection) -> None:
             holds.drop_holds(connection, holder)
             _run(connection, also)
 
-        await self._write(write)
+        await self._ledger.write(write)
 
     async def lease(self, vfolder: VFolder, needs: Mapping[str, Usage]) -> None:
         """Have the slabs grow by what is missing of ``needs``. Raises ``QuotaExceeded``."""
 
         async def attempt() -> Short | None:
             async with self._leasing:
-                missing = {key: self._slab(key).missing(need) for key, need in needs.items()}
+                missing = {key: self._ledger.slab(key).missing(need) for key, need in needs.items()}
                 missing = {key: amount for key, amount in missing.items() if amount != Usage()}
-                return await self._grant(vfolder, self._holder, missing, self._leased) if missing else None
+                return await self._grant(vfolder, self._ledger.holder, missing, self._leased) if missing else None
 
         await self._persist(attempt, needs)
 
@@ -201,8 +170,8 @@ class Quota:
 
         async def attempt() -> Short | None:
             short = await self._grant(vfolder, holder, needs, then)
-            if short is not None and self._slab(short.subject.key).free != Usage():
-                await self._give_back([short.subject.key])
+            if short is not None and self._ledger.slab(short.subject.key).free != Usage():
+                await self._ledger.give_back([short.subject.key])
                 short = await self._grant(vfolder, holder, needs, then)
             return short
 
@@ -223,7 +192,7 @@ class Quota:
             late = self._clock.seconds() >= deadline
             if not short.others and rounds < ROUNDS:
                 rounds += 1
-                if not await self._write(partial(holds.recall, subject=key, holder=self._holder)):
+                if not await self._ledger.write(partial(holds.recall, subject=key, holder=self._ledger.holder)):
                     rounds = ROUNDS
                     if not short.recounting:
                         raise self._refusal(short, needs[key])
@@ -234,12 +203,12 @@ class Quota:
             await wait(self._clock, LOOK)
 
     def _free_of(self, needs: Mapping[str, Usage]) -> Sequence[Usage]:
-        return [self._slab(key).free for key in needs]
+        return [self._ledger.slab(key).free for key in needs]
 
     def _refusal(self, short: Short, wanted: Usage) -> QuotaExceeded:
         limits, resource = short.subject.limits, short.resource
         limit = limits.bytes if resource == "bytes" else limits.files
-        taken = short.taken - self._slab(short.subject.key).free
+        taken = short.taken - self._ledger.slab(short.subject.key).free
         used, more = (getattr(amount, resource) for amount in (taken, wanted))
         return QuotaExceeded(short.subject.words, resource, limit or 0, used, more)
 
@@ -261,18 +230,15 @@ class Quota:
                 then(outcome)
 
         # Durable, so that after a power loss usage and slabs together are never less than what was stored.
-        outcome = await self._write(write, durable=True, then=granted)
+        outcome = await self._ledger.write(write, durable=True, then=granted)
         return outcome if isinstance(outcome, Short) else None
 
     def _leased(self, added: Mapping[str, Usage]) -> None:
         now = self._clock.seconds()
         for key, amount in added.items():
-            self._slab(key).leased += amount
+            self._ledger.slab(key).leased += amount
             self._used_at[key] = now
         self._look_later()
-
-    def _slab(self, key: str) -> Slab:
-        return self._slabs.setdefault(key, Slab())
 
     # --- figures ---
 
@@ -312,8 +278,10 @@ class Quota:
         found, published, taken = await self._database.read(read)
         if not found:
             raise VFolderNotFound(vfolder.id)
-        used = {key: slabs.at_least_zero(published[key]) + taken[key] + self._slab(key).held for key in published}
-        return Remaining(*_tightest(found, used, "bytes"), *_tightest(found, used, "files"))
+        used = {
+            key: slabs.at_least_zero(published[key]) + taken[key] + self._ledger.slab(key).held for key in published
+        }
+        return Remaining.of(found, used)
 
     async def set_usage(self, vfolder: VFolder, counted: Usage) -> None:
         """Replace a vfolder's figure by what was counted while nobody published, and correct the sums that it is part of."""
@@ -322,20 +290,20 @@ class Quota:
             holds.set_usage(connection, vfolder.key, counted)
             holds.recounted(connection, vfolder.key)
 
-        await self._write(write, durable=True)
+        await self._ledger.write(write, durable=True)
 
     async def forget(self, vfolder: VFolder) -> None:
         """The vfolder was purged: take all it held off the sums. Repeating it is harmless."""
-        await self._write(lambda connection: holds.forget_vfolder(connection, vfolder.key), durable=True)
+        await self._ledger.write(lambda connection: holds.forget_vfolder(connection, vfolder.key), durable=True)
         self._subjects.pop(vfolder.key, None)
-        for table in (self._slabs, self._used_at, self._modest_until, self._limits):
+        for table in (self._ledger.slabs, self._used_at, self._modest_until, self._limits):
             cast(dict[str, Any], table).pop(holds.vfolder_subject(vfolder.key), None)
 
     async def moved_owner(self, before: VFolder, after: VFolder) -> None:
         """Charge what a vfolder holds to its new owner. Call it after the registry's row has changed."""
         old, new = (None if v.owner is None else holds.owner_subject(v.owner, v.kind) for v in (before, after))
         if old != new:
-            await self._write(lambda connection: holds.move_owner(connection, after.key, old, new), durable=True)
+            await self._ledger.write(lambda connection: holds.move_owner(connection, after.key, old, new), durable=True)
 
     # --- life ---
 
@@ -343,12 +311,11 @@ class Quota:
         """Take over from dead processes; the keys of the vfolders that have to be recounted, those that still wait from an earlier time
         included. Until :meth:`set_usage` has come for them, their dead processes' headroom counts as used, so no limit is exceeded;
         a reservation that this would refuse waits."""
-        return await self._write(lambda connection: holds.mark_dead(connection, dead), durable=True)
+        return await self._ledger.write(lambda connection: holds.mark_dead(connection, dead), durable=True)
 
     async def flush(self) -> None:
         """Return when all changes up to now are in the database."""
-        if self._unwritten or self._writing:
-            await self._write(lambda _: None)
+        await self._ledger.flush()
 
     async def stop(self) -> None:
         """Write everything and give all headroom back. Idempotent."""
@@ -356,56 +323,11 @@ class Quota:
             if timer.active():
                 timer.cancel()
         self._timers.clear()
-        if self._touched:
-            await self._write(lambda connection: holds.drop_holds(connection, self._holder), durable=True)
-            self._slabs.clear()
-            self._touched = False
+        if self._ledger.touched:
+            await self._ledger.write(lambda connection: holds.drop_holds(connection, self._ledger.holder), durable=True)
+            self._ledger.slabs.clear()
+            self._ledger.touched = False
         await self._process.dirty.clear()
-
-    def _write(
-        self,
-        function: Callable[[Connection], T],
-        durable: bool = False,
-        then: Callable[[T], None] = lambda _: None,
-    ) -> Deferred[T]:
-        """One write that also enters all that is unwritten. ``then`` is called when it is committed, whether the caller still waits
-        or not."""
-        taken: list[Batch] = []
-
-        def write(connection: Connection) -> T:
-            batch = self._unwritten.take()
-            taken.append(batch)
-            batch.enter(connection, self._holder)
-            return function(connection)
-
-        waiter: Deferred[T] = Deferred(lambda _: None)
-        self._writing += 1
-        self._touched = True
-        done = cast("Deferred[T]", self._database.write(write, durable))
-        done.addCallbacks(self._written, self._not_written, (taken, then, waiter), {}, (taken, waiter), {})
-        return waiter
-
-    def _written(self, outcome: T, taken: Sequence[Batch], then: Callable[[T], None], waiter: Deferred[T]) -> None:
-        self._writing -= 1
-        for batch in taken:
-            for key, amount in batch.spent.items():
-                slab = self._slab(key)
-                slab.leased -= amount
-                slab.spent -= amount
-        then(outcome)
-        if not waiter.called:
-            waiter.callback(outcome)
-
-    def _not_written(self, failure: Failure, taken: Sequence[Batch], waiter: Deferred[Any]) -> None:
-        self._writing -= 1
-        for batch in taken:
-            self._unwritten.add(batch.changes, batch.spent)
-        if self._unwritten:
-            self._later("flush", FLUSH, self._flush_later)
-        if not waiter.called:
-            waiter.errback(failure)
-        else:
-            self.log.failure("could not write figures", failure=failure)
 
     # --- timers ---
 
@@ -415,14 +337,14 @@ class Quota:
             self._timers[name] = self._clock.callLater(seconds, call)
 
     def _look_later(self) -> None:
-        if not all(slab.is_empty for slab in self._slabs.values()):
+        if not all(slab.is_empty for slab in self._ledger.slabs.values()):
             self._later("look", LOOK, self._look)
 
     def _look(self) -> None:
         self._in_background(self._answer_recalls())
 
-    def _flush_later(self) -> None:
-        self._in_background(self.flush())
+    def _write_soon(self) -> None:
+        self._later("flush", FLUSH, lambda: self._in_background(self.flush()))
 
     def _sweep(self) -> None:
         self._in_background(self._unmark())
@@ -434,38 +356,27 @@ class Quota:
     async def _answer_recalls(self) -> None:
         """Give back what others ask for, and what has not been used for a while."""
         try:
-            asked = await self._database.read(lambda connection: holds.recalled(connection, self._holder))
+            asked = await self._database.read(lambda connection: holds.recalled(connection, self._ledger.holder))
             now = self._clock.seconds()
             for key in asked:
                 self._modest_until[key] = now + MODESTY
             idle = [
                 key
-                for key, slab in self._slabs.items()
+                for key, slab in self._ledger.slabs.items()
                 if slab.free != Usage() and self._used_at.get(key, 0.0) + IDLE < now
             ]
             if asked or idle:
-                await self._give_back({*asked, *idle})
+                await self._ledger.give_back([*asked, *idle])
         finally:
-            for key in [key for key, slab in self._slabs.items() if slab.is_empty]:
-                del self._slabs[key]
+            for key in [key for key, slab in self._ledger.slabs.items() if slab.is_empty]:
+                del self._ledger.slabs[key]
             self._look_later()
-
-    async def _give_back(self, keys: Sequence[str] | set[str]) -> None:
-        amounts = {key: slabs.at_least_zero(self._slab(key).free) for key in keys}
-        for key, amount in amounts.items():
-            self._slab(key).leased -= amount
-        try:
-            await self._write(lambda connection: holds.give_back(connection, self._holder, amounts))
-        except Exception:
-            for key, amount in amounts.items():
-                self._slab(key).leased += amount
-            raise
 
     async def _unmark(self) -> None:
         """Vfolders at rest need no recount if this process dies."""
         await self.flush()
-        unwritten = self._unwritten.vfolders
-        resting = [k for k in self._process.dirty.at_rest(REST) if k not in self._open and k not in unwritten]
+        busy = self._open.keys() | self._ledger.waiting
+        resting = [key for key in self._process.dirty.at_rest(REST) if key not in busy]
         if resting:
             await self._process.dirty.unmark(resting)
         for key in resting:
@@ -476,16 +387,3 @@ class Quota:
 def _run(connection: Connection, also: type_also) -> None:
     for function in also:
         function(connection)
-
-
-def _tightest(found: Sequence[Subject], used: Mapping[str, Usage], resource: str) -> tuple[int | None, int, int | None]:
-    """Limit, used and free of the subject that leaves least of one resource."""
-    tightest: tuple[int | None, int, int | None] = (None, getattr(used[found[0].key], resource), None)
-    for subject in found:
-        limit: int | None = getattr(subject.limits, resource)
-        if limit is not None:
-            taken: int = getattr(used[subject.key], resource)
-            free = max(0, limit - taken)
-            if tightest[2] is None or free < tightest[2]:
-                tightest = (limit, taken, free)
-    return tightest
