@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -347,6 +348,25 @@ async def test_cancelled_reservations_leave_nothing(alone: Process) -> None:
         with pytest.raises(CancelledError):
             await reserving
     await store(alone, vfolder, Usage(100, 1))
+
+
+async def test_headroom_given_back_is_gone_though_nobody_waited(alone: Process) -> None:
+    """A client that goes away while its process returns headroom does not make it spend that headroom as well."""
+    vfolder = await alone.vfolder(limits=Limits(bytes=1000 * MIB))
+    await store(alone, vfolder, Usage(10 * MIB, 1))
+    await limit_vfolder(alone, vfolder, Limits(bytes=11 * MIB))
+    go_on = threading.Event()
+    alone.database.write(lambda _: go_on.wait(10))
+    reserving = begin(alone.quota.reserve(vfolder, Usage(1, 1)))
+    assert not await settled(reserving)
+    reserving.cancel()
+    with pytest.raises(CancelledError):
+        await reserving
+    go_on.set()
+    await alone.quota.usage(vfolder)
+    with pytest.raises(QuotaExceeded):
+        await alone.quota.reserve(vfolder, Usage(1 * MIB + 1, 1))
+    await store(alone, vfolder, Usage(1 * MIB, 1))
 
 
 async def test_leaving_the_context_releases(alone: Process) -> None:
