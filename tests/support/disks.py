@@ -19,7 +19,11 @@ def as_root(*command: str) -> None:
     prefix = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     done = subprocess.run([*prefix, *command], capture_output=True, text=True, env={**os.environ, "PATH": path})
-    hint = "" if os.geteuid() == 0 else "\nThis test mounts file systems: run it as root, or where sudo asks for no password."
+    hint = (
+        ""
+        if os.geteuid() == 0
+        else "\nThis test mounts file systems: run it as root, or where sudo asks for no password."
+    )
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}{hint}"
 
 

@@ -63,7 +63,7 @@ class ZipWriter:
 
 
 class _Made:
-    """What :class:`ZipFile` writes to: it cannot seek, nor tell."""
+    """What :class:``ZipFile`` writes to: it cannot seek, nor tell."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -103,7 +103,7 @@ def _dos_time(seconds: int) -> tuple[int, int, int, int, int, int]:
 
 
 class _Members(list[ZipInfo]):
-    """The table of members, packed: a :class:`ZipInfo` takes five times the room."""
+    """The table of members, packed: a :class:``ZipInfo`` takes five times the room."""
 
     _FIELDS = struct.Struct("<QQQLLHHHHHHHHB")
 
