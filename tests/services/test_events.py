@@ -41,7 +41,8 @@ def test_a_subscriber_that_fails_hurts_nobody() -> None:
     """The publisher goes on, and so do the others."""
     events = Events(Clock())
     seen: list[Event] = []
-    events.subscribe(Event, lambda event: {}["missing"])
+    nothing: dict[str, str] = {}
+    events.subscribe(Event, lambda event: nothing["missing"])
     events.subscribe(Event, seen.append)
     with capturedLogs() as logs:
         events.publish(DeletionFinished(vfid=VFID))
