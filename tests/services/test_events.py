@@ -41,8 +41,11 @@ def test_a_subscriber_that_fails_hurts_nobody() -> None:
     """The publisher goes on, and so do the others."""
     events = Events(Clock())
     seen: list[Event] = []
-    nothing: dict[str, str] = {}
-    events.subscribe(Event, lambda event: nothing["missing"])
+
+    def fail(event: Event) -> None:
+        raise RuntimeError(event)
+
+    events.subscribe(Event, fail)
     events.subscribe(Event, seen.append)
     with capturedLogs() as logs:
         events.publish(DeletionFinished(vfid=VFID))
