@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import attrs
+from sqlalchemy import Connection
 
 from vfgateway.errors import Conflict, InvalidPath, NotFound, PermissionDenied
 from vfgateway.interfaces import IFolder, IVolume
 from vfgateway.model import INTERNAL, Origin, Permission, Principal, PrincipalKind, Usage, VFolder, VFolderStatus
 from vfgateway.paths import FolderPath
+from vfgateway.services import locktable, properties
 from vfgateway.services.locks import Intent
 from vfgateway.services.permissions import Access
 
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
+
+type_write = Callable[[Connection], None]
 
 
 @attrs.frozen(eq=False)
@@ -85,6 +90,42 @@ class FolderContext:
         ) as intent:
             yield intent
 
-    async def settle(self, change: Usage, intent: Intent) -> None:
+    async def settle(self, change: Usage, intent: Intent, also: Sequence[type_write] = ()) -> None:
         """Count a change that needed no room beforehand, and end its intent with it."""
-        await self.gateway.quota.change(self.vfolder, change, also=[intent.end])
+        await self.gateway.quota.change(self.vfolder, change, also=[intent.end, *also])
+
+    # --- what becomes of properties and locks: to be written in the step that ends the intent ---
+
+    def after_creation(self, intent: Intent, path: FolderPath) -> Sequence[type_write]:
+        """A new file is not what earlier properties were set on, if somebody removed that behind our back."""
+        return [partial(properties.forget, **self._at(path), tree=False)] if intent.standing.properties else ()
+
+    def after_removal(self, intent: Intent, path: FolderPath) -> Sequence[type_write]:
+        """``path`` and all below it are gone."""
+        also: list[type_write] = []
+        if intent.standing.properties:
+            also.append(partial(properties.forget, **self._at(path), tree=True))
+        if intent.standing.locks:
+            also.append(partial(locktable.release_below, **self._at(path)))
+        return also
+
+    def after_rename(self, intent: Intent, source: FolderPath, target: FolderPath) -> Sequence[type_write]:
+        """Properties move along; locks stay behind and end (RFC 4918 section 7.7), while one on the target goes on."""
+        also: list[type_write] = []
+        if intent.standing.properties:
+            also.append(partial(properties.move, **self._at(source, "source"), target=self.lock_path(target)))
+        if intent.standing.locks and source != target:
+            also.append(partial(locktable.release_below, **self._at(source)))
+        return also
+
+    def after_copy(
+        self, intent: Intent, origin: FolderContext, source: FolderPath, target: FolderPath
+    ) -> Sequence[type_write]:
+        """A copy has the properties of what it was made of; ``origin`` is where that lies."""
+        if origin.vfolder.key == self.vfolder.key and not intent.standing.properties:
+            return ()
+        at, into, place = origin._at(source, "source"), self.vfolder.key, self.lock_path(target)
+        return [partial(properties.copy, **at, into=into, target=place)]
+
+    def _at(self, path: FolderPath, name: str = "path") -> dict[str, Any]:
+        return {"vfolder": self.vfolder.key, name: self.lock_path(path)}

@@ -25,6 +25,7 @@ from vfgateway.services.locks import Locks
 from vfgateway.services.metrics import Metrics
 from vfgateway.services.migrations import upgrade
 from vfgateway.services.processes import Processes
+from vfgateway.services.properties import Properties
 from vfgateway.services.quota import Quota
 from vfgateway.services.redis_events import RedisEvents
 from vfgateway.services.session import Session
@@ -63,6 +64,7 @@ class Gateway:
         self.accounts = Accounts(self.database, reactor, self._login_pool)
         self.vfolders = VFolders(self.database, reactor)
         self.creations = Creations(self.database, reactor)
+        self.properties = Properties(self.database)
         self.locks = Locks(self.database, reactor, self.processes)
         self.quota = Quota(self.database, reactor, self.processes)
         self.tasks = Tasks(self.database, reactor, self.processes, self.events, self.metrics)

@@ -9,7 +9,7 @@ that lock is gone at the end.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -40,10 +40,21 @@ __all__ = ["Intent", "Lock", "Locks"]
 
 @attrs.define(eq=False)
 class Intent:
-    """A change that is about to become visible."""
+    """A change that is about to become visible.
+
+    :ivar standing: what there was in the vfolder when it was announced
+    :ivar guards: directories in which somebody else's lock lets no name come or go
+    """
 
     id: str
     ended: bool = False
+    standing: Standing = attrs.Factory(lambda: Standing(True, True, True))
+    guards: Mapping[FolderPath, Lock] = {}
+
+    def names(self, path: FolderPath) -> None:
+        """Tell that the name ``path`` (folded) comes or goes. ``Locked`` if that changes a collection that somebody else has locked."""
+        if path.parent in self.guards and not path.is_root:
+            raise self.guards[path.parent].blame(path)
 
     def end(self, connection: Connection) -> None:
         """End it within the caller's write: hand this to ``Reservation.settle`` or ``Quota.change``."""
@@ -74,6 +85,7 @@ class Locks:
         infinite: bool,
         exclusive: bool,
         timeout: float | None,
+        description: str = "",
     ) -> Lock:
         """Lock ``path`` for ``timeout`` seconds (``None``: until released), once changes under way there are over. ``Locked`` if a
         lock that cannot stand beside it is there."""
@@ -87,14 +99,17 @@ class Locks:
             locktable.refuse_overlapping(found, path, exclusive)
             fence = bump(connection, "fence")
             expires = None if timeout is None else now + timeout
-            lock = Lock(token, vfolder.key, path, infinite, exclusive, principal_id, owner, fence, now, expires)
+            about = (principal_id, owner, fence, now, expires, description)
+            lock = Lock(token, vfolder.key, path, infinite, exclusive, *about)
             row = attrs.asdict(lock, recurse=False)
             row["principal"] = row.pop("principal_id")
             connection.execute(insert(locks).values({**row, "path": bytes(path)}))
             return lock
 
         try:
-            async with self._announced(vfolder, changes, write, durable=True) as (_, lock):
+            # Announced for all below, since a lock on a collection waits for changes of its members, whatever its depth.
+            async with self._announced(vfolder, [(path, True)], write, durable=True) as (_, lock):
+                self._database.forget_generations()
                 return lock
         except CancelledError:  # nobody will ever learn the token
             await self.release(token)
@@ -178,16 +193,18 @@ class Locks:
         :raises Locked: somebody else holds a lock
         :raises LockLost: the lock under which the writer began is gone
         """
-        if not recount:
-            await self._process.dirty.mark(vfolder.key)
+        parents = {path.parent for path, _ in paths}
 
-        def check(connection: Connection, standing: Standing) -> None:
-            if not recount:
-                now = self._clock.seconds()
-                found = locktable.locks_over(connection, vfolder.key, paths, now) if standing.locks else ()
-                locktable.check(found, paths, tokens, principal, fence)
+        def check(connection: Connection, standing: Standing) -> tuple[Standing, Mapping[FolderPath, Lock]]:
+            if recount or not (standing.locks or fence):
+                return standing, {}
+            around = [*paths, *((parent, False) for parent in parents)]
+            found = locktable.locks_over(connection, vfolder.key, around, self._clock.seconds())
+            locktable.check(found, paths, tokens, principal, fence)
+            return standing, locktable.guards(found, parents, tokens, principal)
 
-        async with self._announced(vfolder, paths, check, durable=False) as (intent, _):
+        async with self._announced(vfolder, paths, check, durable=False) as (intent, outcome):
+            intent.standing, intent.guards = outcome
             yield intent
 
     @asynccontextmanager
@@ -198,6 +215,8 @@ class Locks:
         intent = Intent(secrets.token_hex(16))
         turn: Turn = await self._turns.take(vfolder.key, changes)
         try:
+            # Here, not before the turn: a mark that was not used for minutes is taken away.
+            await self._process.dirty.mark(vfolder.key)
             outcome = await self._announce(intent, vfolder, changes, act, durable)
             yield intent, outcome
         finally:

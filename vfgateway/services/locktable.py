@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, 
 from vfgateway.errors import Locked, LockLost, VFolderNotFound
 from vfgateway.model import VFolder
 from vfgateway.paths import FolderPath, parse_text
-from vfgateway.services.schema import intents, locks, vfolders
+from vfgateway.services.schema import intents, locks, properties, vfolders
 from vfgateway.services.turns import type_change
 
 
@@ -31,6 +31,7 @@ class Lock:
     :ivar fence: greater than that of every earlier lock
     :ivar created: epoch seconds
     :ivar expires: epoch seconds; ``None``: never
+    :ivar description: what the protocol keeps for its client
     """
 
     token: str
@@ -43,6 +44,7 @@ class Lock:
     fence: int
     created: float
     expires: float | None
+    description: str = ""
 
     def covers(self, path: FolderPath) -> bool:
         """Whether ``path`` lies under it."""
@@ -56,7 +58,7 @@ class Lock:
 def _lock_of(row: Row[Any]) -> Lock:
     path = parse_text(row.path.decode("utf-8", "surrogateescape"))
     values = (row.infinite, row.exclusive, row.principal, row.owner, row.fence, row.created, row.expires)
-    return Lock(row.token, row.vfolder, path, *values)
+    return Lock(row.token, row.vfolder, path, *values, row.description)
 
 
 def ancestors(path: FolderPath) -> Sequence[FolderPath]:
@@ -78,10 +80,12 @@ class Standing:
 
     :ivar locks: whether there are any locks, live or not
     :ivar others: whether other processes have announced changes
+    :ivar properties: whether anything has dead properties
     """
 
     locks: bool
     others: bool
+    properties: bool
 
 
 # Statements of the hot path are built once: building costs SQLAlchemy more than SQLite takes to answer.
@@ -91,6 +95,7 @@ _STANDING = select(
     vfolders.c.key,
     exists().where(locks.c.vfolder == bindparam("vfolder")),
     exists().where(intents.c.vfolder == bindparam("vfolder"), intents.c.process != bindparam("process")),
+    exists().where(properties.c.vfolder == bindparam("vfolder")),
 ).where(_HERE)
 _LOCKED = select(exists().where(locks.c.vfolder == bindparam("vfolder")))
 _ANNOUNCE = insert(intents)
@@ -104,7 +109,7 @@ def enter(connection: Connection, vfolder: VFolder, process: str) -> Standing:
     row = connection.execute(_STANDING, {"vfolder": vfolder.key, "process": process}).first()
     if row is None:
         raise VFolderNotFound(vfolder.id)
-    return Standing(row[1], row[2])
+    return Standing(row[1], row[2], row[3])
 
 
 def is_locked(connection: Connection, vfolder: int) -> bool:
@@ -174,6 +179,28 @@ def _check_place(over: Sequence[Lock], held: set[str], path: FolderPath) -> None
         raise exclusive[0].blame(path)
     if strange and len(strange) == len(over):
         raise strange[0].blame(path)
+
+
+def guards(
+    found: Iterable[Lock], parents: Iterable[FolderPath], tokens: frozenset[str], principal: str
+) -> dict[FolderPath, Lock]:
+    """The locks of others that keep the names in ``parents`` as they are: a lock on a collection, of whatever depth, covers which members
+    it has (RFC 4918 section 7.4). Those of infinite depth cover the members themselves, and are refused by :func:`check`."""
+    over: dict[FolderPath, list[Lock]] = {}
+    for lock in found:
+        over.setdefault(lock.path, []).append(lock)
+    guarding: dict[FolderPath, Lock] = {}
+    for parent in parents:
+        here = over.get(parent, [])
+        if here and not any(lock.token in tokens and lock.principal_id == principal for lock in here):
+            guarding[parent] = here[0]
+    return guarding
+
+
+def release_below(connection: Connection, vfolder: int, path: FolderPath) -> None:
+    """What was locked is gone: strike the locks on ``path`` and on all below it (RFC 4918 section 9.6)."""
+    here = or_(locks.c.path == bytes(path), below(locks.c.path, path))
+    connection.execute(delete(locks).where(locks.c.vfolder == vfolder, here))
 
 
 def refuse_overlapping(found: Iterable[Lock], path: FolderPath, exclusive: bool) -> None:

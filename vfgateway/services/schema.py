@@ -240,7 +240,20 @@ locks = Table(
     Column("fence", key_type, nullable=False),
     Column("created", Float, nullable=False),
     Column("expires", Float),
+    Column("description", Text, nullable=False, default=""),  # what a protocol keeps for its client (the owner in XML)
     Index("ix_locks_vfolder_path", "vfolder", "path"),
+)
+
+# Dead properties (RFC 4918 section 4): kept for whoever set them, without a meaning here.
+properties = Table(
+    "properties",
+    metadata,
+    Column("vfolder", key_type, ForeignKey("vfolders.key", ondelete="CASCADE"), primary_key=True),
+    Column("path", LargeBinary, primary_key=True),  # folded, like those of locks
+    Column("name", String(1024), primary_key=True),  # {namespace}local
+    Column("parent", LargeBinary),  # the path above; NULL for the root
+    Column("value", Text, nullable=False),  # the element in XML
+    Index("ix_properties_vfolder_parent", "vfolder", "parent"),
 )
 
 # Changes that are about to become visible, one row a path; the lower serial goes first.

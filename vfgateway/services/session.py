@@ -3,15 +3,14 @@ quota are the same whichever way a byte arrives."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 
-from vfgateway.errors import AlreadyExists, Conflict, InvalidPath, IsADirectory, NotFound, VFolderNotFound
+from vfgateway.errors import AlreadyExists, InvalidPath, IsADirectory, NotFound, VFolderNotFound
 from vfgateway.interfaces import IDirectory, IFile, IVolume
 from vfgateway.model import (
-    ABSENT,
     ANY,
     Attrs,
     DirEntry,
@@ -27,9 +26,10 @@ from vfgateway.model import (
     VFolderStatus,
 )
 from vfgateway.paths import RESERVED_NAMES, FolderPath
-from vfgateway.services import links, trees
-from vfgateway.services.context import FolderContext
+from vfgateway.services import copying, links, locking, trees
+from vfgateway.services.context import FolderContext, type_write
 from vfgateway.services.handles import Handle, open_handle
+from vfgateway.services.locks import Lock
 from vfgateway.services.permissions import Access
 from vfgateway.services.quota import Remaining
 from vfgateway.services.transfer import Upload, growth
@@ -254,6 +254,7 @@ class FolderSession:
                 raise NotFound(missing[0])
             if await self._is_there(path, exist_ok):
                 return
+            intent.names(context.lock_path(missing[0] if missing else path))
             async with await context.gateway.quota.reserve(self.vfolder, Usage(0, len(missing) + 1)) as reservation:
                 made: list[Usage] = []
                 try:
@@ -261,7 +262,8 @@ class FolderSession:
                     await context.folder.make_dir(path)
                     made.append(Usage(0, 1))
                 finally:
-                    await reservation.settle(sum(made, Usage()), also=[intent.end])
+                    also = [intent.end, *context.after_creation(intent, path)]
+                    await reservation.settle(sum(made, Usage()), also=also)
         for directory in (*missing, path):
             await context.remember_creation(directory)
 
@@ -279,8 +281,9 @@ class FolderSession:
         context = self.context
         await context.allow_removal(path)
         async with context.publishing((path, False)) as intent:
+            intent.names(context.lock_path(path))
             published = await context.folder.remove(path, expect)
-            await context.settle(-trees.freed(published.replaced), intent)
+            await context.settle(-trees.freed(published.replaced), intent, context.after_removal(intent, path))
         await context.gateway.creations.forget(self.vfolder.key, path)
 
     async def remove_dir(self, path: FolderPath) -> None:
@@ -290,8 +293,9 @@ class FolderSession:
         if path.is_root:
             raise InvalidPath(path, "the top of a vfolder cannot be removed")
         async with context.publishing((path, True)) as intent:
+            intent.names(context.lock_path(path))
             await context.folder.remove_dir(path)
-            await context.settle(Usage(0, -1), intent)
+            await context.settle(Usage(0, -1), intent, context.after_removal(intent, path))
         await context.gateway.creations.forget(self.vfolder.key, path)
 
     async def remove_tree(self, path: FolderPath, progress: type_progress | None = None) -> int:
@@ -304,11 +308,14 @@ class FolderSession:
             await self.remove(path)
             return 1
         lost: list[Usage] = []
+        also: Sequence[type_write] = ()
         async with context.publishing((path, True)) as intent:
+            intent.names(context.lock_path(path))
             try:
                 await trees.remove_tree(context.folder, path, lost.append, progress)
+                also = context.after_removal(intent, path)
             finally:
-                await context.settle(-sum(lost, Usage()), intent)
+                await context.settle(-sum(lost, Usage()), intent, also)
         return len(lost)
 
     async def rename(self, source: FolderPath, target: FolderPath, expect: Expect = ANY) -> None:
@@ -317,8 +324,11 @@ class FolderSession:
         for path in (source, target):
             context.allow(Permission.RW, path, "rename this")
         async with context.publishing((source, True), (target, True)) as intent:
+            intent.names(context.lock_path(source))
+            intent.names(context.lock_path(target))
             published = await context.folder.rename(source, target, expect)
-            await context.settle(-trees.freed(published.replaced), intent)
+            also = context.after_rename(intent, source, target)
+            await context.settle(-trees.freed(published.replaced), intent, also)
         if self.access.permission < Permission.RWD:
             await context.gateway.creations.move(self.vfolder.key, source, target)
 
@@ -328,6 +338,26 @@ class FolderSession:
         context.allow(Permission.RW, path, "change this")
         async with context.publishing((path, False)):
             return await context.folder.set_attrs(path, attributes)
+
+    # --- locks and properties ---
+
+    async def lock(
+        self, path: FolderPath, *, infinite: bool, exclusive: bool, timeout: float | None, description: str = ""
+    ) -> Lock:
+        """Lock ``path``, whether something is there or not; ``Locked`` beside a lock that allows no other."""
+        return await locking.lock(self.context, path, infinite, exclusive, timeout, description)
+
+    async def refresh_lock(self, token: str, timeout: float | None) -> Lock:
+        """Let a lock of one's own live for ``timeout`` seconds from now. ``LockLost`` if it is gone, or somebody else's."""
+        return await locking.refresh(self.context, token, timeout)
+
+    async def unlock(self, token: str) -> None:
+        """End a lock: one's own, or for whoever owns the vfolder anybody's. ``LockLost`` if there is none."""
+        await locking.unlock(self.context, token)
+
+    async def set_properties(self, path: FolderPath, changes: Mapping[str, str | None]) -> None:
+        """Keep dead properties with ``path``, by name, or drop them with ``None``. Durable on return."""
+        await locking.set_properties(self.context, path, changes)
 
     async def make_link(self, path: FolderPath, target: str) -> None:
         """Make a symbolic link; ``target`` is kept as written. ``Unsupported`` where the volume has none."""
@@ -348,50 +378,4 @@ class FolderSession:
     ) -> None:
         """Copy a file or a tree, within this vfolder or into another. Links stay links; what is neither file, link nor directory is left
         out. A tree is copied to a place where nothing is (``AlreadyExists``)."""
-        into = into or self
-        self.context.allow(Permission.RO, source, "read this")
-        into.context.allow(Permission.RW, target, "write this")
-        stat = await self.context.folder.stat(source)
-        if not stat.is_dir:
-            await self._copy_one(source, stat, into, target, expect)
-            return
-        if into.vfolder.key == self.vfolder.key and target.within(source):
-            raise InvalidPath(target, f"lies within what is copied: {target}")
-        if expect.identity is not None:
-            raise Conflict("a tree has no identity to compare")
-        await into.make_dir(target)
-        walk = self.walk(source)
-        count = 0
-        try:
-            while entries := await walk.read():
-                for entry in entries:
-                    if entry.error is not None:
-                        raise entry.error
-                    place = target.join(entry.path.relative_to(source))
-                    if entry.stat.is_dir:
-                        await into.make_dir(place)
-                    else:
-                        await self._copy_one(entry.path, entry.stat, into, place, ABSENT)
-                    count += 1
-                if progress is not None:
-                    await progress(count)
-        finally:
-            await walk.close()
-
-    async def _copy_one(
-        self, source: FolderPath, stat: FileStat, into: FolderSession, target: FolderPath, expect: Expect
-    ) -> None:
-        context = into.context
-        async with context.publishing((target, False)) as intent:
-            wanted = await growth(context, target, stat.size if stat.is_file else 0, expect)
-            async with await context.gateway.quota.reserve(into.vfolder, wanted) as reservation:
-                if stat.is_file:
-                    published = await trees.copy_file(
-                        self.context.folder, source, context.folder, target, expect, context.volume is self.volume
-                    )
-                    assert published.stat is not None
-                    change = Usage(published.stat.size, 1) - trees.freed(published.replaced)
-                else:
-                    change = Usage(0, 1) if await trees.copy_link(stat, context.folder, target) else Usage()
-                await reservation.settle(change, also=[intent.end])
-        await context.remember_creation(target)
+        await copying.copy(self, source, into or self, target, expect=expect, progress=progress)

@@ -72,6 +72,8 @@ async def publish(
     async with context.publishing((target, False), fence=fence) as intent:
         made: list[Usage] = []
         wanted = await growth(context, target, stage.size, expect)
+        if wanted.files:
+            intent.names(context.lock_path(target))
         missing = await trees.missing_parents(context.folder, target) if parents else ()
         await reservation.ensure(wanted + Usage(0, len(missing)))
         try:
@@ -82,6 +84,8 @@ async def publish(
                 await context.gateway.quota.change(context.vfolder, sum(made, Usage()))
             raise
         change = Usage(stage.size, 1) - trees.freed(published.replaced) + sum(made, Usage())
+        if published.replaced is None:
+            also = [*also, *context.after_creation(intent, target)]
         await reservation.settle(change, also=[intent.end, *also])
     if published.replaced is None:
         await context.remember_creation(target)

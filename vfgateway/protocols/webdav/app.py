@@ -11,11 +11,12 @@ from twisted.web.resource import Resource
 from vfgateway.protocols.web.handling import handle
 from vfgateway.protocols.web.login import log_in
 from vfgateway.protocols.web.request import StreamingRequest
-from vfgateway.protocols.webdav import delete, get, mkcol, options, put
+from vfgateway.protocols.webdav import copymove, delete, get, locking, mkcol, options, propfind, proppatch, put
 from vfgateway.protocols.webdav.exchange import Exchange
 from vfgateway.protocols.webdav.faults import Refused, failing_in
 from vfgateway.protocols.webdav.places import BadUrl, place_of
 from vfgateway.protocols.webdav.settings import WebDavSettings
+from vfgateway.protocols.webdav.states import submit_tokens
 from vfgateway.services.gateway import Gateway
 
 type_verb = Callable[[Exchange], Awaitable[None]]
@@ -26,6 +27,12 @@ VERBS: Final[Mapping[bytes, type_verb]] = {
     b"PUT": put.answer,
     b"DELETE": delete.answer,
     b"MKCOL": mkcol.answer,
+    b"PROPFIND": propfind.answer,
+    b"PROPPATCH": proppatch.answer,
+    b"COPY": copymove.answer_copy,
+    b"MOVE": copymove.answer_move,
+    b"LOCK": locking.answer_lock,
+    b"UNLOCK": locking.answer_unlock,
 }
 
 
@@ -56,4 +63,6 @@ class WebDav(Resource):
             options.describe(request)
             raise Refused(405 if request.method in options.METHODS.split(b", ") else 501, "not with this method")
         session = await log_in(self.gateway, request, guarded=not self.settings.allow_plain_login)
-        await verb(Exchange(self, request, session, place_of(request.path)))
+        exchange = Exchange(self, request, session, place_of(request.path))
+        await submit_tokens(exchange)
+        await verb(exchange)

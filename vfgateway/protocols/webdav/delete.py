@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from vfgateway.errors import GatewayError, PathError
 from vfgateway.model import ANY, Expect, Permission
+from vfgateway.paths import parse_text
 from vfgateway.protocols.web.conditions import expectation
 from vfgateway.protocols.webdav.exchange import INFINITY, Exchange
 from vfgateway.protocols.webdav.faults import Refused, answer_empty
 from vfgateway.protocols.webdav.multistatus import answer_failures
+from vfgateway.protocols.webdav.places import Place
 from vfgateway.services.session import FolderSession
 
 
@@ -26,7 +28,8 @@ async def answer(exchange: Exchange) -> None:
     except PathError as error:
         if not _below(error, exchange):
             raise
-        answer_failures(exchange.request, place.name, [error])  # section 9.6.1
+        member = Place(place.name, parse_text(error.path))
+        answer_failures(exchange.request, [(member, error)])  # section 9.6.1
         return
     answer_empty(exchange.request, 204)
 

@@ -1,0 +1,133 @@
+"""COPY and MOVE (RFC 4918 sections 9.8 and 9.9), within a vfolder and from one to another."""
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import attrs
+
+from vfgateway.errors import GatewayError, IsADirectory, NotFound, PathError
+from vfgateway.model import ANY, FileStat
+from vfgateway.paths import FolderPath, parse_text
+from vfgateway.protocols.web.conditions import expectation
+from vfgateway.protocols.webdav.exchange import INFINITY, Exchange, refuse_orphan
+from vfgateway.protocols.webdav.faults import Refused, answer_empty
+from vfgateway.protocols.webdav.multistatus import answer_failures, type_failure
+from vfgateway.protocols.webdav.places import Place
+from vfgateway.services import copying
+from vfgateway.services.session import FolderSession
+
+
+@attrs.frozen
+class Journey:
+    """What is to go where.
+
+    :ivar stat: of what goes
+    :ivar there: what is at its target now, ``None`` for nothing
+    """
+
+    folder: FolderSession
+    source: Place
+    stat: FileStat
+    into: FolderSession
+    target: Place
+    there: FileStat | None
+
+    async def make_room(self) -> None:
+        """Remove what must not be there (section 9.8.4). A file that a file replaces is left, to be replaced in one step."""
+        if self.there is None or not (self.there.is_dir or self.stat.is_dir):
+            return
+        if self.there.is_dir:
+            await self.into.remove_tree(self.target.path)
+        else:
+            await self.into.remove(self.target.path)
+
+
+async def answer_copy(exchange: Exchange) -> None:
+    """Copy a file, or a collection alone (``Depth: 0``) or with all below it."""
+    depth = exchange.depth(INFINITY)
+    if depth == "1":
+        raise Refused(400, "the Depth of COPY is 0 or infinity")
+    journey = await _prepared(exchange)
+    failures: list[type_failure] = []
+
+    def failed(path: FolderPath, error: GatewayError) -> None:
+        failures.append((Place(journey.target.name, path), error))
+
+    await journey.make_room()
+    await copying.copy(
+        journey.folder,
+        journey.source.path,
+        journey.into,
+        journey.target.path,
+        expect=ANY,
+        shallow=depth == "0",
+        failed=failed,
+    )
+    _answer(exchange, journey, failures)
+
+
+async def answer_move(exchange: Exchange) -> None:
+    """Move a file or a whole collection."""
+    if exchange.depth(INFINITY) != INFINITY:
+        raise Refused(400, "the Depth of MOVE is infinity")
+    journey = await _prepared(exchange)
+    source, target = journey.source, journey.target
+    try:
+        await journey.make_room()
+        await copying.move(journey.folder, source.path, journey.into, target.path)
+    except PathError as error:
+        about = parse_text(error.path.lstrip("/"))
+        if about in (source.path, target.path) or not (about.within(source.path) or about.within(target.path)):
+            raise
+        name = source.name if about.within(source.path) else target.name
+        answer_failures(exchange.request, [(Place(name, about), error)])
+        return
+    _answer(exchange, journey, ())
+
+
+async def _prepared(exchange: Exchange) -> Journey:
+    """Everything that can be refused before anything is changed."""
+    overwrite = exchange.overwrite
+    folder = await exchange.folder()
+    source = exchange.place
+    if source.is_fixed and exchange.request.method == b"MOVE":
+        raise Refused(403, "vfolders are not moved here")
+    stat = await folder.stat(source.path)
+    expectation(exchange.request.requestHeaders, source.path, stat)
+    named = exchange.destination()
+    if named.is_fixed:
+        raise Refused(403, "vfolders are not made or replaced here")
+    try:
+        into, target = await exchange.enter(named)
+    except (NotFound, IsADirectory):
+        raise Refused(409, f"there is no vfolder {named.name} that could take it") from None
+    if into.vfolder.key == folder.vfolder.key:
+        _refuse_loop(folder, source.path, target.path, stat)
+    await refuse_orphan(into, target)
+    try:
+        there: FileStat | None = await into.stat(target.path)
+    except NotFound:
+        there = None
+    if there is not None and not overwrite:
+        raise Refused(412, "something is at the destination")
+    return Journey(folder, source, stat, into, target, there)
+
+
+def _refuse_loop(folder: FolderSession, source: FolderPath, target: FolderPath, stat: FileStat) -> None:
+    one, other = folder.context.lock_path(source), folder.context.lock_path(target)
+    if one == other:
+        raise Refused(403, "source and destination are the same")
+    if stat.is_dir and other.within(one):
+        raise Refused(403, "the destination lies within the source")
+    if one.within(other):
+        raise Refused(403, "the source lies within the destination, which would be replaced")
+
+
+def _answer(exchange: Exchange, journey: Journey, failures: list[type_failure] | tuple[()]) -> None:
+    if failures:
+        answer_failures(exchange.request, failures)
+        return
+    if journey.there is None:
+        where = exchange.request.external_base.encode("ascii") + journey.target.href(journey.stat.is_dir)
+        exchange.request.setHeader(b"location", where)
+    answer_empty(exchange.request, 201 if journey.there is None else 204)

@@ -1,0 +1,223 @@
+"""PROPFIND (RFC 4918 section 9.1): the answer goes out while the directory is read, so that its length costs no memory."""
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from vfgateway.errors import GatewayError, NotFound, TooLarge
+from vfgateway.model import DirEntry, FileStat
+from vfgateway.paths import FolderPath
+from vfgateway.protocols.web.request import StreamingRequest
+from vfgateway.protocols.web.sending import Gate
+from vfgateway.protocols.webdav import documents
+from vfgateway.protocols.webdav.exchange import INFINITY, Exchange
+from vfgateway.protocols.webdav.faults import XML, Refused, answer_status, answer_xml
+from vfgateway.protocols.webdav.live import FREE, USED, Described, top_stat
+from vfgateway.protocols.webdav.multistatus import CLOSING, OPENING
+from vfgateway.protocols.webdav.places import href_of
+from vfgateway.protocols.webdav.rendering import ALL, Asked, Rendering, asked_in
+from vfgateway.services.locks import Lock
+from vfgateway.services.locktable import ancestors
+from vfgateway.services.quota import Remaining
+from vfgateway.services.session import FolderSession
+from vfgateway.services.vfolders import VisibleVFolder
+
+#: Entries that are described at once, between two looks at other connections.
+BATCH: Final = 250
+
+
+async def answer(exchange: Exchange) -> None:
+    """Answer it."""
+    request = exchange.request
+    asked = await read_asked(request)
+    depth = exchange.depth(INFINITY)
+    if depth == INFINITY and not exchange.app.settings.depth_infinity:
+        raise Refused(403, "Depth: infinity is not answered here", "propfind-finite-depth")
+    minimal = exchange.prefers("return=minimal") or (request.getHeader(b"brief") or b"").strip().lower() == b"t"
+    if minimal:
+        request.setHeader(b"preference-applied", b"return=minimal")
+    rendering = Rendering(asked, minimal)
+    rootless = depth != "0" and b"noroot" in (request.getHeader(b"depth") or b"").lower()
+    if exchange.place.is_top:
+        blocks = _top(exchange, asked, rendering, depth, rootless)
+    else:
+        folder = await exchange.folder()
+        view = await View.of(exchange, folder, asked, rendering)
+        blocks = view.blocks(depth, rootless)
+    await send_blocks(request, blocks)
+
+
+async def read_asked(request: StreamingRequest) -> Asked:
+    """What the body asks for; without one, all."""
+    if request.body.length == 0:
+        return ALL
+    try:
+        data = (await request.body.read_all(documents.LARGEST)).strip(b"\0 \t\r\n")
+    except TooLarge as error:
+        raise Refused(413, str(error)) from None
+    return asked_in(data) if data else ALL
+
+
+async def send_blocks(request: StreamingRequest, blocks: AsyncIterator[bytes]) -> None:
+    """Write a multistatus of ``blocks``: at once if there is but one, as they come otherwise."""
+    first = await anext(blocks, b"")
+    second = await anext(blocks, None)
+    if second is None:
+        answer_xml(request, 207, OPENING + first + CLOSING)
+        return
+    answer_status(request, 207)
+    request.setHeader(b"content-type", XML)
+    request.setHeader(b"cache-control", b"no-store")
+    with Gate(request) as gate:
+        request.write(OPENING + first)
+        block: bytes | None = second
+        while block is not None:
+            await gate.passed()
+            request.write(block)
+            block = await anext(blocks, None)
+        request.write(CLOSING)
+
+
+# --- the list of vfolders ---
+
+
+async def _top(
+    exchange: Exchange, asked: Asked, rendering: Rendering, depth: str, rootless: bool
+) -> AsyncIterator[bytes]:
+    parts = [] if rootless else [rendering.response(b"/", Described("/", top_stat(0)))]
+    if depth != "0":
+        for visible in await exchange.session.vfolders():
+            parts.append(await _vfolder(exchange, visible, asked, rendering))
+    yield b"".join(parts)
+
+
+async def _vfolder(exchange: Exchange, visible: VisibleVFolder, asked: Asked, rendering: Rendering) -> bytes:
+    remaining = None
+    if asked.wants(FREE, USED):
+        remaining = await exchange.app.gateway.quota.remaining(visible.vfolder)
+    item = Described(visible.name, top_stat(visible.vfolder.created), visible.name, remaining)
+    return rendering.response(href_of(FolderPath((visible.name,)), True), item)
+
+
+# --- in a vfolder ---
+
+
+@attrs.define
+class View:
+    """How the resources of one vfolder are described in one answer."""
+
+    folder: FolderSession
+    vfolder: str
+    path: FolderPath
+    rendering: Rendering
+    remaining: Remaining | None
+    dead: bool
+    locks: Mapping[FolderPath, Sequence[Lock]]
+    now: float
+
+    @classmethod
+    async def of(cls, exchange: Exchange, folder: FolderSession, asked: Asked, rendering: Rendering) -> View:
+        """Look up what all of them have in common."""
+        gateway = exchange.app.gateway
+        path = exchange.place.path
+        any_properties, any_locks = await gateway.properties.any_in(folder.vfolder)
+        locks: dict[FolderPath, list[Lock]] = {}
+        if any_locks and asked.wants_locks:
+            for lock in await gateway.locks.find(folder.vfolder, folder.context.lock_path(path), below=True):
+                locks.setdefault(lock.path, []).append(lock)
+        remaining = await folder.remaining() if asked.wants(FREE, USED) else None
+        dead = any_properties and asked.wants_dead
+        now: float = gateway.reactor.seconds()
+        return cls(folder, exchange.place.name, path, rendering, remaining, dead, locks, now)
+
+    async def blocks(self, depth: str, rootless: bool) -> AsyncIterator[bytes]:
+        """The ``response`` elements of what was asked for, with those of its members as far as ``depth`` goes."""
+        stat = await self.folder.stat(self.path, follow=True)
+        if not (stat.is_dir or stat.is_file):
+            raise NotFound(self.path)
+        first = b"" if rootless else await self._one(self.path, stat)
+        if depth == "0" or not stat.is_dir:
+            yield first
+            return
+        if depth == INFINITY:
+            yield first
+            async for block in self._tree():
+                yield block
+            return
+        listing = await self.folder.list(self.path)
+        try:
+            while entries := await listing.read(BATCH):
+                block = first + await self._entries(self.path, entries)
+                first = b""
+                if block:
+                    yield block
+        finally:
+            await listing.close()
+        if first:
+            yield first
+
+    async def _tree(self) -> AsyncIterator[bytes]:
+        walk = self.folder.walk(self.path)
+        try:
+            while walked := await walk.read(BATCH):
+                for parent in dict.fromkeys(entry.path.parent for entry in walked):
+                    here = [DirEntry(e.path.name, e.stat) for e in walked if e.path.parent == parent and not e.error]
+                    if block := await self._entries(parent, here):
+                        yield block
+        finally:
+            await walk.close()
+
+    async def _one(self, path: FolderPath, stat: FileStat) -> bytes:
+        folder = self.folder
+        dead: Mapping[str, str] | None = None
+        if self.dead:
+            gateway = folder.context.gateway
+            dead = await gateway.properties.of(folder.vfolder, folder.context.lock_path(path))
+        whole = FolderPath((self.vfolder, *path.parts))
+        return self.rendering.response(href_of(whole, stat.is_dir), self._item(path, stat), dead)
+
+    async def _entries(self, parent: FolderPath, entries: Sequence[DirEntry]) -> bytes:
+        followed = [entry if entry.stat.target is None else await self._follow(parent, entry) for entry in entries]
+        shown = [entry for entry in followed if entry is not None and (entry.stat.is_file or entry.stat.is_dir)]
+        dead = await self._dead(parent, shown)
+        prefix = href_of(FolderPath((self.vfolder, *parent.parts)), True)
+        response, fold = self.rendering.response, self.folder.context.lock_path
+        parts = []
+        for entry in shown:
+            name, stat = entry.name, entry.stat
+            href = prefix + href_of(FolderPath((name,)), stat.is_dir)[1:]
+            if not dead and not self.locks:
+                parts.append(response(href, Described(name, stat, self.vfolder, self.remaining)))
+            else:
+                path = parent.child(name)
+                parts.append(response(href, self._item(path, stat), dead.get(fold(path))))
+        return b"".join(parts)
+
+    async def _follow(self, parent: FolderPath, entry: DirEntry) -> DirEntry | None:
+        """What a link leads to; nothing if that is nowhere, or outside."""
+        try:
+            return DirEntry(entry.name, await self.folder.stat(parent.child(entry.name), follow=True))
+        except GatewayError:
+            return None
+
+    async def _dead(self, parent: FolderPath, entries: Sequence[DirEntry]) -> Mapping[FolderPath, Mapping[str, str]]:
+        if not self.dead or not entries:
+            return {}
+        context = self.folder.context
+        above = context.lock_path(parent)
+        paths = [context.lock_path(parent.child(entry.name)) for entry in entries]
+        return await context.gateway.properties.of_children(self.folder.vfolder, above, paths)
+
+    def _item(self, path: FolderPath, stat: FileStat) -> Described:
+        locks = self._locks_over(self.folder.context.lock_path(path)) if self.locks else ()
+        return Described(path.name or self.vfolder, stat, self.vfolder, self.remaining, locks, self.now)
+
+    def _locks_over(self, path: FolderPath) -> Sequence[Lock]:
+        found = list(self.locks.get(path, ()))
+        for above in ancestors(path):
+            found += [lock for lock in self.locks.get(above, ()) if lock.infinite]
+        return found

@@ -1,0 +1,137 @@
+"""What a client asked to know, and each resource's answer to it: bytes from prepared pieces, with no tree of elements in between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+from xml.sax.saxutils import quoteattr
+
+import attrs
+from lxml import etree
+
+from vfgateway.protocols.webdav.documents import DAV, parse
+from vfgateway.protocols.webdav.faults import Refused, status_line
+from vfgateway.protocols.webdav.live import LIVE, USUAL, Described
+
+_PROPSTAT: Final = b"<D:propstat><D:prop>%s</D:prop><D:status>%s</D:status></D:propstat>"
+_RESPONSE: Final = b"<D:response><D:href>%s</D:href>%s</D:response>\n"
+_OK, _MISSING = status_line(200), status_line(404)
+#: Properties that one request may name.
+MOST_NAMES: Final = 1000
+
+
+@attrs.frozen
+class Asked:
+    """What was asked for.
+
+    :ivar names: by name, in order; ``None`` for all that are usual (``allprop``)
+    :ivar extra: named beside ``allprop`` (``include``)
+    :ivar names_only: ``propname``
+    """
+
+    names: tuple[str, ...] | None = None
+    extra: tuple[str, ...] = ()
+    names_only: bool = False
+
+    def wants(self, *names: str) -> bool:
+        """Whether any of these, none of which is usual, was asked for."""
+        return any(name in (self.names or ()) or name in self.extra for name in names)
+
+    @property
+    def wants_dead(self) -> bool:
+        """Whether dead properties matter."""
+        return self.names is None or any(name not in LIVE or name in SETTABLE for name in self.names)
+
+    @property
+    def wants_locks(self) -> bool:
+        """Whether locks matter."""
+        return not self.names_only and (self.names is None or "{DAV:}lockdiscovery" in self.names)
+
+
+#: Live properties for which a client's own value counts, where it has set one.
+SETTABLE: Final = frozenset({"{DAV:}displayname"})
+ALL: Final = Asked()
+
+
+@lru_cache(maxsize=64)
+def asked_in(data: bytes) -> Asked:
+    """The meaning of the body of a PROPFIND (section 9.1). Clients send the same few bodies over and over. Raises :class:`Refused`."""
+    root = parse(data)
+    if root.tag != DAV + "propfind":
+        raise Refused(400, "expected DAV:propfind")
+    return asked_by(root)
+
+
+def asked_by(root: etree._Element) -> Asked:
+    """What the children of an element ask for. Raises :class:`Refused`."""
+    kinds = {str(child.tag): child for child in root}
+    if DAV + "prop" in kinds:
+        return Asked(_names(kinds[DAV + "prop"]))
+    if DAV + "propname" in kinds:
+        return Asked(names_only=True)
+    if DAV + "allprop" in kinds:
+        return Asked(extra=_names(kinds[DAV + "include"]) if DAV + "include" in kinds else ())
+    raise Refused(400, "expected DAV:prop, DAV:propname or DAV:allprop")
+
+
+def _names(element: etree._Element) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(str(child.tag) for child in element))
+    if len(names) > MOST_NAMES:
+        raise Refused(400, "too many properties are named")
+    return names
+
+
+@lru_cache(maxsize=4096)
+def empty_element(name: str) -> bytes:
+    """An element without content, by its name as lxml writes it."""
+    namespace, _, local = name.removeprefix("{").rpartition("}")
+    if namespace == "DAV:":
+        return b"<D:%s/>" % local.encode("utf-8")
+    if not namespace:
+        return b'<%s xmlns=""/>' % local.encode("utf-8")
+    return b"<x:%s xmlns:x=%s/>" % (local.encode("utf-8"), quoteattr(namespace).encode("utf-8"))
+
+
+class Rendering:
+    """Makes the ``response`` elements of one answer.
+
+    :param minimal: leave out what is not there (RFC 8144 section 2.1)
+    """
+
+    def __init__(self, asked: Asked, minimal: bool = False) -> None:
+        self._asked = asked
+        self._minimal = minimal
+        names = asked.names if asked.names is not None else (*USUAL, *asked.extra)
+        self._getters = [(name, LIVE.get(name)) for name in names]
+        self._tolerant = len(USUAL) if asked.names is None else 0  # so many of them need not be there
+
+    def response(self, href: bytes, item: Described, dead: Mapping[str, str] | None = None) -> bytes:
+        """One element."""
+        if self._asked.names_only:
+            return _RESPONSE % (href, self._all_names(item, dead or {}))
+        found: list[bytes] = []
+        missing: list[bytes] = []
+        for at, (name, getter) in enumerate(self._getters):
+            value = getter(item) if getter is not None else None
+            if dead and name in dead and (getter is None or name in SETTABLE):
+                value = dead[name].encode("utf-8")
+            if value is not None:
+                found.append(value)
+            elif at >= self._tolerant:
+                missing.append(empty_element(name))
+        if dead and self._asked.names is None:
+            known = LIVE.keys() | set(self._asked.extra)
+            found.extend(value.encode("utf-8") for name, value in dead.items() if name not in known)
+        return _RESPONSE % (href, self._propstats(found, missing))
+
+    def _propstats(self, found: list[bytes], missing: list[bytes]) -> bytes:
+        if not missing or self._minimal:
+            return _PROPSTAT % (b"".join(found), _OK)
+        absent = _PROPSTAT % (b"".join(missing), _MISSING)
+        return _PROPSTAT % (b"".join(found), _OK) + absent if found else absent
+
+    def _all_names(self, item: Described, dead: Mapping[str, str]) -> bytes:
+        present = [name for name, getter in LIVE.items() if getter(item) is not None]
+        names = dict.fromkeys([*present, *dead])
+        return _PROPSTAT % (b"".join(map(empty_element, names)), _OK)

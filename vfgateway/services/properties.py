@@ -1,0 +1,144 @@
+"""Dead properties: what clients keep beside files and directories, in the database, and what becomes of it when those move or go.
+
+Paths are folded as the volume folds names, like those of locks. The functions that take a connection run within a write of whoever
+changes the tree, so that a property never outlives its file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, insert, or_, select
+
+from vfgateway.errors import TooLarge
+from vfgateway.model import VFolder
+from vfgateway.paths import FolderPath
+from vfgateway.services.database import Database, bump
+from vfgateway.services.locktable import below
+from vfgateway.services.schema import locks, properties
+
+#: Bytes of all properties of one file together.
+MOST: Final = 1 << 20
+#: The numbers that count up when a vfolder may have got its first property or lock.
+SET, LOCKED = "properties", "fence"
+
+#: By name (``{namespace}local``), the element in XML.
+type_properties = Mapping[str, str]
+
+_ANY = select(
+    exists().where(properties.c.vfolder == bindparam("vfolder")),
+    exists().where(locks.c.vfolder == bindparam("vfolder")),
+)
+_CHILDREN = select(properties.c.path, properties.c.name, properties.c.value).where(
+    properties.c.vfolder == bindparam("vfolder"),
+    properties.c.parent == bindparam("parent"),
+    properties.c.path.in_(bindparam("paths", expanding=True)),
+)
+
+
+class Properties:
+    """See the module."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[int, tuple[tuple[int, int], tuple[bool, bool]]] = {}
+
+    async def any_in(self, vfolder: VFolder) -> tuple[bool, bool]:
+        """Whether a vfolder has any properties, and any locks. What another process did within the last
+        :data:`vfgateway.services.database.FRESH` seconds may be missing."""
+        stamp = (await self._database.generation(SET), await self._database.generation(LOCKED))
+        known = self._known.get(vfolder.key)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        row = await self._database.read(lambda connection: connection.execute(_ANY, {"vfolder": vfolder.key}).one())
+        found = (bool(row[0]), bool(row[1]))
+        self._known[vfolder.key] = (stamp, found)
+        return found
+
+    async def of(self, vfolder: VFolder, path: FolderPath) -> type_properties:
+        """The properties of one file or directory."""
+        query = select(properties.c.name, properties.c.value).where(_at(vfolder.key, path))
+        return await self._database.read(lambda connection: {row.name: row.value for row in connection.execute(query)})
+
+    async def of_children(
+        self, vfolder: VFolder, parent: FolderPath, paths: Sequence[FolderPath]
+    ) -> Mapping[FolderPath, type_properties]:
+        """The properties of some entries of one directory; those without any are left out."""
+        by_raw = {bytes(path): path for path in paths}
+        values = {"vfolder": vfolder.key, "parent": bytes(parent), "paths": list(by_raw)}
+
+        def read(connection: Connection) -> Mapping[FolderPath, dict[str, str]]:
+            found: dict[FolderPath, dict[str, str]] = {}
+            for raw, name, value in connection.execute(_CHILDREN, values):
+                found.setdefault(by_raw[bytes(raw)], {})[name] = value
+            return found
+
+        return await self._database.read(read)
+
+    async def written(self) -> None:
+        """Look again at the next question, after a write of this process that set some."""
+        self._database.forget_generations()
+
+
+def _at(vfolder: int, path: FolderPath) -> ColumnElement[bool]:
+    return and_(properties.c.vfolder == vfolder, properties.c.path == bytes(path))
+
+
+def _from(vfolder: int, path: FolderPath) -> ColumnElement[bool]:
+    """``path`` and all below it."""
+    here = or_(properties.c.path == bytes(path), below(properties.c.path, path))
+    return and_(properties.c.vfolder == vfolder, here)
+
+
+def change(connection: Connection, vfolder: int, path: FolderPath, changes: Mapping[str, str | None]) -> None:
+    """Set properties, or remove them with ``None``. ``TooLarge`` if the file would have more than :data:`MOST` bytes of them."""
+    connection.execute(delete(properties).where(_at(vfolder, path), properties.c.name.in_(list(changes))))
+    rows = [_row(vfolder, path, name, value) for name, value in changes.items() if value is not None]
+    if not rows:
+        return
+    connection.execute(insert(properties), rows)
+    kept = connection.execute(select(properties.c.value).where(_at(vfolder, path))).scalars()
+    size = sum(len(value) for value in kept)
+    if size > MOST:
+        raise TooLarge(MOST, size)
+    bump(connection, SET)
+
+
+def _row(vfolder: int, path: FolderPath, name: str, value: str) -> dict[str, Any]:
+    parent = None if path.is_root else bytes(path.parent)
+    return {"vfolder": vfolder, "path": bytes(path), "name": name, "parent": parent, "value": value}
+
+
+def forget(connection: Connection, vfolder: int, path: FolderPath, tree: bool) -> None:
+    """The file is gone, or the directory with all below it."""
+    connection.execute(delete(properties).where((_from if tree else _at)(vfolder, path)))
+
+
+def move(connection: Connection, vfolder: int, source: FolderPath, target: FolderPath) -> None:
+    """``source``, with all below it, has become ``target``; what that had is gone."""
+    if source == target:
+        return
+    forget(connection, vfolder, target, True)
+    _copy(connection, vfolder, source, vfolder, target, True)
+    forget(connection, vfolder, source, True)
+
+
+def copy(connection: Connection, vfolder: int, source: FolderPath, into: int, target: FolderPath) -> None:
+    """``target`` in the vfolder ``into`` is a copy of ``source``, and has its properties alone. What lies below is copied by itself."""
+    forget(connection, into, target, False)
+    if _copy(connection, vfolder, source, into, target, False):
+        bump(connection, SET)
+
+
+def _copy(connection: Connection, vfolder: int, source: FolderPath, into: int, target: FolderPath, tree: bool) -> int:
+    query = select(properties.c.path, properties.c.name, properties.c.value)
+    rows = []
+    for raw, name, value in connection.execute(query.where((_from if tree else _at)(vfolder, source))):
+        rest = bytes(raw)[len(bytes(source)) :]
+        place = bytes(target) + rest
+        parent = None if not place else place.rpartition(b"/")[0]
+        rows.append({"vfolder": into, "path": place, "name": name, "parent": parent, "value": value})
+    if rows:
+        connection.execute(insert(properties), rows)
+    return len(rows)
