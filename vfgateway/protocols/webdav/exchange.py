@@ -53,7 +53,7 @@ class Exchange:
         return b"WebDAVFS" in agent or b"Darwin" in agent
 
     def depth(self, default: str) -> str:
-        """``Depth`` (section 10.2): ``0``, ``1`` or ``infinity``; more after a comma (``1,noroot``) is for :meth:`without_root`."""
+        """``Depth`` (section 10.2): ``0``, ``1`` or ``infinity``; more after a comma (``1,noroot``) is for ``without_root``."""
         value = (self.request.getHeader(b"depth") or default.encode()).decode("latin-1").strip().lower()
         value = value.partition(",")[0].strip()
         if value not in ("0", "1", INFINITY):
