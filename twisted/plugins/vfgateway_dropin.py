@@ -27,6 +27,12 @@ webdav = LazyPlugin(
     "Vfolders as a network drive: Finder, Explorer, GNOME Files, davfs2, rclone",
     "vfgateway.protocols.webdav.frontend.WebDavFrontEnd",
 )
+sftp = LazyPlugin(
+    IFrontEnd,
+    "sftp",
+    "SFTP, scp and mounts by sshfs, for people and programs",
+    "vfgateway.protocols.sftp.frontend.SftpFrontEnd",
+)
 memory = LazyPlugin(
     IVolumeFactory,
     "memory",

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, select, update
 from twisted.internet.interfaces import IReactorTime
 
 from vfgateway.blocking import Pool
-from vfgateway.errors import AccountExists, InvalidArgument, UnknownAccount
+from vfgateway.errors import AccountExists, AuthenticationFailed, InvalidArgument, UnknownAccount
 from vfgateway.model import Actor, Limits, Principal, ScopeKind
 from vfgateway.services import people, publickeys
 from vfgateway.services.database import Database, bump
@@ -298,6 +298,13 @@ class Accounts:
     async def principal_of(self, user_id: UUID) -> Principal:
         """The principal of a user whose identity is established. ``AuthenticationFailed`` if there is none that may log in."""
         return await self._logins.principal_of(user_id)
+
+    async def principal_named(self, name: str) -> Principal:
+        """As :meth:`principal_of`, by name."""
+        try:
+            return await self._logins.principal_of((await self.user(name)).id)
+        except UnknownAccount:
+            raise AuthenticationFailed from None
 
     async def authenticate_password(self, name: str, password: str) -> Principal:
         """The principal behind a name and password, or a name and API key. ``AuthenticationFailed``, which costs as much time for a

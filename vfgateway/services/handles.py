@@ -20,7 +20,7 @@ from vfgateway.errors import IsADirectory, NotFound, QuotaExceeded, StorageFailu
 from vfgateway.interfaces import IDescriptorRead, IRandomWrite, type_chunk
 from vfgateway.model import Attrs, FileStat, OpenMode, Permission, Usage
 from vfgateway.paths import FolderPath
-from vfgateway.services.context import FolderContext
+from vfgateway.services.context import FolderContext, type_write
 from vfgateway.services.localcopies import LocalCopy
 from vfgateway.services.locks import Intent
 from vfgateway.services.quota import Reservation
@@ -57,6 +57,7 @@ async def _open_to_write(context: FolderContext, path: FolderPath, mode: OpenMod
     present = await _present(context, path)
     makes = present is None and OpenMode.CREATE in mode
     if makes:
+        window.intent.names(context.lock_path(path))
         await window.reservation.ensure(Usage(0, 1))
     try:
         file = await context.folder.open(path, mode)
@@ -68,6 +69,7 @@ async def _open_to_write(context: FolderContext, path: FolderPath, mode: OpenMod
         return CopyHandle(context, path, await LocalCopy.open(context, path, mode))
     if makes:
         window.made = 1
+        window.also = context.after_creation(window.intent, path)
     elif present is not None:
         window.began_with = window.size = present.size
         if OpenMode.TRUNCATE in mode:
@@ -190,6 +192,7 @@ class Window:
     :ivar began_with: bytes of the file when the window began
     :ivar size: bytes of the file now
     :ivar made: 1 if the file was made in this window
+    :ivar also: what is to be written with its end
     :ivar users: calls under way
     :ivar over: no further call may begin in it
     """
@@ -200,6 +203,7 @@ class Window:
     began_with: int = 0
     size: int = 0
     made: int = 0
+    also: Sequence[type_write] = ()
     users: int = 0
     over: bool = False
     _step: int = FIRST_STEP
@@ -241,7 +245,7 @@ class Window:
             await self._idle
         async with self._announced:
             change = Usage(self.size - self.began_with, self.made)
-            await self.reservation.settle(change, also=[self.intent.end])
+            await self.reservation.settle(change, also=[self.intent.end, *self.also])
 
 
 class WritableHandle(Handle):

@@ -28,7 +28,8 @@ async def _make(context: FolderContext, path: FolderPath, make: Callable[[Any], 
     if not ILinks.providedBy(context.folder):
         raise Unsupported("links")
     async with context.publishing((path, False)) as intent:
+        intent.names(context.lock_path(path))
         async with await context.gateway.quota.reserve(context.vfolder, Usage(0, 1)) as reservation:
             await make(context.folder)
-            await reservation.settle(Usage(0, 1), also=[intent.end])
+            await reservation.settle(Usage(0, 1), also=[intent.end, *context.after_creation(intent, path)])
     await context.remember_creation(path)

@@ -1,0 +1,204 @@
+# mypy: disallow-untyped-calls=False
+"""One session channel: flow control in both directions, and what runs on it.
+
+The window is opened again for what was dealt with, not for what was received, so a client can have no more under way than one window;
+answers wait until the client's window, the socket and the key exchange let them pass.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.conch.ssh.channel import SSHChannel
+from twisted.conch.ssh.common import NS, getNS
+from twisted.logger import Logger
+
+from vfgateway.protocols.sftp import commands
+from vfgateway.protocols.sftp.server import SftpServer
+
+if TYPE_CHECKING:
+    from vfgateway.protocols.sftp.connection import SftpConnection
+
+#: Bytes that a client may send before any was dealt with, and in what portions it may send more.
+WINDOW, PORTION = 4 << 20, 256 << 10
+#: Bytes of one message that a client may send.
+PACKET = 32768
+#: The largest window there is (RFC 4254 section 5.2).
+LARGEST_WINDOW = (1 << 32) - 1
+
+
+class Program(Protocol):
+    """What runs on a channel."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is under way."""
+
+    def data(self, view: memoryview) -> None:
+        """What the client sent; the view is good for this call only."""
+
+    def ended(self) -> None:
+        """The client sends no more."""
+
+    def pump(self) -> None:
+        """Go on, if there is something to go on with."""
+
+    def stop(self) -> None:
+        """The channel is gone."""
+
+
+class SessionChannel(SSHChannel):
+    """See the module."""
+
+    name = b"session"
+    _log = Logger(namespace="vfgateway.sftp.conch")
+
+    def __init__(self, connection: SftpConnection, window: int, packet: int) -> None:
+        super().__init__(WINDOW, PACKET, window, min(packet, PACKET), connection)
+        self.conn: SftpConnection
+        self._pending: deque[memoryview] = deque()
+        self._unreported = 0
+        self._program: Program | None = None
+        self._eof = False
+        self._then: Callable[[], None] | None = None
+
+    # --- flow ---
+
+    def take(self, count: int) -> None:
+        """The client used up some of its window. ``ValueError`` if it had not so much."""
+        if count > self.localWindowLeft:
+            raise ValueError("more was sent than the window allows")
+        self.localWindowLeft -= count
+
+    def consumed(self, count: int) -> None:
+        """So much was dealt with."""
+        self._unreported += count
+        if self._unreported >= PORTION:
+            count, self._unreported = self._unreported, 0
+            self.conn.adjustWindow(self, count)
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Send to the client, now or when it can take it."""
+        if not self.localClosed:
+            self._pending.append(memoryview(data))
+            self._drain()
+
+    def send_error(self, data: bytes) -> None:
+        """Send to the client's standard error; short texts, which are dropped if the window is full."""
+        if not self.localClosed and len(data) <= self.remoteWindowLeft:
+            self.remoteWindowLeft -= len(data)
+            self.conn.sendExtendedData(self, 1, data)
+
+    @property
+    def writable(self) -> bool:
+        """Whether an answer of any size may be made now."""
+        transport = self.conn.transport
+        return not (self._pending or transport.choked or transport.exchanging_keys) and self.remoteWindowLeft > 0
+
+    def _drain(self) -> None:
+        transport = self.conn.transport
+        while self._pending and self.remoteWindowLeft and not transport.exchanging_keys:
+            piece = self._pending.popleft()
+            count = min(len(piece), self.remoteWindowLeft, self.remoteMaxPacket)
+            if count < len(piece):
+                self._pending.appendleft(piece[count:])
+            self.remoteWindowLeft -= count
+            head = struct.pack(">LL", self.conn.channelsToRemoteChannel[self], count)
+            transport.sendPacket(94, head + piece[:count])
+        if not self._pending and self._then is not None:
+            then, self._then = self._then, None
+            then()
+
+    def addWindowBytes(self, data: int) -> None:
+        """The client takes more."""
+        self.remoteWindowLeft += data
+        if self.remoteWindowLeft > LARGEST_WINDOW:
+            raise ValueError("the window grew beyond what there is")
+        self.pump()
+
+    def pump(self) -> None:
+        """Go on."""
+        if not self.localClosed:
+            self._drain()
+            if self._program is not None:
+                self._program.pump()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is under way."""
+        return bool(self._pending) or (self._program is not None and self._program.busy)
+
+    def used(self) -> None:
+        """The client asked for something."""
+        transport = self.conn.transport
+        transport.active = transport.heard
+
+    # --- from the client ---
+
+    def channelOpen(self, specificData: bytes) -> None:
+        """Nothing happens before a request."""
+
+    def dataReceived(self, data: Any) -> None:
+        """For the program; what comes before one runs is dropped."""
+        if self._program is None:
+            self.consumed(len(data))
+        else:
+            self._program.data(data)
+
+    def eofReceived(self) -> None:
+        """The client sends no more."""
+        if self._program is not None:
+            self._program.ended()
+
+    def closeReceived(self) -> None:
+        """The client is through with it."""
+        self._pending.clear()
+        self.loseConnection()
+
+    def closed(self) -> None:
+        """It is gone."""
+        self._pending.clear()
+        program, self._program = self._program, None
+        if program is not None:
+            program.stop()
+
+    def loseConnection(self) -> None:
+        """Close, once everything was sent."""
+        if self._pending:
+            self._then = self.loseConnection
+        elif not self.localClosed:
+            self.conn.sendClose(self)
+
+    def finish(self, status: int) -> None:
+        """A program has ended by itself."""
+        if self.localClosed:
+            return
+        if self._pending:
+            self._then = lambda: self.finish(status)
+            return
+        transport, remote = self.conn.transport, self.conn.channelsToRemoteChannel[self]
+        transport.sendPacket(98, struct.pack(">L", remote) + NS(b"exit-status") + b"\0" + struct.pack(">L", status))
+        self.conn.sendEOF(self)
+        self.conn.sendClose(self)
+
+    # --- requests ---
+
+    def requestReceived(self, requestType: bytes, data: bytes) -> Any:
+        """One program a channel; no terminal, no environment, no forwarding."""
+        if self._program is not None:
+            return False
+        if requestType == b"subsystem" and getNS(data)[0] == b"sftp":
+            self._program = SftpServer(self, self.conn.session)
+            return True
+        if requestType == b"exec":
+            self._program = commands.Command(self, self.conn.session, getNS(data)[0])
+            self.conn.transport.factory.reactor.callLater(0, self._program.start)
+            return True
+        if requestType == b"shell":
+            self._program = commands.Greeting(self)
+            self.conn.transport.factory.reactor.callLater(0, self._program.start)
+            return True
+        return False

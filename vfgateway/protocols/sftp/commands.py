@@ -1,0 +1,197 @@
+"""The handful of commands that clients run beside SFTP, answered here: there is no shell.
+
+rclone and Cyberduck verify what they sent by ``md5sum`` and the like, and ask for free space by ``df``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from vfgateway.errors import GatewayError
+from vfgateway.paths import FolderPath
+from vfgateway.protocols.sftp import faults
+from vfgateway.protocols.sftp.extensions import digest
+from vfgateway.protocols.sftp.places import Place, Places
+from vfgateway.protocols.sftp.space import figures
+from vfgateway.services.session import Session
+
+if TYPE_CHECKING:
+    from vfgateway.protocols.sftp.channel import SessionChannel
+
+GREETING = b"This service is for SFTP; there is no shell.\r\n"
+_SUMS = {"md5sum": "md5", "sha1sum": "sha1", "sha256sum": "sha256", "sha512sum": "sha512"}
+#: Bytes that a command takes on its standard input.
+_MOST_INPUT = 1 << 20
+
+
+class Greeting:
+    """Says that there is no shell, and ends."""
+
+    busy = False
+
+    def __init__(self, channel: SessionChannel) -> None:
+        self._channel = channel
+
+    def start(self) -> None:
+        """Say it."""
+        self._channel.send(GREETING)
+        self._channel.finish(1)
+
+    def data(self, view: memoryview) -> None:
+        """Nobody listens."""
+        self._channel.consumed(len(view))
+
+    def ended(self) -> None:
+        """Nobody waits."""
+
+    def pump(self) -> None:
+        """Nothing waits."""
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+
+class Command:
+    """One command."""
+
+    log = Logger(namespace="vfgateway.sftp")
+
+    def __init__(self, channel: SessionChannel, session: Session, line: bytes) -> None:
+        self._channel = channel
+        self._session = session
+        self._line = line
+        self._input = bytearray()
+        self._at_end: Deferred[None] | None = Deferred()
+        self._running: Deferred[int] | None = None
+        gateway = channel.conn.transport.factory.gateway
+        self._gateway = gateway
+        self._places = Places(session, gateway.reactor)
+        self.busy = True
+
+    def start(self) -> None:
+        """Begin."""
+        self._running = Deferred.fromCoroutine(self._run())
+        self._running.addBoth(self._finished)
+
+    def _finished(self, status: Any) -> None:
+        self._running, self.busy = None, False
+        if not isinstance(status, int):
+            self.log.failure("a command failed", status)
+            status = 1
+        self._channel.finish(status)
+
+    def data(self, view: memoryview) -> None:
+        """See ``Program``."""
+        self._input += view
+        self._channel.consumed(len(view))
+        if len(self._input) > _MOST_INPUT:
+            self.stop()
+            self._channel.finish(1)
+
+    def ended(self) -> None:
+        """See ``Program``."""
+        at_end, self._at_end = self._at_end, None
+        if at_end is not None:
+            at_end.callback(None)
+
+    def pump(self) -> None:
+        """See ``Program``."""
+
+    def stop(self) -> None:
+        """See ``Program``."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.addErrback(lambda _: 1)
+            running.cancel()
+
+    # --- what there is ---
+
+    async def _run(self) -> int:
+        try:
+            words = shlex.split(self._line.decode("utf-8", "surrogateescape"))
+        except ValueError:
+            words = []
+        known: dict[str, Callable[[list[str]], Awaitable[int]]] = {
+            "df": self._df,
+            "pwd": self._pwd,
+            "echo": self._echo,
+            **dict.fromkeys(_SUMS, lambda _: self._sums(_SUMS[words[0]], words[1:])),
+        }
+        command = known.get(words[0]) if words else None
+        if command is None:
+            self._complain(f"{words[0] if words else 'this'}: not here; this service is for SFTP")
+            return 127
+        return await command(words[1:])
+
+    async def _pwd(self, words: list[str]) -> int:
+        self._channel.send(b"/\n")
+        return 0
+
+    async def _echo(self, words: list[str]) -> int:
+        """rclone asks ``echo`` what kind of shell answers; what it gets is that of a Unix shell."""
+        self._channel.send(" ".join(words).encode("utf-8", "surrogateescape") + b"\n")
+        return 0
+
+    async def _sums(self, algorithm: str, words: list[str]) -> int:
+        """As coreutils print it; without a name, of the standard input."""
+        names = [word for word in words if word not in ("--", "-b", "-t", "-")]
+        if not names:
+            if self._at_end is not None:
+                await self._at_end
+            self._say(digest_of(algorithm, bytes(self._input)), "-")
+            return 0
+        status = 0
+        for name in names:
+            try:
+                place = await self._places.entry(name.encode("utf-8", "surrogateescape"), "read")
+                self._say(await self._sum(place, algorithm), name)
+            except GatewayError as error:
+                self._complain(f"{name}: {faults.text(error)}")
+                status = 1
+        return status
+
+    async def _sum(self, place: Place, algorithm: str) -> str:
+        download = await place.folder.download(place.path)
+        try:
+            return (await digest(download.file, algorithm, 0, download.stat.size)).hex()
+        finally:
+            await download.close()
+
+    def _say(self, found: str, name: str) -> None:
+        self._channel.send(f"{found}  {name}\n".encode("utf-8", "surrogateescape"))
+
+    async def _df(self, words: list[str]) -> int:
+        """As ``df -k`` prints it."""
+        names = [word for word in words if not word.startswith("-")] or ["/"]
+        self._channel.send(b"Filesystem 1K-blocks Used Available Use% Mounted on\n")
+        for name in names:
+            try:
+                place = await self._places.find(name.encode("utf-8", "surrogateescape"))
+                folder = None if place is None else place.folder
+                size, free, _, _ = await figures(self._session, self._gateway, folder)
+            except GatewayError as error:
+                self._complain(f"{name}: {faults.text(error)}")
+                return 1
+            used = max(0, size - free)
+            share = 100 * used // size if size else 0
+            shown = "/" if place is None else str(Place(place.folder, place.name, FolderPath()))
+            self._channel.send(
+                f"vfgateway {size >> 10} {used >> 10} {free >> 10} {share}% {shown}\n".encode(
+                    "utf-8", "surrogateescape"
+                )
+            )
+        return 0
+
+    def _complain(self, text: str) -> None:
+        self._channel.send_error(text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def digest_of(algorithm: str, data: bytes) -> str:
+    """Of bytes that are at hand, in hexadecimal."""
+    return hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()

@@ -1,0 +1,87 @@
+# mypy: disallow-untyped-calls=False
+"""Channels of one connection (RFC 4254): sessions for SFTP and a handful of commands, nothing else."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+from twisted.conch.error import ConchError
+from twisted.conch.ssh.channel import SSHChannel
+from twisted.conch.ssh.connection import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_RESOURCE_SHORTAGE, SSHConnection
+from twisted.logger import Logger
+
+from vfgateway.protocols.sftp.channel import SessionChannel
+from vfgateway.services.session import Session
+
+if TYPE_CHECKING:
+    from vfgateway.protocols.sftp.transport import SftpTransport
+
+#: Channels that one connection may have open.
+MOST_CHANNELS = 16
+
+
+class SftpConnection(SSHConnection):
+    """See the module.
+
+    :param session: the hands of whoever logged in
+    """
+
+    transport: SftpTransport
+    _log = Logger(namespace="vfgateway.sftp.conch")
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+
+    def getChannel(self, channelType: bytes, windowSize: int, maxPacket: int, data: bytes) -> SSHChannel:
+        """Sessions alone: nothing is forwarded."""
+        if channelType != b"session":
+            raise ConchError(OPEN_ADMINISTRATIVELY_PROHIBITED, "only sessions are offered")
+        if len(self.channels) >= MOST_CHANNELS:
+            raise ConchError(OPEN_RESOURCE_SHORTAGE, "too many channels")
+        if not maxPacket > 0:
+            raise ConchError(OPEN_RESOURCE_SHORTAGE, "packets of no size")
+        return SessionChannel(self, windowSize, maxPacket)
+
+    def gotGlobalRequest(self, requestType: bytes, data: bytes) -> Any:
+        """Nothing is offered; to be refused is all that a client needs which only asks whether we live."""
+        return 0
+
+    def ssh_REQUEST_SUCCESS(self, packet: bytes) -> None:
+        """The client lives."""
+
+    def ssh_REQUEST_FAILURE(self, packet: bytes) -> None:
+        """The client lives."""
+
+    def ssh_CHANNEL_EXTENDED_DATA(self, packet: bytes) -> None:
+        """Nobody here reads it; it counts against the window like all else."""
+        local, _, length = struct.unpack(">3L", packet[:12])
+        channel = self.channels[local]
+        channel.take(length)
+        channel.consumed(length)
+
+    def take_data(self, payload: memoryview) -> None:
+        """A CHANNEL_DATA message, still in the buffer that it was decrypted into."""
+        local, length = struct.unpack_from(">LL", payload, 1)
+        channel = self.channels[local]
+        if length != len(payload) - 9:
+            raise ValueError("the length of a message is wrong")
+        channel.take(length)
+        channel.dataReceived(payload[9:])
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is under way."""
+        return any(channel.busy for channel in self.channels.values())
+
+    def pump(self) -> None:
+        """Go on with what waited for the socket, for a key exchange, or for the next event."""
+        for channel in list(self.channels.values()):
+            channel.pump()
+
+    def adjustWindow(self, channel: SSHChannel, bytesToAdd: int) -> None:
+        """Let the client send more."""
+        channel.localWindowLeft += bytesToAdd
+        if not channel.localClosed:
+            self.transport.sendPacket(93, struct.pack(">LL", self.channelsToRemoteChannel[channel], bytesToAdd))

@@ -1,0 +1,178 @@
+# mypy: disallow-untyped-calls=False
+"""All connections of the SFTP front end: who may connect, how long a wrong login costs, and who has fallen silent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+import attrs
+from twisted.conch.ssh.factory import SSHFactory
+from twisted.conch.ssh.keys import Key
+from twisted.internet.task import LoopingCall
+from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
+
+from vfgateway.protocols.sftp.certificates import Authorities
+from vfgateway.protocols.sftp.direct import Direct
+from vfgateway.protocols.sftp.login import Login
+from vfgateway.protocols.sftp.longname import Owners
+from vfgateway.protocols.sftp.settings import Limits
+from vfgateway.protocols.sftp.transport import SftpTransport
+from vfgateway.protocols.web.forwarded import TrustedProxies
+from vfgateway.services.gateway import Gateway
+
+#: Seconds between looks at all connections.
+LOOK = 5.0
+#: Seconds of the first delay after a wrong login, and of the longest.
+FIRST_DELAY, LONGEST_DELAY = 0.5, 16.0
+#: Seconds after which wrong logins are forgotten, and how many addresses and names are remembered.
+MEMORY, MOST_REMEMBERED = 600.0, 20_000
+#: Seconds that a connection gets to take our last words.
+LAST_WORDS = 10.0
+
+
+@attrs.define
+class _Failures:
+    count: int
+    last: float
+
+
+class Attempts:
+    """Wrong logins by address and by name: each makes the next one wait longer."""
+
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+        self._known: dict[str, _Failures] = {}
+
+    def failed(self, *keys: str) -> float:
+        """Note a wrong login; the seconds for which its answer shall wait."""
+        now = self._clock.seconds()
+        if len(self._known) >= MOST_REMEMBERED:
+            self._known = {key: known for key, known in self._known.items() if now - known.last < MEMORY}
+            if len(self._known) >= MOST_REMEMBERED:
+                self._known.clear()
+        most = 0
+        for key in keys:
+            known = self._known.get(key)
+            count = 1 if known is None or now - known.last >= MEMORY else known.count + 1
+            self._known[key] = _Failures(count, now)
+            most = max(most, count)
+        return float(min(FIRST_DELAY * 2 ** min(most - 1, 20), LONGEST_DELAY))
+
+    def succeeded(self, *keys: str) -> None:
+        """Forget."""
+        for key in keys:
+            self._known.pop(key, None)
+
+
+class SftpFactory(SSHFactory):
+    """See the module.
+
+    :param keys: host keys by format
+    """
+
+    protocol = SftpTransport
+    noisy = False
+    primes = None
+
+    def __init__(self, gateway: Gateway, limits: Limits, authorities: Authorities, banner: str = "") -> None:
+        self.gateway = gateway
+        self.limits = limits
+        self.authorities = authorities
+        self.banner = banner
+        self.reactor = gateway.reactor
+        self.attempts = Attempts(self.reactor)
+        self.owners = Owners(gateway.accounts, self.reactor)
+        self.direct = Direct()
+        self.connections: set[SftpTransport] = set()
+        self.users: Counter[str] = Counter()
+        self.privateKeys: Mapping[bytes, Key] = {}
+        self._proxies = TrustedProxies(gateway.settings.gateway.trusted_proxies)
+        self._look = LoopingCall(self.look)
+        self._look.clock = self.reactor
+
+    def use(self, keys: Mapping[bytes, Key]) -> None:
+        """Take in the host keys, and begin to look after connections."""
+        self.privateKeys = dict(keys)
+        self.publicKeys = {name: key.public() for name, key in keys.items()}
+        self._look.start(LOOK, now=False)
+
+    def startFactory(self) -> None:
+        """The keys come later, when privileges have been dropped."""
+
+    def buildProtocol(self, addr: Any) -> SftpTransport:
+        """One connection, which names the algorithms of our keys; never SHA-1 (``ssh-rsa``)."""
+        made = SftpTransport()
+        made.factory = self
+        names = chain.from_iterable(key.supportedSignatureAlgorithms() for key in self.privateKeys.values())
+        made.supportedPublicKeys = [name for name in names if name != b"ssh-rsa"]
+        return made
+
+    def getService(self, transport: SftpTransport, service: bytes) -> Any:
+        """Whoever connects logs in first; what comes after, the login starts itself."""
+        return Login if service == b"ssh-userauth" and transport.service is None else None
+
+    # --- connections ---
+
+    def admit(self, transport: SftpTransport) -> bool:
+        """Whether a new connection may stay."""
+        wrapper: Any = transport.transport
+        if isinstance(wrapper, HAProxyProtocolWrapper):
+            under: Any = wrapper.transport
+            peer = under.getPeer()
+            if not self._proxies.trusts(str(getattr(peer, "host", "unix"))):
+                return False
+        if not self.gateway.running or len(self.connections) >= self.limits.connections:
+            return False
+        self.connections.add(transport)
+        return True
+
+    def crowded(self, transport: SftpTransport) -> bool:
+        """Whether too many come from the same address, as far as it is known now."""
+        address = transport.address
+        same = sum(other.address == address for other in self.connections)
+        return same > self.limits.per_address
+
+    def forget(self, transport: SftpTransport) -> None:
+        """A connection has ended."""
+        self.connections.discard(transport)
+        user, transport.user = transport.user, None
+        if user is not None:
+            self.users[user] -= 1
+            if not self.users[user]:
+                del self.users[user]
+
+    def enter(self, transport: SftpTransport, user: str) -> bool:
+        """Count a login; ``False`` if the user has too many connections."""
+        if self.users[user] >= self.limits.per_user:
+            return False
+        self.users[user] += 1
+        transport.user = user
+        return True
+
+    def look(self) -> None:
+        """End connections that do not log in, that were ended and do not go, and that have fallen silent; ask the others if they live."""
+        now = self.reactor.seconds()
+        for transport in list(self.connections):
+            silent = now - transport.heard
+            if transport.ended:
+                if silent > LAST_WORDS:
+                    transport.transport.abortConnection()
+            elif transport.user is None:
+                if now - transport.began > self.limits.login:
+                    transport.disconnect(2, "the login took too long")
+            elif transport.is_idle(now, self.limits.idle):
+                transport.disconnect(11, "idle for too long")
+            elif silent > 3 * self.limits.silence:
+                transport.transport.abortConnection()
+            elif silent > self.limits.silence:
+                transport.ask_for_life()
+
+    def close(self) -> None:
+        """End all connections."""
+        if self._look.running:
+            self._look.stop()
+        for transport in list(self.connections):
+            transport.loseConnection()

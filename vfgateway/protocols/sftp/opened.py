@@ -1,0 +1,177 @@
+"""What one client has open, under handles that cannot be guessed and are never used twice."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from vfgateway.errors import GatewayError, StorageFailure
+from vfgateway.model import DirEntry
+from vfgateway.paths import FolderPath
+from vfgateway.protocols.sftp import faults
+from vfgateway.protocols.sftp.places import Place
+from vfgateway.services.gateway import Gateway
+from vfgateway.services.handles import Handle
+from vfgateway.services.operations import FileOperation
+from vfgateway.services.session import Listing, Session
+
+#: Things that one channel may have open.
+MOST_OPEN = 1024
+
+
+@attrs.define(eq=False)
+class OpenFile:
+    """A file. ``error`` is the last that writing met."""
+
+    place: Place
+    handle: Handle
+    reads: bool
+    writes: bool
+    appends: bool
+    began: float
+    error: str = ""
+
+
+@attrs.define(eq=False)
+class OpenDirectory:
+    """A directory.
+
+    :ivar listing: ``None`` for the top, whose entries are all in ``waiting``
+    :ivar waiting: entries that did not fit into the last answer
+    """
+
+    shown: str
+    listing: Listing | None
+    waiting: list[DirEntry]
+    began: float
+    ended: bool = False
+
+
+class UnknownHandle(GatewayError):
+    """No such handle: never given out, or closed."""
+
+    def __init__(self) -> None:
+        super().__init__("no such handle; it may be closed")
+
+
+class Table:
+    """See the module."""
+
+    log = Logger(namespace="vfgateway.sftp")
+
+    def __init__(self, session: Session, gateway: Gateway) -> None:
+        self.session = session
+        self.gateway = gateway
+        self._random = secrets.token_bytes(8)
+        self._count = 0
+        self._open: dict[bytes, OpenFile | OpenDirectory] = {}
+
+    def check_room(self) -> None:
+        """``StorageFailure`` if too much is open."""
+        if len(self._open) >= MOST_OPEN:
+            raise StorageFailure(f"too many files open: at most {MOST_OPEN}")
+
+    def add(self, opened: OpenFile | OpenDirectory) -> bytes:
+        """A new handle, of 12 bytes."""
+        self._count += 1
+        handle = self._random + self._count.to_bytes(4, "big")
+        self._open[handle] = opened
+        return handle
+
+    def get(self, handle: bytes) -> OpenFile | OpenDirectory | None:
+        """What the handle stands for."""
+        return self._open.get(handle)
+
+    def file(self, handle: bytes) -> OpenFile:
+        """A file. :class:`UnknownHandle`."""
+        opened = self._open.get(handle)
+        if not isinstance(opened, OpenFile):
+            raise UnknownHandle
+        return opened
+
+    def directory(self, handle: bytes) -> OpenDirectory:
+        """A directory. :class:`UnknownHandle`."""
+        opened = self._open.get(handle)
+        if not isinstance(opened, OpenDirectory):
+            raise UnknownHandle
+        return opened
+
+    async def rest(self, *places: Place) -> None:
+        """Let a change by path come at once to what this client itself has open there."""
+        for opened in self._open.values():
+            if isinstance(opened, OpenFile) and opened.writes:
+                mine = opened.handle
+                if any(_touches(opened.place, mine.path, place) for place in places):
+                    await mine.rest()
+
+    def moved(self, source: Place, target: Place) -> None:
+        """What is open below ``source`` is now below ``target``."""
+        for opened in self._open.values():
+            if isinstance(opened, OpenFile) and _touches(opened.place, opened.handle.path, source):
+                opened.handle.path = target.path.join(opened.handle.path.relative_to(source.path))
+
+    async def close(self, handle: bytes) -> None:
+        """Close; :class:`UnknownHandle`, and what closing itself raises."""
+        opened = self._open.pop(handle, None)
+        if opened is None:
+            raise UnknownHandle
+        await self._close(opened)
+
+    async def _close(self, opened: OpenFile | OpenDirectory) -> None:
+        if isinstance(opened, OpenDirectory):
+            if opened.listing is not None:
+                await opened.listing.close()
+            self.tell("list", opened.shown, began=opened.began)
+            return
+        handle, error = opened.handle, opened.error
+        try:
+            await handle.close()
+        except GatewayError as failure:
+            error = faults.text(failure)
+            raise
+        finally:
+            metrics = self.gateway.metrics
+            if handle.read_bytes:
+                metrics.sent("sftp", handle.read_bytes)
+            if handle.written_bytes:
+                metrics.received("sftp", handle.written_bytes)
+            self.tell(
+                "write" if opened.writes else "read",
+                str(opened.place),
+                began=opened.began,
+                read_bytes=handle.read_bytes,
+                written_bytes=handle.written_bytes,
+                error=error,
+            )
+
+    def close_all(self) -> None:
+        """The client has gone."""
+        opened, self._open = list(self._open.values()), {}
+        for each in opened:
+            Deferred.fromCoroutine(self._close(each)).addErrback(
+                lambda failure: self.log.warn("a file could not be closed: {error}", error=failure.getErrorMessage())
+            )
+
+    def tell(self, action: str, path: str, *, began: float | None = None, **about: Any) -> None:
+        """Tell of an operation that has ended."""
+        session = self.session
+        seconds = 0.0 if began is None else max(0.0, self.gateway.reactor.seconds() - began)
+        self.gateway.events.publish(
+            FileOperation(
+                user=session.principal.name,
+                address=session.origin.address,
+                protocol="sftp",
+                action=action,
+                path=path,
+                seconds=round(seconds, 6),
+                **about,
+            )
+        )
+
+
+def _touches(opened: Place, at: FolderPath, place: Place) -> bool:
+    return opened.folder.vfolder.key == place.folder.vfolder.key and at.within(place.path)

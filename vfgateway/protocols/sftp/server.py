@@ -1,0 +1,299 @@
+"""The SFTP server on one channel: takes requests out of the stream, deals with them in order, and answers each.
+
+Requests are dealt with one after the other, so that what a client sees is what it asked for; only reads that have to wait for the
+storage wait side by side, and writes that follow upon each other go to it together. What can be answered at once is answered within the
+event that brought the request.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from vfgateway.errors import GatewayError
+from vfgateway.protocols.sftp import faults, wire
+from vfgateway.protocols.sftp.extensions import Extensions
+from vfgateway.protocols.sftp.files import Files
+from vfgateway.protocols.sftp.names import Names
+from vfgateway.protocols.sftp.opened import OpenFile, Table
+from vfgateway.protocols.sftp.places import Places
+from vfgateway.protocols.sftp.wire import Malformed, Reader
+from vfgateway.services.session import Session
+
+if TYPE_CHECKING:
+    from vfgateway.protocols.sftp.channel import SessionChannel
+
+#: Reads that wait for the storage at once.
+MOST_READS = 16
+#: Bytes of writes that go to the storage together.
+TOGETHER = 1 << 20
+#: Buffers of requests that are kept for the next ones.
+MOST_SPARE = 4
+
+type_request = tuple[int, int, bytes | bytearray, int]
+
+
+class SftpServer:
+    """See the module.
+
+    :param channel: where answers go
+    :ivar big_answers: the client has shown that it takes answers of 256 KiB
+    """
+
+    log = Logger(namespace="vfgateway.sftp")
+
+    def __init__(self, channel: SessionChannel, session: Session) -> None:
+        factory = channel.conn.transport.factory
+        self._channel = channel
+        self._queue: deque[type_request] = deque()
+        self._head = b""
+        self._body: bytearray | None = None
+        self._filled = 0
+        self._spare: list[bytearray] = []
+        self._reads = 0
+        self._working = False
+        self._pumping = False
+        self._stopped = False
+        self.big_answers = False
+        self.table = Table(session, factory.gateway)
+        places = Places(session, factory.reactor)
+        files = Files(places, self.table)
+        names = Names(places, self.table, factory.owners, self)
+        self._handlers = {
+            **files.handlers(),
+            **names.handlers(),
+            wire.EXTENDED: Extensions(places, self.table, files, names, factory.owners, self).handle,
+        }
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is under way."""
+        return bool(self._queue) or self._working or bool(self._reads)
+
+    # --- taking requests out of the stream ---
+
+    def data(self, view: memoryview) -> None:
+        """See ``Program``."""
+        at, end = 0, len(view)
+        while at < end and not self._stopped:
+            if self._body is None:
+                at = self._begin(view, at, end)
+                continue
+            body = self._body
+            count = min(end - at, len(body) - self._filled)
+            body[self._filled : self._filled + count] = view[at : at + count]
+            self._filled += count
+            at += count
+            if self._filled == len(body):
+                self._body = None
+                self._enter(body)
+
+    def _begin(self, view: memoryview, at: int, end: int) -> int:
+        """Read the length of a request, and the whole of it if it is there."""
+        if self._head or end - at < 4:
+            count = min(4 - len(self._head), end - at)
+            self._head += bytes(view[at : at + count])
+            at += count
+            if len(self._head) < 4:
+                return at
+            length, self._head = int.from_bytes(self._head, "big"), b""
+        else:
+            length = int.from_bytes(view[at : at + 4], "big")
+            at += 4
+        if not 5 <= length <= wire.LONGEST_REQUEST:
+            self._give_up(f"a request of {length} bytes")
+        elif end - at >= length:
+            self._enter(bytes(view[at : at + length]))
+            at += length
+        else:
+            self._body, self._filled = self._buffer(length), 0
+        return at
+
+    def _buffer(self, length: int) -> bytearray:
+        for index, spare in enumerate(self._spare):
+            if len(spare) == length:
+                return self._spare.pop(index)
+        return bytearray(length)
+
+    def _enter(self, body: bytes | bytearray) -> None:
+        self._channel.used()
+        kind, request = body[0], int.from_bytes(body[1:5], "big")
+        if kind == wire.INIT:
+            version = wire.VERSION.to_bytes(1, "big") + (3).to_bytes(4, "big") + Extensions.offered()
+            self._channel.send(len(version).to_bytes(4, "big") + version)
+            self._channel.consumed(len(body) + 4)
+        else:
+            self._queue.append((kind, request, body, len(body) + 4))
+
+    def _give_up(self, why: str) -> None:
+        """What follows cannot be understood any more."""
+        self.log.info("ending a channel of {user}: {why}", user=self.table.session.principal.name, why=why)
+        self._queue.clear()
+        self._channel.finish(11)
+        self.stop()
+
+    def ended(self) -> None:
+        """See ``Program``: the client is through; end once all is answered."""
+        self._queue.append((0, 0, b"", 0))
+        self.pump()
+
+    # --- dealing with them ---
+
+    def pump(self) -> None:
+        """See ``Program``."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while self._queue and not self._working and not self._stopped and self._channel.writable:
+                if not self._step():
+                    break
+        finally:
+            self._pumping = False
+
+    def _step(self) -> bool:
+        """Begin with the next request; ``False`` if it has to wait."""
+        kind, request, body, cost = self._queue[0]
+        if kind == wire.READ:
+            if self._reads >= MOST_READS:
+                return False
+            self._queue.popleft()
+            if self._read_now(request, body):
+                self._channel.consumed(cost)
+            else:
+                self._reads += 1
+                self._start(self._perform(kind, request, body), [(body, cost)], True)
+            return True
+        if self._reads:
+            return False
+        self._queue.popleft()
+        if kind == wire.WRITE:
+            batch = self._with_followers(request, body, cost)
+            self._working = True
+            self._start(self._write(batch), [(one[1], one[2]) for one in batch], False)
+        elif kind:
+            self._working = True
+            self._start(self._perform(kind, request, body), [(body, cost)], False)
+        else:
+            self._channel.finish(0)
+        return True
+
+    def _start(self, work: Any, bodies: Sequence[tuple[bytes | bytearray, int]], reads: bool) -> None:
+        Deferred.fromCoroutine(work).addBoth(self._done, bodies, reads)
+
+    def _done(self, answer: Any, bodies: Sequence[tuple[bytes | bytearray, int]], reads: bool) -> None:
+        if reads:
+            self._reads -= 1
+        else:
+            self._working = False
+        if self._stopped:
+            if not self.busy:
+                self.table.close_all()
+            return
+        if isinstance(answer, bytes):
+            self._channel.send(answer)
+        for body, cost in bodies:
+            self._channel.consumed(cost)
+            if isinstance(body, bytearray) and len(self._spare) < MOST_SPARE:
+                self._spare.append(body)
+        if not self._pumping:
+            self.pump()
+            self._channel.conn.transport.flush()
+
+    async def _perform(self, kind: int, request: int, body: bytes | bytearray) -> bytes:
+        """The answer to one request, whatever happens."""
+        try:
+            handler = self._handlers.get(kind)
+            if handler is None:
+                return wire.status(request, wire.OP_UNSUPPORTED, f"no such request: {kind}")
+            answer: bytes = await handler(request, Reader(body, 5))
+            return answer
+        except (GatewayError, Malformed) as error:
+            return faults.status(request, error)
+        except Exception as error:
+            self.log.failure("request {kind} failed", kind=kind)
+            return faults.status(request, error)
+
+    # --- data ---
+
+    def _read_now(self, request: int, body: bytes | bytearray) -> bool:
+        """Answer a READ at once, if all of it is at hand."""
+        if len(body) != 33:  # that of a handle of ours
+            return False
+        opened = self.table.get(bytes(body[9:21]))
+        if not isinstance(opened, OpenFile) or not opened.reads:
+            return False
+        offset = int.from_bytes(body[21:29], "big")
+        length = min(int.from_bytes(body[29:33], "big"), wire.LARGEST_PIECE)
+        return self._channel.conn.transport.factory.direct.read(self._channel, opened.handle, request, offset, length)
+
+    def _with_followers(
+        self, request: int, body: bytes | bytearray, cost: int
+    ) -> Sequence[tuple[int, bytes | bytearray, int]]:
+        """A WRITE with those that wait behind it and go on where it ends."""
+        batch = [(request, body, cost)]
+        place = _place(body)
+        total = len(body)
+        while place is not None and self._queue and total < TOGETHER:
+            kind, following, more, more_cost = self._queue[0]
+            if kind != wire.WRITE or (following_place := _place(more)) is None:
+                break
+            if (following_place[0], following_place[1]) != (place[0], place[2]):
+                break
+            self._queue.popleft()
+            batch.append((following, more, more_cost))
+            place = following_place
+            total += len(more)
+        return batch
+
+    async def _write(self, batch: Sequence[tuple[int, bytes | bytearray, int]]) -> bytes:
+        first, body, _ = batch[0]
+        place = _place(body)
+        opened = None if place is None else self.table.get(place[0])
+        if place is not None and isinstance(opened, OpenFile) and opened.writes:
+            chunks = [memoryview(each)[33:] for _, each, _ in batch]
+            try:
+                offset = place[1]
+                if opened.appends:
+                    offset = (await opened.handle.stat()).size
+                await opened.handle.write(offset, chunks)
+                return b"".join([wire.success(request) for request, _, _ in batch])
+            except Exception as error:
+                if len(batch) == 1:
+                    if not isinstance(error, GatewayError):
+                        self.log.failure("a write failed")
+                    self._explain(opened, faults.text(error))
+                    return faults.status(first, error)
+        # Each by itself, so that what fits is kept and each gets its own answer.
+        if len(batch) > 1:
+            return b"".join([await self._write([one]) for one in batch])
+        return await self._perform(wire.WRITE, first, body)
+
+    def _explain(self, opened: OpenFile, text: str) -> None:
+        """OpenSSH shows people the code of a failed write, which is the same for a full quota, a lock and a broken disk; what comes on
+        the standard error of the channel, it prints."""
+        if opened.error != text and self._channel.conn.transport.otherVersionString.startswith(b"SSH-2.0-OpenSSH"):
+            self._channel.send_error(f"{opened.place}: {text}\r\n".encode("utf-8", "backslashreplace"))
+        opened.error = text
+
+    def stop(self) -> None:
+        """See ``Program``."""
+        self._stopped = True
+        self._queue.clear()
+        if not self.busy:
+            self.table.close_all()
+
+
+def _place(body: bytes | bytearray) -> tuple[bytes, int, int] | None:
+    """Handle, first offset and the offset after a WRITE; ``None`` if it is not laid out as one for a handle of ours."""
+    if len(body) < 33 or body[5:9] != b"\0\0\0\x0c":
+        return None
+    length = int.from_bytes(body[29:33], "big")
+    if length != len(body) - 33:
+        return None
+    offset = int.from_bytes(body[21:29], "big")
+    return bytes(body[9:21]), offset, offset + length

@@ -1,0 +1,71 @@
+"""The table ``[frontends.sftp]``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+from pydantic import Field
+
+from vfgateway.section import ConfigPath, Section
+
+
+class SftpSettings(Section):
+    """See the module.
+
+    :ivar endpoint: a Twisted endpoint, or a list of them; ``haproxy:tcp:...`` speaks the PROXY protocol with ``trusted_proxies``
+    :ivar host_keys: the folder of the host keys, made when missing; by default ``hostkeys`` in ``data_dir``. An ECDSA key is used if it lies
+        there as ``ssh_host_ecdsa_key``
+    :ivar trusted_user_ca_keys: lines of public keys; a certificate of theirs lets its principals in
+    :ivar idle_timeout: seconds without a request after which a connection is ended; mounts want it long
+    :ivar login_timeout: seconds in which a client has to log in
+    :ivar max_connections: at once
+    :ivar max_connections_per_address: at once
+    :ivar max_connections_per_user: at once
+    :ivar max_attempts: wrong logins on one connection
+    :ivar banner: shown before the login
+    """
+
+    endpoint: str | tuple[str, ...] = "tcp:6024:interface=127.0.0.1"
+    host_keys: ConfigPath | None = None
+    trusted_user_ca_keys: tuple[str, ...] = ()
+    idle_timeout: float = Field(default=3600.0, gt=0)
+    login_timeout: float = Field(default=60.0, gt=0)
+    max_connections: int = Field(default=1000, gt=0)
+    max_connections_per_address: int = Field(default=200, gt=0)
+    max_connections_per_user: int = Field(default=100, gt=0)
+    max_attempts: int = Field(default=6, gt=0)
+    banner: str = ""
+
+    def limits(self) -> Limits:
+        """What bounds connections."""
+        return Limits(
+            idle=self.idle_timeout,
+            login=self.login_timeout,
+            connections=self.max_connections,
+            per_address=self.max_connections_per_address,
+            per_user=self.max_connections_per_user,
+            attempts=self.max_attempts,
+        )
+
+    def keys_folder(self, data_dir: Path) -> Path:
+        """Where the host keys lie."""
+        return self.host_keys or data_dir / "hostkeys"
+
+
+@attrs.define
+class Limits:
+    """Bounds of connections; times in seconds.
+
+    :ivar rekey_bytes: after which new keys are asked for; AES wants them after 64 GiB at the latest (RFC 4344 section 3.2)
+    :ivar silence: after which a client is asked whether it is there
+    """
+
+    idle: float = 3600.0
+    login: float = 60.0
+    connections: int = 1000
+    per_address: int = 200
+    per_user: int = 100
+    attempts: int = 6
+    rekey_bytes: int = 32 << 30
+    silence: float = 60.0
