@@ -91,7 +91,7 @@ def responses(answer: Answer) -> dict[str, dict[str, tuple[int, etree._Element]]
         here = found.setdefault(response.findtext(DAV + "href") or "", {})
         for propstat in response.findall(DAV + "propstat"):
             status = int((propstat.findtext(DAV + "status") or "").split()[1])
-            for element in propstat.find(DAV + "prop") or ():
+            for element in propstat.iterfind(f"{DAV}prop/*"):
                 here[str(element.tag)] = (status, element)
     return found
 

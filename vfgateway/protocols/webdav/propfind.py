@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import ExitStack, aclosing
 from typing import Final
 
 import attrs
@@ -62,24 +63,31 @@ async def read_asked(request: StreamingRequest) -> Asked:
     return asked_in(data) if data else ALL
 
 
-async def send_blocks(request: StreamingRequest, blocks: AsyncIterator[bytes]) -> None:
+async def send_blocks(request: StreamingRequest, blocks: AsyncGenerator[bytes, None]) -> None:
     """Write a multistatus of ``blocks``: at once if there is but one, as they come otherwise."""
-    first = await anext(blocks, b"")
-    second = await anext(blocks, None)
-    if second is None:
-        answer_xml(request, 207, OPENING + first + CLOSING)
-        return
+    async with aclosing(blocks):
+        held: bytes | None = None
+        gate: Gate | None = None
+        with ExitStack() as streaming:
+            async for block in blocks:
+                if held is not None:
+                    if gate is None:
+                        gate = streaming.enter_context(Gate(request))
+                        _begin(request)
+                        held = OPENING + held
+                    request.write(held)
+                    await gate.passed()
+                held = block
+            if gate is None:
+                answer_xml(request, 207, OPENING + (held or b"") + CLOSING)
+            else:
+                request.write((held or b"") + CLOSING)
+
+
+def _begin(request: StreamingRequest) -> None:
     answer_status(request, 207)
     request.setHeader(b"content-type", XML)
     request.setHeader(b"cache-control", b"no-store")
-    with Gate(request) as gate:
-        request.write(OPENING + first)
-        block: bytes | None = second
-        while block is not None:
-            await gate.passed()
-            request.write(block)
-            block = await anext(blocks, None)
-        request.write(CLOSING)
 
 
 # --- the list of vfolders ---
@@ -87,7 +95,7 @@ async def send_blocks(request: StreamingRequest, blocks: AsyncIterator[bytes]) -
 
 async def _top(
     exchange: Exchange, asked: Asked, rendering: Rendering, depth: str, rootless: bool
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     parts = [] if rootless else [rendering.response(b"/", Described("/", top_stat(0)))]
     if depth != "0":
         for visible in await exchange.session.vfolders():
@@ -134,7 +142,7 @@ class View:
         now: float = gateway.reactor.seconds()
         return cls(folder, exchange.place.name, path, rendering, remaining, dead, locks, now)
 
-    async def blocks(self, depth: str, rootless: bool) -> AsyncIterator[bytes]:
+    async def blocks(self, depth: str, rootless: bool) -> AsyncGenerator[bytes, None]:
         """The ``response`` elements of what was asked for, with those of its members as far as ``depth`` goes."""
         stat = await self.folder.stat(self.path, follow=True)
         if not (stat.is_dir or stat.is_file):
@@ -160,7 +168,7 @@ class View:
         if first:
             yield first
 
-    async def _tree(self) -> AsyncIterator[bytes]:
+    async def _tree(self) -> AsyncGenerator[bytes, None]:
         walk = self.folder.walk(self.path)
         try:
             while walked := await walk.read(BATCH):
