@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,3 +48,74 @@ def test_litmus(vfolder: VFolderOfAlice, tmp_path: Path) -> None:
     assert "SKIPPED" not in output
     passed = sum(int(count) for count in re.findall(r"of \d+ tests run: (\d+) passed", output))
     assert passed == 104
+
+
+def test_cadaver(vfolder: VFolderOfAlice, tmp_path: Path) -> None:
+    """cadaver's commands: put, get, mkcol, move, copy, properties, locks, delete."""
+    key = vfolder.site.manager("POST", "/vfgateway/v1/users/alice/keys", {"kind": "api_key"})["secret"]
+    (tmp_path / ".netrc").write_text(f"machine 127.0.0.1 login {ALICE[0]} password {key}\n")
+    (tmp_path / "local").write_bytes(b"hello")
+    commands = [
+        "mkcol cadaver",
+        "cd cadaver",
+        "put local remote",
+        "copy remote copied",
+        "move copied moved",
+        "set namespace http://example.org/",
+        "propset remote note kept",
+        "propget remote note",
+        "lock remote",
+        "discover remote",
+        "unlock remote",
+        "get remote fetched",
+        "delete moved",
+        "ls",
+        "quit",
+    ]
+    output = run("cadaver", f"{dav_url(vfolder)}/", cwd=tmp_path, text="\n".join([*commands, ""]))
+    assert "failed" not in output, output
+    assert "kept" in output
+    assert (tmp_path / "fetched").read_bytes() == b"hello"
+    assert {path.name for path in (vfolder.root / "cadaver").iterdir()} == {"remote"}
+
+
+def rclone(vfolder: VFolderOfAlice, tmp_path: Path, *arguments: str, vendor: str = "other") -> str:
+    """rclone with the vfolder as remote ``dav:``."""
+    binary = Path(sys.executable).with_name("rclone")
+    obscured = run(str(binary), "obscure", ALICE[1], cwd=tmp_path).strip()
+    remote = {"TYPE": "webdav", "URL": dav_url(vfolder), "VENDOR": vendor, "USER": ALICE[0], "PASS": obscured}
+    env = {f"RCLONE_CONFIG_DAV_{name}": value for name, value in remote.items()}
+    return run(str(binary), "--config", "/dev/null", *arguments, cwd=tmp_path, env=env)
+
+
+@pytest.mark.parametrize("vendor", ["other", "owncloud", "infinitescale"])
+def test_rclone(vfolder: VFolderOfAlice, tmp_path: Path, vendor: str) -> None:
+    """sync, check, a second sync that sends nothing where times are kept, about, move of a tree."""
+    tree = tmp_path / "tree"
+    for name in ("a.txt", "empty", "deep/er/b c.txt", "deep/ünïcode"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(name if name != "empty" else "")
+    os.utime(tree / "a.txt", (1_000_000_000, 1_000_000_000))
+    place = f"dav:rclone-{vendor}"
+    rclone(vfolder, tmp_path, "sync", "tree", place, vendor=vendor)
+    rclone(vfolder, tmp_path, "check", "--download", "tree", place, vendor=vendor)
+    if vendor != "other":
+        again = rclone(vfolder, tmp_path, "sync", "tree", place, "--stats-one-line", "-v", vendor=vendor)
+        assert "Copied" not in again
+        assert (vfolder.root / f"rclone-{vendor}/a.txt").stat().st_mtime == 1_000_000_000
+    rclone(vfolder, tmp_path, "move", f"{place}/deep", f"{place}/moved", vendor=vendor)
+    assert (vfolder.root / f"rclone-{vendor}/moved/er/b c.txt").read_text() == "deep/er/b c.txt"
+    rclone(vfolder, tmp_path, "purge", place, vendor=vendor)
+    assert not (vfolder.root / f"rclone-{vendor}").exists()
+
+
+def test_curl(vfolder: VFolderOfAlice, tmp_path: Path) -> None:
+    """curl uploads from a pipe without knowing the length, and resumes a download."""
+    content = os.urandom(300_000)
+    (tmp_path / "local").write_bytes(content)
+    login = ("-sS", "--fail", "-u", ":".join(ALICE))
+    url = f"{dav_url(vfolder)}/curl.bin"
+    run("sh", "-c", 'cat local | curl "$@"', "sh", *login, "-T", "-", url, cwd=tmp_path)
+    (tmp_path / "part").write_bytes(content[:100_000])
+    run("curl", *login, "-C", "-", "-o", "part", url, cwd=tmp_path)
+    assert (tmp_path / "part").read_bytes() == content

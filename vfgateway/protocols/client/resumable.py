@@ -8,14 +8,14 @@ from typing import Any
 from vfgateway import errors
 from vfgateway.errors import GatewayError, InvalidArgument, OffsetMismatch, TooLarge
 from vfgateway.model import ABSENT, ANY
-from vfgateway.protocols.client import resumable_fields, tus_fields
+from vfgateway.protocols.client import resumable_fields
 from vfgateway.protocols.client.resumable_fields import PARTIAL_UPLOAD, Dialect, integer
-from vfgateway.protocols.client.tus_fields import field, media_type, set_fields
 from vfgateway.protocols.client.tus_places import Place, url_of_upload
-from vfgateway.protocols.client.tus_replies import TUS_FAULTS, WrongMediaType
-from vfgateway.protocols.web import faults
+from vfgateway.protocols.web import faults, tus_fields
 from vfgateway.protocols.web.faults import Fault, fault_of, problem_of
 from vfgateway.protocols.web.request import StreamingRequest
+from vfgateway.protocols.web.tus_fields import field, media_type, set_fields
+from vfgateway.protocols.web.tus_replies import TUS_FAULTS, WrongMediaType
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.receiving import Terms
 from vfgateway.services.resumable import ResumableUpload

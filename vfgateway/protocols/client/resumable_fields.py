@@ -23,8 +23,8 @@ from typing import Final
 import attrs
 
 from vfgateway.errors import InvalidArgument
-from vfgateway.protocols.client.tus_fields import DIGEST_SIZES, LONGEST_NUMBER, field, media_type
 from vfgateway.protocols.web.request import StreamingRequest
+from vfgateway.protocols.web.tus_fields import DIGEST_SIZES, LONGEST_NUMBER, field, media_type
 from vfgateway.services.checksums import Checksum
 
 NEWEST: Final = 8

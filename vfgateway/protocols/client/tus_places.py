@@ -11,8 +11,8 @@ from werkzeug.http import parse_options_header
 from vfgateway.errors import InvalidArgument, VFolderNotFound
 from vfgateway.model import VFolderId
 from vfgateway.paths import FolderPath, parse_text
-from vfgateway.protocols.client.tus_fields import field
 from vfgateway.protocols.web.request import StreamingRequest
+from vfgateway.protocols.web.tus_fields import field
 from vfgateway.services.resumable import ResumableUpload
 from vfgateway.services.session import FolderSession, Session
 

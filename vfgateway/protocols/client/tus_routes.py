@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from klein import Klein
 
 from vfgateway.errors import AuthenticationFailed, InvalidArgument
 from vfgateway.paths import json_name
-from vfgateway.protocols.client import resumable, tus_fields, tus_replies
+from vfgateway.protocols.client import resumable
 from vfgateway.protocols.client.resumable import Resumable
 from vfgateway.protocols.client.resumable_fields import NEWEST, PARTIAL_UPLOAD, Dialect, speaks_draft
-from vfgateway.protocols.client.tus import Tus
-from vfgateway.protocols.client.tus_fields import set_fields
-from vfgateway.protocols.client.tus_places import COLLECTION
-from vfgateway.protocols.client.tus_replies import EXTENSIONS, TUS_FAULTS
-from vfgateway.protocols.web import faults
+from vfgateway.protocols.client.tus_places import COLLECTION, Place, url_of_upload
+from vfgateway.protocols.web import faults, tus_fields, tus_replies
 from vfgateway.protocols.web.request import StreamingRequest
+from vfgateway.protocols.web.tus import Tus
+from vfgateway.protocols.web.tus_fields import set_fields
+from vfgateway.protocols.web.tus_replies import EXTENSIONS, TUS_FAULTS
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.session import Session
 from vfgateway.services.staging import UploadInfo
@@ -34,7 +35,7 @@ class PeoplesUploads:
     def __init__(self, gateway: Gateway, login: type_login) -> None:
         self._gateway = gateway
         self._login = login
-        self._tus = Tus(gateway)
+        self._tus = Tus(gateway, url_of_upload)
         self._resumable = Resumable(gateway)
 
     def mount(self, app: Klein) -> None:
@@ -79,8 +80,11 @@ class PeoplesUploads:
         elif method == "POST" or (method == "PUT" and draft):
             if not draft:
                 tus_replies.check_version(request, required=True)
-            verbs = self._resumable if draft else self._tus
-            await verbs.create(request, await self._login(request))
+            session = await self._login(request)
+            if draft:
+                await self._resumable.create(request, session)
+            else:
+                await self._tus.create(request, session, partial(Place.asked, request))
         else:
             _refuse_method(request, method, "OPTIONS, GET, POST")
 

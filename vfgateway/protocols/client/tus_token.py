@@ -10,11 +10,11 @@ from klein import Klein
 
 from vfgateway.errors import InvalidToken
 from vfgateway.paths import FolderPath, parse_text
-from vfgateway.protocols.client import tus_fields, tus_replies
 from vfgateway.protocols.client.faults import bad_token, fail
 from vfgateway.protocols.client.query import BadParameters, Query
-from vfgateway.protocols.client.tus_fields import required_number, set_fields
+from vfgateway.protocols.web import tus_fields, tus_replies
 from vfgateway.protocols.web.request import StreamingRequest
+from vfgateway.protocols.web.tus_fields import required_number, set_fields
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.receiving import Terms
 from vfgateway.services.resumable import ResumableUpload

@@ -102,8 +102,9 @@ async def send_by_kernel(
             offset += sent
             request.sentLength += sent
             pump.progressed()
-            if offset < end:
-                os.posix_fadvise(descriptor, offset + part, min(AHEAD, end - offset), os.POSIX_FADV_WILLNEED)
+            ahead = min(AHEAD, end - offset)
+            if ahead and not in_memory(descriptor, offset, ahead):  # looking is cheap, asking for what is there is not
+                os.posix_fadvise(descriptor, offset, ahead, os.POSIX_FADV_WILLNEED)
 
 
 def _asker(descriptor: int, offset: int) -> Callable[[int, int, int], bool] | None:

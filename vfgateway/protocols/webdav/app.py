@@ -11,7 +11,7 @@ from twisted.web.resource import Resource
 from vfgateway.protocols.web.handling import handle
 from vfgateway.protocols.web.login import log_in
 from vfgateway.protocols.web.request import StreamingRequest
-from vfgateway.protocols.webdav import copymove, delete, get, locking, mkcol, options, propfind, proppatch, put
+from vfgateway.protocols.webdav import copymove, delete, get, locking, mkcol, options, post, propfind, proppatch, put
 from vfgateway.protocols.webdav.exchange import Exchange
 from vfgateway.protocols.webdav.faults import Refused, failing_in
 from vfgateway.protocols.webdav.places import BadUrl, place_of
@@ -33,6 +33,7 @@ VERBS: Final[Mapping[bytes, type_verb]] = {
     b"MOVE": copymove.answer_move,
     b"LOCK": locking.answer_lock,
     b"UNLOCK": locking.answer_unlock,
+    b"POST": post.answer_create,
 }
 
 
@@ -58,11 +59,14 @@ class WebDav(Resource):
         if request.method == b"OPTIONS":
             options.answer(request)
             return
+        place = place_of(request.path)
         verb = VERBS.get(request.method)
+        if request.method in post.METHODS and post.is_upload(place):
+            verb = post.answer_upload
         if verb is None:
             options.describe(request)
             raise Refused(405 if request.method in options.METHODS.split(b", ") else 501, "not with this method")
         session = await log_in(self.gateway, request, guarded=not self.settings.allow_plain_login)
-        exchange = Exchange(self, request, session, place_of(request.path))
+        exchange = Exchange(self, request, session, place)
         await submit_tokens(exchange)
         await verb(exchange)

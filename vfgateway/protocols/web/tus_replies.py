@@ -9,11 +9,10 @@ import attrs
 
 from vfgateway import errors
 from vfgateway.errors import GatewayError
-from vfgateway.protocols.client import tus_fields
-from vfgateway.protocols.client.tus_fields import http_date, set_fields
-from vfgateway.protocols.web import faults
+from vfgateway.protocols.web import faults, tus_fields
 from vfgateway.protocols.web.faults import FAULTS, Fault, fault_of, problem_of
 from vfgateway.protocols.web.request import StreamingRequest
+from vfgateway.protocols.web.tus_fields import http_date, set_fields
 from vfgateway.services.checksums import ALGORITHMS
 from vfgateway.services.resumable import ResumableUpload
 

@@ -1,39 +1,55 @@
-"""tus 1.0 for people: ``/vfgateway/v1/uploads``. All extensions that clients use: creation, with the first bytes or with the length
+"""tus 1.0 for people, wherever a front end puts it. All extensions that clients use: creation, with the first bytes or with the length
 to come, termination, checksum, expiration and concatenation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from vfgateway.errors import InvalidArgument
 from vfgateway.model import ABSENT, ANY
 from vfgateway.paths import FolderPath
-from vfgateway.protocols.client import tus_fields, tus_replies
-from vfgateway.protocols.client.tus_fields import CHUNK_TYPE, field, media_type, number, required_number, set_fields
-from vfgateway.protocols.client.tus_places import Place, url_of_upload
-from vfgateway.protocols.client.tus_replies import ModifiesFinal, WrongMediaType
+from vfgateway.protocols.web import tus_fields, tus_replies
 from vfgateway.protocols.web.request import StreamingRequest
+from vfgateway.protocols.web.tus_fields import CHUNK_TYPE, field, media_type, number, required_number, set_fields
+from vfgateway.protocols.web.tus_replies import ModifiesFinal, WrongMediaType
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.receiving import Terms
 from vfgateway.services.resumable import ResumableUpload
-from vfgateway.services.session import Session
+from vfgateway.services.session import FolderSession, Session
 
 #: What an upload keeps of its creation (``ResumableUpload.info``), to say it again.
 METADATA, CONCAT, PROTOCOL = "metadata", "concat", "protocol"
 
 
+class Target(Protocol):
+    """Where an upload shall go, as a front end finds out."""
+
+    def path(self) -> FolderPath:
+        """The path in the vfolder."""
+
+    async def folder(self, session: Session) -> FolderSession:
+        """The vfolder."""
+
+
 class Tus:
-    """The verbs. Each writes an answer and does not finish it."""
+    """The verbs. Each writes an answer and does not finish it.
 
-    def __init__(self, gateway: Gateway) -> None:
+    :param url_of_upload: where an upload that was created is to be found, as an absolute URL
+    """
+
+    def __init__(self, gateway: Gateway, url_of_upload: Callable[[StreamingRequest, ResumableUpload], str]) -> None:
         self._gateway = gateway
+        self._url_of_upload = url_of_upload
 
-    async def create(self, request: StreamingRequest, session: Session) -> None:
-        """``POST`` on the collection."""
+    async def create(
+        self, request: StreamingRequest, session: Session, asked: Callable[[Mapping[str, str]], Target]
+    ) -> ResumableUpload:
+        """``POST`` on the collection; ``asked`` makes a target of ``Upload-Metadata``."""
         concat = field(request, "Upload-Concat") or ""
         size = self._size(request, concat)
         given = field(request, "Upload-Metadata")
-        place = Place.asked(request, tus_fields.metadata(given))
+        place = asked(tus_fields.metadata(given))
         info = {PROTOCOL: "tus"}
         info |= {METADATA: given} if given else {}
         info |= {CONCAT: concat} if concat else {}
@@ -46,7 +62,7 @@ class Tus:
             upload = await staging.begin(folder, FolderPath(), size=size, info=info, partial=True)
         else:
             upload = await staging.begin(folder, place.path(), size=size, info=info, expect=expect)
-        location = url_of_upload(request, upload)
+        location = self._url_of_upload(request, upload)
         offset = upload.offset
         if media_type(request) == CHUNK_TYPE and request.body.length != 0 and not upload.published:
             terms = Terms(0, checksum=tus_fields.checksum(field(request, "Upload-Checksum")))
@@ -54,6 +70,7 @@ class Tus:
         request.setResponseCode(201)
         set_fields(request, {"Location": location, "Content-Length": 0})
         tus_replies.tell_state(request, upload, offset)
+        return upload
 
     def _size(self, request: StreamingRequest, concat: str) -> int | None:
         if concat and concat != "partial" and not concat.startswith("final;"):
