@@ -20,6 +20,8 @@ token_secret_file = "var/token.secret"
 [frontends.manager]
 endpoint = "tcp:6022:interface=127.0.0.1"
 secret_file = "var/manager.secret"
+[frontends.webdav]
+endpoint = "tcp:6023:interface=127.0.0.1"
 [volumes.local]
 backend = "vfs"
 path = "var/vfolders"

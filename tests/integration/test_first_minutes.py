@@ -28,14 +28,14 @@ class Newcomer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.client, self.manager = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+        self.client, self.manager, self.webdav = (f"http://127.0.0.1:{free_port()}" for _ in range(3))
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """``twistd vfgateway`` with the sample configuration, which is the default, on ports that are free here."""
-        ports = [url.rpartition(":")[2] for url in (self.client, self.manager)]
+        ports = [url.rpartition(":")[2] for url in (self.client, self.manager, self.webdav)]
         text = (Path(__file__).parents[2] / "etc/vfgateway.toml").read_text()
-        for name, port in zip(("6021", "6022"), ports, strict=True):
+        for name, port in zip(("6021", "6022", "6023"), ports, strict=True):
             assert name in text
             text = text.replace(name, port)
         (self.folder / "vfgateway.toml").write_text(text)

@@ -17,6 +17,7 @@ from tests.support.gateway import ALICE, new_vfolder, orchestrator_in, running_g
 from tests.support.site import Client
 from tests.support.uploading import Answer, head
 from vfgateway.model import Permission, VFolder
+from vfgateway.protocols.web.site import GatewaySite
 from vfgateway.protocols.webdav.frontend import WebDavFrontEnd
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.session import FolderSession
@@ -42,9 +43,10 @@ class Dav:
     folder: FolderSession
     root: Path
     port: int
+    site: GatewaySite
 
     async def ask(
-        self, method: str, target: str, body: bytes | None = None, user: str | None = "alice", **fields: object
+        self, method: str, target: str, body: bytes | None = None, user: str | None = "alice", **fields: Any
     ) -> Answer:
         """One request on a connection of its own; underscores in field names are hyphens. The target goes out as it is written."""
         if body is not None:
@@ -78,7 +80,7 @@ async def webdav(tmp_path: Path, settings: Mapping[str, Any] | None = None, **op
             vfolder = await new_vfolder(gateway, "disk", name="data", **options)
             folder = await orchestrator_in(gateway, vfolder)
             root = Path(await volume.mount_path(vfolder.id))
-            yield Dav(gateway, vfolder, folder, root, service.ports[0].getHost().port)
+            yield Dav(gateway, vfolder, folder, root, service.ports[0].getHost().port, service._site)
         finally:
             await service.stopService()
 

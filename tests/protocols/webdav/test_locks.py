@@ -20,6 +20,14 @@ INFO = (
 )
 
 
+WRITES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("PUT", {}),
+    ("DELETE", {}),
+    ("MOVE", {"Destination": "/data/g"}),
+    ("PROPPATCH", {}),
+)
+
+
 async def lock(dav: Dav, target: str, scope: str = "exclusive", **fields: Any) -> Answer:
     """Take a lock."""
     return await dav.ask("LOCK", target, INFO.format(scope).encode(), **fields)
@@ -51,7 +59,7 @@ async def test_an_exclusive_lock(tmp_path: Path) -> None:
         assert active.findtext(f"{DAV}lockroot/{DAV}href") == "/data/f"
         token = active.findtext(f"{DAV}locktoken/{DAV}href")
         assert answer.headers["lock-token"] == f"<{token}>"
-        for method, fields in (("PUT", {}), ("DELETE", {}), ("MOVE", {"Destination": "/data/g"}), ("PROPPATCH", {})):
+        for method, fields in WRITES:
             body = b"<propertyupdate xmlns='DAV:'><set><prop><x/></prop></set></propertyupdate>"
             for user in ("alice", "bob"):
                 refused = await dav.ask(method, "/data/f", body, user=user, **fields)
@@ -138,7 +146,7 @@ async def test_locks_end_with_their_files(tmp_path: Path) -> None:
         for name in "ab":
             (dav.root / name).write_bytes(b"x")
             token = await locked(dav, f"/data/{name}")
-            held = {"If": f"(<{token}>)"}
+            held: Any = {"If": f"(<{token}>)"}
             assert (await dav.ask("COPY", f"/data/{name}", Destination=f"/data/copy-{name}", user="bob")).status == 201
             if name == "a":
                 assert (await dav.ask("DELETE", "/data/a", **held)).status == 204

@@ -17,6 +17,7 @@ from vfgateway.protocols.web import faults
 from vfgateway.protocols.web.channel import StreamingChannel
 from vfgateway.protocols.web.forwarded import TrustedProxies, address_of
 from vfgateway.protocols.web.request import StreamingRequest
+from vfgateway.protocols.web.tls import ReloadingCertificate, speaking_tls
 
 #: Seconds for which a connection may lie idle between requests, and a request's head may take.
 IDLE = 75.0
@@ -154,11 +155,25 @@ class Unready(Resource):
 
 
 class SiteListener(Listener):
-    """Listens for a :class:`GatewaySite`, and closes its connections when it stops."""
+    """Listens for a :class:`GatewaySite`, and closes its connections when it stops.
 
-    def __init__(self, site: GatewaySite, endpoints: Any, **options: Any) -> None:
-        super().__init__(site.front_end, endpoints, site, site.reactor, **options)
+    :param certificate: with it TLS is spoken on every endpoint
+    """
+
+    def __init__(
+        self, site: GatewaySite, endpoints: Any, certificate: ReloadingCertificate | None = None, **options: Any
+    ) -> None:
+        factory = site if certificate is None else speaking_tls(certificate, site)
+        scheme = "http" if certificate is None else "https"
+        super().__init__(site.front_end, endpoints, factory, site.reactor, scheme=scheme, **options)
         self._site = site
+        self._certificate = certificate
+
+    def startService(self) -> None:
+        """Begin to accept. Raises ``ConfigurationError`` for a certificate that cannot be used."""
+        if self._certificate is not None:
+            self._certificate.load()
+        super().startService()
 
     def stopService(self) -> Deferred[Any]:
         """Accept no more and let requests under way finish."""

@@ -10,6 +10,7 @@ from zope.interface import implementer
 
 from vfgateway.interfaces import IFrontEnd
 from vfgateway.protocols.web.site import GatewaySite, SiteListener
+from vfgateway.protocols.web.tls import ReloadingCertificate
 from vfgateway.protocols.webdav.app import WebDav
 from vfgateway.protocols.webdav.faults import fail
 from vfgateway.protocols.webdav.settings import WebDavSettings
@@ -41,7 +42,10 @@ class WebDavService(SiteListener):
             body_timeout=settings.body_timeout,
         )
         endpoints = [settings.endpoint] if isinstance(settings.endpoint, str) else list(settings.endpoint)
-        super().__init__(site, endpoints, first_steps=_first_steps)
+        certificate = None
+        if settings.certificate is not None:
+            certificate = ReloadingCertificate(settings.certificate, settings.key, gateway.reactor)
+        super().__init__(site, endpoints, certificate, first_steps=_first_steps)
 
 
 def _first_steps(url: str) -> Sequence[str]:

@@ -1,0 +1,99 @@
+# mypy: disallow-untyped-calls=False
+"""TLS with a certificate from a file that may be renewed at any time: new connections get the new one, without a restart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from OpenSSL import SSL
+from OpenSSL.crypto import Error as CryptoError
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.ssl import Certificate as SslCertificate
+from twisted.internet.ssl import CertificateOptions, KeyPair, PrivateCertificate
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from vfgateway.errors import ConfigurationError
+
+#: Seconds between looks at the files.
+LOOK = 5.0
+
+_BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+
+type_state = tuple[tuple[int, int, int], ...]
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ReloadingCertificate:
+    """Makes the server's side of TLS connections.
+
+    :param certificate: a PEM file: the server's certificate, then those between it and its root
+    :param key: a PEM file with its key; may be the same file
+    """
+
+    log = Logger()
+
+    def __init__(self, certificate: Path, key: Path | None, clock: Any) -> None:
+        self._certificate = certificate
+        self._key = key or certificate
+        self._clock = clock
+        self._context: SSL.Context | None = None
+        self._state: type_state = ()
+        self._looked = 0.0
+
+    def load(self) -> None:
+        """Read the files. Raises ``ConfigurationError``."""
+        try:
+            state = self._now()
+            self._context = self._read()
+        except (OSError, ValueError, SSL.Error, CryptoError) as error:
+            reason = getattr(error, "strerror", None) or str(error) or "no certificate and key that fit each other"
+            raise ConfigurationError(
+                "certificate", f"cannot use {self._certificate} and {self._key}: {reason}"
+            ) from None
+        self._state = state
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """Called for each connection."""
+        self._renew()
+        assert self._context is not None
+        return SSL.Connection(self._context, None)
+
+    def _renew(self) -> None:
+        now = self._clock.seconds()
+        if now - self._looked < LOOK:
+            return
+        self._looked = now
+        try:
+            if self._now() != self._state:
+                self.load()
+                self.log.info("the certificate was read anew")
+        except (OSError, ConfigurationError) as error:  # half-way through a renewal, perhaps: the old one still serves
+            self.log.warn("the certificate cannot be read anew: {error}", error=str(error))
+
+    def _now(self) -> type_state:
+        found = (path.stat() for path in (self._certificate, self._key))
+        return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in found)
+
+    def _read(self) -> SSL.Context:
+        pem = self._certificate.read_bytes()
+        blocks = [block + _END for block in pem.split(_END) if _BEGIN in block]
+        chain = [SslCertificate.loadPEM(block[block.index(_BEGIN) :]) for block in blocks]
+        if not chain:
+            raise ValueError("there is no certificate in it")
+        key = KeyPair.load(self._key.read_bytes(), 1)  # 1: PEM
+        own = PrivateCertificate.fromCertificateAndKeyPair(chain[0], key)
+        options = CertificateOptions(
+            privateKey=own.privateKey.original,
+            certificate=own.original,
+            extraCertChain=[each.original for each in chain[1:]],
+            acceptableProtocols=[b"http/1.1"],
+        )
+        return options.getContext()
+
+
+def speaking_tls(creator: ReloadingCertificate, factory: Any) -> TLSMemoryBIOFactory:
+    """``factory`` behind TLS."""
+    return TLSMemoryBIOFactory(creator, False, factory)
