@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import signal
 from collections.abc import Generator
 
 import pytest
 import pytest_twisted
+
+# A shell ignores Ctrl-C for what it runs in the background, and children inherit that: programs under test must not.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl
