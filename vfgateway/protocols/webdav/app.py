@@ -11,7 +11,19 @@ from twisted.web.resource import Resource
 from vfgateway.protocols.web.handling import handle
 from vfgateway.protocols.web.login import log_in
 from vfgateway.protocols.web.request import StreamingRequest
-from vfgateway.protocols.webdav import copymove, delete, get, locking, mkcol, options, post, propfind, proppatch, put
+from vfgateway.protocols.webdav import (
+    copymove,
+    delete,
+    get,
+    locking,
+    mkcol,
+    options,
+    partial,
+    post,
+    propfind,
+    proppatch,
+    put,
+)
 from vfgateway.protocols.webdav.exchange import Exchange
 from vfgateway.protocols.webdav.faults import Refused, failing_in
 from vfgateway.protocols.webdav.places import BadUrl, place_of
@@ -34,6 +46,7 @@ VERBS: Final[Mapping[bytes, type_verb]] = {
     b"LOCK": locking.answer_lock,
     b"UNLOCK": locking.answer_unlock,
     b"POST": post.answer_create,
+    b"PATCH": partial.answer_patch,
 }
 
 

@@ -14,8 +14,10 @@ from twisted.web.http import RESPONSES
 
 from vfgateway import errors
 from vfgateway.errors import GatewayError
+from vfgateway.model import FileStat
 from vfgateway.paths import FolderPath, parse_text
 from vfgateway.protocols.web import faults
+from vfgateway.protocols.web.conditions import etag_of, http_date, seconds_of
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.webdav.places import BadUrl, ElsewhereUrl, href_of
 
@@ -160,3 +162,10 @@ def answer_empty(request: StreamingRequest, status: int) -> None:
     if status != 204:
         request.setHeader(b"content-length", b"0")
     request.write(b"")
+
+
+def tell_file(request: StreamingRequest, stat: FileStat) -> None:
+    """Say what now stands there."""
+    request.setHeader(b"etag", etag_of(stat))
+    request.setHeader(b"oc-etag", etag_of(stat))
+    request.setHeader(b"last-modified", http_date(seconds_of(stat)))

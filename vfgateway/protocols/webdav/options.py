@@ -8,9 +8,7 @@ from typing import Final
 from vfgateway.protocols.web.request import StreamingRequest
 
 CLASSES: Final = b"1, 2, 3, extended-mkcol"
-METHODS: Final = (
-    b"OPTIONS, GET, HEAD, PUT, PATCH, POST, DELETE, PROPFIND, PROPPATCH, MKCOL, COPY, MOVE, LOCK, UNLOCK, REPORT"
-)
+METHODS: Final = b"OPTIONS, GET, HEAD, PUT, PATCH, POST, DELETE, PROPFIND, PROPPATCH, MKCOL, COPY, MOVE, LOCK, UNLOCK"
 
 
 def describe(request: StreamingRequest) -> None:

@@ -8,11 +8,12 @@ import re
 
 from vfgateway.errors import QuotaExceeded, TooLarge
 from vfgateway.model import Attrs, FileStat
-from vfgateway.protocols.web.conditions import etag_of, expectation, http_date, seconds_of
+from vfgateway.protocols.web.conditions import expectation
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.storing import store_body
+from vfgateway.protocols.webdav import partial
 from vfgateway.protocols.webdav.exchange import Exchange, present, refuse_orphan
-from vfgateway.protocols.webdav.faults import Refused, answer_empty
+from vfgateway.protocols.webdav.faults import Refused, answer_empty, tell_file
 from vfgateway.services.checksums import Checksum
 from vfgateway.services.session import FolderSession
 
@@ -25,13 +26,14 @@ _DIGESTS = {"sha1": 20, "sha256": 32, "md5": 16}
 async def answer(exchange: Exchange) -> None:
     """Create or replace a file. Everything is checked before the body is read."""
     request = exchange.request
+    if request.requestHeaders.hasHeader(b"content-range"):
+        await partial.answer_put(exchange)
+        return
     folder = await exchange.folder()
     place = exchange.place
     found = await present(folder, place)
     if place.is_fixed or place.slash or (found is not None and found.is_dir):
         raise Refused(405, "a collection cannot be written")
-    if request.requestHeaders.hasHeader(b"content-range"):  # RFC 9110 section 14.5
-        raise Refused(400, "a part of a file cannot be put")
     expect = expectation(request.requestHeaders, place.path, found)
     await refuse_orphan(folder, place)
     mtime, checksums = _mtime(request), _checksums(request)
@@ -43,13 +45,6 @@ async def answer(exchange: Exchange) -> None:
         request.setHeader(b"x-oc-mtime", b"accepted")
     tell_file(request, stat)
     answer_empty(request, 201 if found is None else 204)
-
-
-def tell_file(request: StreamingRequest, stat: FileStat) -> None:
-    """Say what now stands there."""
-    request.setHeader(b"etag", etag_of(stat))
-    request.setHeader(b"oc-etag", etag_of(stat))
-    request.setHeader(b"last-modified", http_date(seconds_of(stat)))
 
 
 async def _refuse_what_cannot_fit(
