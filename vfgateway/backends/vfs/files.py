@@ -55,11 +55,15 @@ def read_all(descriptor: int, offset: int, length: int) -> bytes:
 
 @implementer(IFile, IDescriptorRead)
 class VfsFile:
-    """A regular file opened for reading."""
+    """A regular file opened for reading.
 
-    def __init__(self, calls: Calls, descriptor: Descriptor) -> None:
+    :param in_memory: whether the storage is memory, so that no read ever waits for it
+    """
+
+    def __init__(self, calls: Calls, descriptor: Descriptor, in_memory: bool = False) -> None:
         self._calls = calls
         self._descriptor = descriptor
+        self._flags = 0 if in_memory else os.RWF_NOWAIT  # tmpfs does not know the flag, nor does it need it
         self._nowait = True
 
     async def read(self, offset: int, length: int) -> bytes:
@@ -74,13 +78,15 @@ class VfsFile:
         buffer = bytearray(length)
         number = self._descriptor.borrow()
         try:
-            got = os.preadv(number, [buffer], offset, os.RWF_NOWAIT)
+            got = os.preadv(number, [buffer], offset, self._flags)
         except OSError as error:
             self._nowait = would_block(error)
             return None
         finally:
             self._descriptor.give_back()
-        return bytes(buffer) if got == length else None
+        if got == length:
+            return bytes(buffer)
+        return None if self._flags else bytes(buffer[:got])  # without the flag, fewer means the end of the file
 
     async def stat(self) -> FileStat:
         return await self._calls.with_descriptor(self._descriptor, True, facts_of)

@@ -12,6 +12,7 @@ from zope.interface import implementer
 from vfgateway.backends.vfs.descriptors import Calls, Descriptor
 from vfgateway.backends.vfs.files import Listing, VfsDirectory, VfsFile, VfsStagedFile, VfsWritableFile
 from vfgateway.backends.vfs.staging import Stage, Staging
+from vfgateway.backends.vfs.syscalls import TMPFS
 from vfgateway.backends.vfs.tree import STAGING, Tree
 from vfgateway.errors import Unsupported
 from vfgateway.interfaces import IDirectory, IFile, IFolder, ILinks, IResumableStaging, IServerSideCopy, IStagedFile
@@ -50,7 +51,7 @@ class VfsFolder:
             number = await self._calls.obtain(partial(self._tree.open_to_read, path), os.close)
         if mode & OpenMode.WRITE:
             return VfsWritableFile(self._calls, Descriptor(number), self._tree.durable)
-        return VfsFile(self._calls, Descriptor(number))
+        return VfsFile(self._calls, Descriptor(number), self._staging.file_system == TMPFS)
 
     # --- names
 
