@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 from twisted.web.client import Agent, HTTPConnectionPool
@@ -27,7 +27,6 @@ from vfgateway.services.migrations import upgrade
 from vfgateway.services.processes import Processes
 from vfgateway.services.properties import Properties
 from vfgateway.services.quota import Quota
-from vfgateway.services.redis_events import RedisEvents
 from vfgateway.services.session import Session
 from vfgateway.services.staging import Staging
 from vfgateway.services.state import DatabaseState
@@ -35,6 +34,10 @@ from vfgateway.services.tasks import Tasks
 from vfgateway.services.tokens import Tokens
 from vfgateway.services.vfolders import VFolders
 from vfgateway.services.volumes import Volumes
+from vfgateway.services.writers import Writers
+
+if TYPE_CHECKING:
+    from vfgateway.services.redis_events import RedisEvents
 
 
 class Gateway:
@@ -69,6 +72,7 @@ class Gateway:
         self.quota = Quota(self.database, reactor, self.processes)
         self.tasks = Tasks(self.database, reactor, self.processes, self.events, self.metrics)
         self.staging = Staging(self)
+        self.writers = Writers(self)
         self.copies = LocalCopies(settings.gateway.data_dir / "spool" / "copies", reactor)
         self.lifecycle = Lifecycle(self)
         self._orchestrator: RedisEvents | None = None
@@ -119,12 +123,13 @@ class Gateway:
         await self.database.start(upgrade)
         self._login_pool.start()
         if self.settings.events.redis is not None:
+            from vfgateway.services.redis_events import RedisEvents  # its library brings a reactor of its own choice
+
             self._orchestrator = RedisEvents.configured(self.settings.events.redis, self.events, self.reactor)
             self._orchestrator.start()
         await self.processes.start()
         await self.volumes.start()
         await self.lifecycle.recover()
-        self.processes.watch(self.lifecycle.recover)
         self.processes.watch(self.lifecycle.recover)
         await self.tasks.resume()
         await self.staging.start()
@@ -133,7 +138,7 @@ class Gateway:
     async def stop(self) -> None:
         """Stop in the opposite order; what is under way ends or is left resumable. Safe after a start that failed."""
         self.running = False
-        for part in (self.staging, self.copies, self.tasks, self.volumes, self.quota, self.processes):
+        for part in (self.staging, self.copies, self.writers, self.tasks, self.volumes, self.quota, self.processes):
             try:
                 await part.stop()
             except Exception:

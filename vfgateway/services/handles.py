@@ -1,7 +1,7 @@
 """Open files for in-place work: SFTP, and whatever else writes as POSIX does.
 
-A writer announces itself for short windows of time. A window is an intent on the file: locks are checked exactly when it begins, a
-LOCK waits until it is over, and its growth is reserved and then settled with its end. So whoever was granted a lock sees no further
+A writer has its file to itself for short windows of time: locks are checked exactly when one begins, a LOCK waits until it is over, and
+its growth is reserved and settled at its end. So whoever was granted a lock sees no further
 byte of somebody else, a limit is never exceeded, and after a crash a recount is all that is needed.
 """
 
@@ -137,6 +137,14 @@ class Handle:
         self.read_bytes += count
         return count
 
+    def read_ready(self, offset: int, buffer: memoryview) -> int | None:
+        """As :meth:`read_now` into one buffer; less than it holds is the end of the file."""
+        count = self.read_now(offset, [buffer])
+        if count is None or not count or count == len(buffer):
+            return count
+        # A cold page ends such a read early, too; asking again tells it from the end.
+        return count if self.read_now(offset + count, [buffer[count:]]) == 0 else None
+
     async def write(self, offset: int, chunks: Sequence[type_chunk]) -> None:
         """Write ``chunks`` one after the other from ``offset`` on; a gap becomes zeros. ``QuotaExceeded``, ``Locked``."""
         raise self._read_only()
@@ -199,7 +207,7 @@ class Window:
 
     intent: Intent
     reservation: Reservation
-    _announced: AsyncExitStack
+    _held: AsyncExitStack
     began_with: int = 0
     size: int = 0
     made: int = 0
@@ -211,10 +219,14 @@ class Window:
 
     @classmethod
     async def begin(cls, context: FolderContext, path: FolderPath) -> Window:
-        """Announce, check locks, and prepare to reserve."""
+        """Take a turn, announce, check locks, and prepare to reserve."""
+        gateway, folded = context.gateway, context.lock_path(path)
         async with AsyncExitStack() as stack:
-            intent = await stack.enter_async_context(context.publishing((path, False)))
-            reservation = await context.gateway.quota.reserve(context.vfolder, Usage())
+            await stack.enter_async_context(gateway.locks.turn(context.vfolder, folded))
+            announcement = await gateway.writers.enter(context, folded)
+            stack.callback(gateway.writers.leave, announcement)
+            intent = announcement.check(context, folded, gateway.reactor.seconds())
+            reservation = await gateway.quota.reserve(context.vfolder, Usage())
             return cls(intent, reservation, stack.pop_all())
 
     async def make_room(self, size: int) -> None:
@@ -243,9 +255,8 @@ class Window:
         if self.users:
             self._idle = Deferred()
             await self._idle
-        async with self._announced:
-            change = Usage(self.size - self.began_with, self.made)
-            await self.reservation.settle(change, also=[self.intent.end, *self.also])
+        async with self._held:
+            await self.reservation.settle(Usage(self.size - self.began_with, self.made), also=self.also)
 
 
 class WritableHandle(Handle):

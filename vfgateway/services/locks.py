@@ -63,7 +63,10 @@ class Intent:
 
 
 class Locks:
-    """The one lock table. Paths are folded by the caller (``NameRules.fold``)."""
+    """The one lock table. Paths are folded by the caller (``NameRules.fold``).
+
+    :ivar changes: counts the locks that this process has granted and released
+    """
 
     log = Logger()
 
@@ -72,6 +75,7 @@ class Locks:
         self._clock = clock
         self._process = process
         self._turns = Turns()
+        self.changes = 0
 
     # --- locks ---
 
@@ -110,6 +114,7 @@ class Locks:
             # Announced for all below, since a lock on a collection waits for changes of its members, whatever its depth.
             async with self._announced(vfolder, [(path, True)], write, durable=True) as (_, lock):
                 self._database.forget_generations()
+                self.changes += 1
                 return lock
         except CancelledError:  # nobody will ever learn the token
             await self.release(token)
@@ -132,7 +137,10 @@ class Locks:
     async def release(self, token: str) -> bool:
         """End a lock; whether there was one."""
         strike = delete(locks).where(locks.c.token == token)
-        return await self._database.write(lambda connection: connection.execute(strike).rowcount > 0)
+        try:
+            return await self._database.write(lambda connection: connection.execute(strike).rowcount > 0)
+        finally:
+            self.changes += 1
 
     async def break_lock(self, token: str) -> bool:
         """End somebody else's lock, for an administrator; what was begun under it cannot be published. Whether there was one."""
@@ -206,6 +214,32 @@ class Locks:
         async with self._announced(vfolder, paths, check, durable=False) as (intent, outcome):
             intent.standing, intent.guards = outcome
             yield intent
+
+    @asynccontextmanager
+    async def turn(self, vfolder: VFolder, path: FolderPath) -> AsyncIterator[None]:
+        """The turn of an in-place writer on one file, in this process alone; see :mod:`vfgateway.services.writers`."""
+        turn = await self._turns.take(vfolder.key, [(path, False)])
+        try:
+            yield
+        finally:
+            self._turns.leave(vfolder.key, turn)
+
+    async def announce(self, vfolder: VFolder, changes: Sequence[type_change]) -> tuple[Intent, Sequence[Lock]]:
+        """Announce changes to the other processes, for writers that have their turns; and all locks of the vfolder. Whoever asks ends
+        the intent."""
+        intent = Intent(secrets.token_hex(16))
+
+        def look(connection: Connection, standing: Standing) -> tuple[Standing, Sequence[Lock]]:
+            found = locktable.all_locks(connection, self._clock.seconds(), vfolder.key) if standing.locks else ()
+            return standing, found
+
+        await self._process.dirty.mark(vfolder.key)
+        try:
+            intent.standing, found = await self._announce(intent, vfolder, changes, look, durable=False)
+        except BaseException:
+            await self._database.write(intent.end, durable=False)
+            raise
+        return intent, found
 
     @asynccontextmanager
     async def _announced(

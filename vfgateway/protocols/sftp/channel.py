@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.conch.ssh.channel import SSHChannel
 from twisted.conch.ssh.common import NS, getNS
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from vfgateway.protocols.sftp import commands
@@ -62,7 +63,7 @@ class SessionChannel(SSHChannel):
         self._pending: deque[memoryview] = deque()
         self._unreported = 0
         self._program: Program | None = None
-        self._eof = False
+        self._waiters: list[Deferred[None]] = []
         self._then: Callable[[], None] | None = None
 
     # --- flow ---
@@ -85,6 +86,13 @@ class SessionChannel(SSHChannel):
         if not self.localClosed:
             self._pending.append(memoryview(data))
             self._drain()
+
+    async def room(self) -> None:
+        """Return when all that was sent before is on its way."""
+        while (self._pending or self.conn.transport.choked) and not self.localClosed:
+            waiter: Deferred[None] = Deferred()
+            self._waiters.append(waiter)
+            await waiter
 
     def send_error(self, data: bytes) -> None:
         """Send to the client's standard error; short texts, which are dropped if the window is full."""
@@ -125,6 +133,13 @@ class SessionChannel(SSHChannel):
             self._drain()
             if self._program is not None:
                 self._program.pump()
+            self._wake()
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.called:
+                waiter.callback(None)
 
     @property
     def busy(self) -> bool:
@@ -164,6 +179,7 @@ class SessionChannel(SSHChannel):
         program, self._program = self._program, None
         if program is not None:
             program.stop()
+        self._wake()
 
     def loseConnection(self) -> None:
         """Close, once everything was sent."""

@@ -1,10 +1,11 @@
-"""The handful of commands that clients run beside SFTP, answered here: there is no shell.
+"""The handful of commands that clients run beside SFTP, answered here: there is no shell. ``scp`` is one of them.
 
 rclone and Cyberduck verify what they sent by ``md5sum`` and the like, and ask for free space by ``df``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shlex
 from collections.abc import Awaitable, Callable
@@ -17,7 +18,9 @@ from vfgateway.errors import GatewayError
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.sftp import faults
 from vfgateway.protocols.sftp.extensions import digest
+from vfgateway.protocols.sftp.opened import Table
 from vfgateway.protocols.sftp.places import Place, Places
+from vfgateway.protocols.sftp.scp import PIECE, Ended, Input, Scp
 from vfgateway.protocols.sftp.space import figures
 from vfgateway.services.session import Session
 
@@ -26,8 +29,6 @@ if TYPE_CHECKING:
 
 GREETING = b"This service is for SFTP; there is no shell.\r\n"
 _SUMS = {"md5sum": "md5", "sha1sum": "sha1", "sha256sum": "sha256", "sha512sum": "sha512"}
-#: Bytes that a command takes on its standard input.
-_MOST_INPUT = 1 << 20
 
 
 class Greeting:
@@ -66,8 +67,7 @@ class Command:
         self._channel = channel
         self._session = session
         self._line = line
-        self._input = bytearray()
-        self._at_end: Deferred[None] | None = Deferred()
+        self._input = Input(channel)
         self._running: Deferred[int] | None = None
         gateway = channel.conn.transport.factory.gateway
         self._gateway = gateway
@@ -88,17 +88,11 @@ class Command:
 
     def data(self, view: memoryview) -> None:
         """See ``Program``."""
-        self._input += view
-        self._channel.consumed(len(view))
-        if len(self._input) > _MOST_INPUT:
-            self.stop()
-            self._channel.finish(1)
+        self._input.feed(view)
 
     def ended(self) -> None:
         """See ``Program``."""
-        at_end, self._at_end = self._at_end, None
-        if at_end is not None:
-            at_end.callback(None)
+        self._input.end()
 
     def pump(self) -> None:
         """See ``Program``."""
@@ -121,6 +115,7 @@ class Command:
             "df": self._df,
             "pwd": self._pwd,
             "echo": self._echo,
+            "scp": Scp(self._channel, self._places, Table(self._session, self._gateway), self._input).run,
             **dict.fromkeys(_SUMS, lambda _: self._sums(_SUMS[words[0]], words[1:])),
         }
         command = known.get(words[0]) if words else None
@@ -142,9 +137,11 @@ class Command:
         """As coreutils print it; without a name, of the standard input."""
         names = [word for word in words if word not in ("--", "-b", "-t", "-")]
         if not names:
-            if self._at_end is not None:
-                await self._at_end
-            self._say(digest_of(algorithm, bytes(self._input)), "-")
+            found = hashlib.new(algorithm, usedforsecurity=False)
+            with contextlib.suppress(Ended):
+                while True:
+                    found.update(await self._input.read(PIECE))
+            self._say(found.hexdigest(), "-")
             return 0
         status = 0
         for name in names:
@@ -190,8 +187,3 @@ class Command:
 
     def _complain(self, text: str) -> None:
         self._channel.send_error(text.encode("utf-8", "backslashreplace") + b"\n")
-
-
-def digest_of(algorithm: str, data: bytes) -> str:
-    """Of bytes that are at hand, in hexadecimal."""
-    return hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()

@@ -75,6 +75,7 @@ class Direct:
 
     def __init__(self) -> None:
         self._layouts: dict[tuple[int, int], Layout] = {}
+        self._buffer = memoryview(bytearray(wire.LARGEST_PIECE))
 
     def _layout(self, length: int, most: int) -> Layout:
         key = (length, most)
@@ -86,7 +87,21 @@ class Direct:
         return layout
 
     def read(self, channel: SessionChannel, handle: Handle, request: int, offset: int, length: int) -> bool:
-        """Answer a READ; ``False``, and nothing has happened, where that cannot be done so now."""
+        """Answer a READ; ``False``, and nothing has happened, where the storage would have to be waited for."""
+        if self._read_whole(channel, handle, request, offset, length):
+            return True
+        count = handle.read_ready(offset, self._buffer[:length]) if length else None
+        if count is None:
+            return False
+        if count:
+            head = _HEAD.pack(9 + count, wire.DATA, request, count)
+            channel.send(head + bytes(self._buffer[:count]))
+        else:
+            channel.send(wire.status(request, wire.EOF, "end of file"))
+        return True
+
+    def _read_whole(self, channel: SessionChannel, handle: Handle, request: int, offset: int, length: int) -> bool:
+        """For a large answer that is all there."""
         transport = channel.conn.transport
         sealer = transport.currentEncryptions.sealer
         if length < 4096 or not isinstance(sealer, Gcm) or not channel.writable or channel.remoteMaxPacket < 4096:

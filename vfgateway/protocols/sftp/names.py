@@ -17,6 +17,8 @@ from vfgateway.protocols.sftp.wire import Reader, Wanted
 
 #: Bytes of one answer to READDIR: for clients that are known to take 256 KiB, and for others (sshfs takes 128).
 BIG_ANSWER, ANSWER = 200_000, 100_000
+#: Clients that send the arguments of SYMLINK as the draft has them to servers that do not call themselves OpenSSH.
+_BY_THE_DRAFT = (b"SSH-2.0-AsyncSSH", b"SSH-2.0-libssh_", b"SSH-2.0-WinSCP")
 #: Entries read at once.
 BATCH = 512
 
@@ -25,6 +27,7 @@ class Client(Protocol):
     """What is known of the client."""
 
     big_answers: bool
+    version: bytes
 
 
 class Names:
@@ -201,8 +204,10 @@ class Names:
         return self.name(request, stat.target.encode("utf-8", "surrogateescape"))
 
     async def make_link(self, request: int, reader: Reader) -> bytes:
-        """SYMLINK, with its arguments in the order in which everybody sends them, which is not the draft's."""
+        """SYMLINK. OpenSSH has its arguments the wrong way round, and so have most; some do so only with an OpenSSH."""
         target, raw = reader.string(), reader.string()
+        if self._client.version.startswith(_BY_THE_DRAFT):
+            target, raw = raw, target
         place = await self._places.entry(raw, "make a link")
         with self._told("symlink", place):
             await place.folder.make_link(place.path, target.decode("utf-8", "surrogateescape"))

@@ -42,6 +42,7 @@ class SftpServer:
 
     :param channel: where answers go
     :ivar big_answers: the client has shown that it takes answers of 256 KiB
+    :ivar version: what the client calls itself
     """
 
     log = Logger(namespace="vfgateway.sftp")
@@ -59,6 +60,7 @@ class SftpServer:
         self._pumping = False
         self._stopped = False
         self.big_answers = False
+        self.version: bytes = channel.conn.transport.otherVersionString
         self.table = Table(session, factory.gateway)
         places = Places(session, factory.reactor)
         files = Files(places, self.table)
@@ -276,7 +278,7 @@ class SftpServer:
     def _explain(self, opened: OpenFile, text: str) -> None:
         """OpenSSH shows people the code of a failed write, which is the same for a full quota, a lock and a broken disk; what comes on
         the standard error of the channel, it prints."""
-        if opened.error != text and self._channel.conn.transport.otherVersionString.startswith(b"SSH-2.0-OpenSSH"):
+        if opened.error != text and self.version.startswith(b"SSH-2.0-OpenSSH"):
             self._channel.send_error(f"{opened.place}: {text}\r\n".encode("utf-8", "backslashreplace"))
         opened.error = text
 

@@ -1,0 +1,120 @@
+"""Announcements that in-place writers of one process share.
+
+A writer's window (:mod:`vfgateway.services.handles`) has its turn in this process by its path. To the other processes one announcement
+speaks for all windows in a directory, for as long as :data:`LIFE`: it costs a write or two, not two for each small file. What locks there
+are is read with the announcement; no other process can add one before its end, and one added in this process makes it out of date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from vfgateway.model import Usage, VFolder
+from vfgateway.paths import FolderPath
+from vfgateway.services import locktable
+from vfgateway.services.locks import Intent, Lock
+from vfgateway.services.sharing import Shared
+
+if TYPE_CHECKING:
+    from vfgateway.services.context import FolderContext
+    from vfgateway.services.gateway import Gateway
+
+#: Seconds after which an announcement takes in no further window.
+LIFE = 0.1
+
+type_key = tuple[int, FolderPath]
+
+
+@attrs.define(eq=False)
+class Announcement:
+    """One announcement.
+
+    :ivar locks: all there are in the vfolder
+    :ivar changes: of locks by this process, when they were read
+    :ivar users: windows in it
+    :ivar over: it takes in no more
+    """
+
+    vfolder: VFolder
+    intent: Intent
+    locks: Sequence[Lock]
+    changes: int
+    users: int = 0
+    over: bool = False
+
+    def check(self, context: FolderContext, path: FolderPath, now: float) -> Intent:
+        """``Locked`` if somebody else holds a lock over ``path`` (folded). Otherwise what to ask before names come and go."""
+        guards: Mapping[FolderPath, Lock] = {}
+        if self.locks:
+            live = [lock for lock in self.locks if lock.expires is None or lock.expires > now]
+            locktable.check(live, [(path, False)], context.lock_tokens, context.principal_id)
+            guards = locktable.guards(live, {path.parent}, context.lock_tokens, context.principal_id)
+        return Intent("", standing=self.intent.standing, guards=guards)
+
+
+class Writers:
+    """The announcements of this process."""
+
+    log = Logger()
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._open: dict[type_key, Announcement] = {}
+        self._beginning: Shared[type_key, Announcement] = Shared()
+        self._ending: set[Deferred[Any]] = set()
+
+    async def enter(self, context: FolderContext, path: FolderPath) -> Announcement:
+        """An announcement for a window on ``path`` (folded), whose turn it is. Give it back with :meth:`leave`."""
+        key = (context.vfolder.key, path.parent)
+        while True:
+            present = self._open.get(key)
+            if present is None or present.over or present.changes != self._gateway.locks.changes:
+                if present is not None:
+                    self._close(key, present)
+                present = await self._beginning.run(key, lambda: self._begin(context.vfolder, key))
+            if not present.over:
+                present.users += 1
+                return present
+
+    async def _begin(self, vfolder: VFolder, key: type_key) -> Announcement:
+        locks = self._gateway.locks
+        changes = locks.changes
+        intent, found = await locks.announce(vfolder, [(key[1], True)])
+        made = Announcement(vfolder, intent, found, changes)
+        self._open[key] = made
+        self._gateway.reactor.callLater(LIFE, self._close, key, made)
+        return made
+
+    def leave(self, announcement: Announcement) -> None:
+        """A window has ended."""
+        announcement.users -= 1
+        if announcement.over and not announcement.users:
+            self._end(announcement)
+
+    def _close(self, key: type_key, announcement: Announcement) -> None:
+        if self._open.get(key) is announcement:
+            del self._open[key]
+        if not announcement.over:
+            announcement.over = True
+            if not announcement.users:
+                self._end(announcement)
+
+    def _end(self, announcement: Announcement) -> None:
+        """Strike it, in the same write as all figures that were settled under it."""
+        change = self._gateway.quota.change(announcement.vfolder, Usage(), also=[announcement.intent.end])
+        ending: Deferred[Any] = Deferred.fromCoroutine(change)
+        self._ending.add(ending)
+        ending.addErrback(lambda failure: self.log.failure("could not end an announcement", failure=failure))
+        ending.addBoth(lambda _: self._ending.discard(ending))
+
+    async def stop(self) -> None:
+        """End what is open. Idempotent."""
+        for key, announcement in list(self._open.items()):
+            self._close(key, announcement)
+        for ending in list(self._ending):
+            await ending
