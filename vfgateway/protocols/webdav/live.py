@@ -54,9 +54,13 @@ def _iso_date(seconds: int) -> bytes:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(min(max(seconds, 0), 253402300799))).encode("ascii")
 
 
+def created(stat: FileStat) -> bytes:
+    """When it was made, as far as its facts tell."""
+    return _iso_date(min(stat.ctime_ns, stat.mtime_ns) // _SECOND)
+
+
 def _creation(item: Described) -> bytes:
-    stat = item.stat
-    return b"<D:creationdate>%s</D:creationdate>" % _iso_date(min(stat.ctime_ns, stat.mtime_ns) // _SECOND)
+    return b"<D:creationdate>%s</D:creationdate>" % created(item.stat)
 
 
 def _modified(item: Described) -> bytes:
@@ -84,11 +88,11 @@ def _kind(item: Described) -> bytes:
 
 
 _ENTRY: Final = b"<D:lockentry><D:lockscope><D:%s/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockentry>"
-_SUPPORTED: Final = b"<D:supportedlock>" + _ENTRY % b"exclusive" + _ENTRY % b"shared" + b"</D:supportedlock>"
+SUPPORTED: Final = b"<D:supportedlock>" + _ENTRY % b"exclusive" + _ENTRY % b"shared" + b"</D:supportedlock>"
 
 
 def _lockable(item: Described) -> bytes | None:
-    return _SUPPORTED if item.vfolder else None
+    return SUPPORTED if item.vfolder else None
 
 
 def _locks(item: Described) -> bytes | None:

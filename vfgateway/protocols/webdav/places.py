@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from urllib.parse import urlsplit
 
@@ -11,6 +12,9 @@ from vfgateway.errors import GatewayError, InvalidPath, NotFound
 from vfgateway.paths import ROOT, FolderPath, parse_url, url_of
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.services.session import FolderSession
+
+#: Names that are their own escaped form.
+_PLAIN = re.compile(r"[A-Za-z0-9._~!$()*,=@+-]+")
 
 
 class BadUrl(GatewayError):
@@ -60,6 +64,11 @@ def href_of(whole: FolderPath, collection: bool) -> bytes:
         return b"/"
     escaped = "/" + url_of(whole).replace("&", "%26").replace("'", "%27")
     return (escaped + "/" if collection else escaped).encode("ascii")
+
+
+def segment_of(name: str) -> bytes:
+    """One name as :func:`href_of` writes it, without slashes."""
+    return name.encode("ascii") if _PLAIN.fullmatch(name) else href_of(FolderPath((name,)), False)[1:]
 
 
 def place_of(raw: bytes) -> Place:

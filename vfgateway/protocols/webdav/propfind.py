@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from vfgateway.errors import GatewayError, NotFound, TooLarge
-from vfgateway.model import DirEntry, FileStat
+from vfgateway.model import DirEntry, FileStat, FileType
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.sending import Gate
@@ -19,7 +19,7 @@ from vfgateway.protocols.webdav.exchange import INFINITY, Exchange
 from vfgateway.protocols.webdav.faults import XML, Refused, answer_status, answer_xml
 from vfgateway.protocols.webdav.live import FREE, USED, Described, top_stat
 from vfgateway.protocols.webdav.multistatus import CLOSING, OPENING
-from vfgateway.protocols.webdav.places import href_of
+from vfgateway.protocols.webdav.places import href_of, segment_of
 from vfgateway.protocols.webdav.rendering import ALL, Asked, Rendering, asked_in
 from vfgateway.services.locks import Lock
 from vfgateway.services.locktable import ancestors
@@ -29,6 +29,8 @@ from vfgateway.services.vfolders import VisibleVFolder
 
 #: Entries that are described at once, between two looks at other connections.
 BATCH: Final = 250
+
+_SHOWN: Final = frozenset({FileType.FILE, FileType.DIRECTORY})
 
 
 async def answer(exchange: Exchange) -> None:
@@ -190,19 +192,22 @@ class View:
 
     async def _entries(self, parent: FolderPath, entries: Sequence[DirEntry]) -> bytes:
         followed = [entry if entry.stat.target is None else await self._follow(parent, entry) for entry in entries]
-        shown = [entry for entry in followed if entry is not None and (entry.stat.is_file or entry.stat.is_dir)]
+        shown = [entry for entry in followed if entry is not None and entry.stat.type in _SHOWN]
         dead = await self._dead(parent, shown)
         prefix = href_of(FolderPath((self.vfolder, *parent.parts)), True)
-        response, fold = self.rendering.response, self.folder.context.lock_path
+        plain = not dead and not self.locks
+        render = self.rendering
         parts = []
         for entry in shown:
             name, stat = entry.name, entry.stat
-            href = prefix + href_of(FolderPath((name,)), stat.is_dir)[1:]
-            if not dead and not self.locks:
-                parts.append(response(href, Described(name, stat, self.vfolder, self.remaining)))
-            else:
+            href = prefix + segment_of(name)
+            made = render.file(href, name, stat) if plain and stat.type is FileType.FILE else None
+            if made is None:
                 path = parent.child(name)
-                parts.append(response(href, self._item(path, stat), dead.get(fold(path))))
+                href = href + b"/" if stat.is_dir else href
+                of_it = dead.get(self.folder.context.lock_path(path)) if dead else None
+                made = render.response(href, self._item(path, stat), of_it)
+            parts.append(made)
         return b"".join(parts)
 
     async def _follow(self, parent: FolderPath, entry: DirEntry) -> DirEntry | None:

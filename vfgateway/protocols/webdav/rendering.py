@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 from xml.sax.saxutils import quoteattr
@@ -10,9 +10,12 @@ from xml.sax.saxutils import quoteattr
 import attrs
 from lxml import etree
 
+from vfgateway.model import FileStat
+from vfgateway.protocols.web.conditions import http_date
 from vfgateway.protocols.webdav.documents import DAV, parse
 from vfgateway.protocols.webdav.faults import Refused, status_line
-from vfgateway.protocols.webdav.live import LIVE, USUAL, Described
+from vfgateway.protocols.webdav.get import content_type
+from vfgateway.protocols.webdav.live import LIVE, SUPPORTED, USUAL, Described, created, text_of
 
 _PROPSTAT: Final = b"<D:propstat><D:prop>%s</D:prop><D:status>%s</D:status></D:propstat>"
 _RESPONSE: Final = b"<D:response><D:href>%s</D:href>%s</D:response>\n"
@@ -93,6 +96,25 @@ def empty_element(name: str) -> bytes:
     return b"<x:%s xmlns:x=%s/>" % (local.encode("utf-8"), quoteattr(namespace).encode("utf-8"))
 
 
+type_value = Callable[[str, FileStat], object]
+
+#: Properties of a file on which nothing but its facts bears: an element with a place in it, and what is put there.
+_OF_FILES: Final[Mapping[str, tuple[bytes, type_value | None]]] = {
+    "{DAV:}creationdate": (b"<D:creationdate>%s</D:creationdate>", lambda _, stat: created(stat)),
+    "{DAV:}displayname": (b"<D:displayname>%s</D:displayname>", lambda name, _: text_of(name)),
+    "{DAV:}getcontentlength": (b"<D:getcontentlength>%d</D:getcontentlength>", lambda _, stat: stat.size),
+    "{DAV:}getcontenttype": (b"<D:getcontenttype>%s</D:getcontenttype>", lambda name, _: content_type(name)),
+    "{DAV:}getetag": (b'<D:getetag>"%s"</D:getetag>', lambda _, stat: stat.identity.encode("ascii")),
+    "{DAV:}getlastmodified": (
+        b"<D:getlastmodified>%s</D:getlastmodified>",
+        lambda _, stat: http_date(stat.mtime_ns // 1_000_000_000),
+    ),
+    "{DAV:}lockdiscovery": (b"<D:lockdiscovery/>", None),
+    "{DAV:}resourcetype": (b"<D:resourcetype/>", None),
+    "{DAV:}supportedlock": (SUPPORTED, None),
+}
+
+
 class Rendering:
     """Makes the ``response`` elements of one answer.
 
@@ -105,6 +127,23 @@ class Rendering:
         names = asked.names if asked.names is not None else (*USUAL, *asked.extra)
         self._getters = [(name, LIVE.get(name)) for name in names]
         self._tolerant = len(USUAL) if asked.names is None else 0  # so many of them need not be there
+        self._file_template, self._file_values = self._prepared(names)
+
+    def _prepared(self, names: Sequence[str]) -> tuple[bytes | None, Sequence[type_value]]:
+        """One template for files without locks and dead properties; ``None`` where something that was asked for is not in it."""
+        if self._asked.names_only or any(name in LIVE and name not in _OF_FILES for name in names):
+            return None, ()
+        known = [_OF_FILES[name] for name in names if name in _OF_FILES]
+        missing = [empty_element(name).replace(b"%", b"%%") for name in names if name not in _OF_FILES]
+        found = [element for element, _ in known]
+        template = _RESPONSE.replace(b"%s", b"%%s", 1) % self._propstats(found, missing)
+        return template, [value for _, value in known if value is not None]
+
+    def file(self, href: bytes, name: str, stat: FileStat) -> bytes | None:
+        """The element of a file that has no dead property and no lock; ``None`` where :meth:`response` has to make it."""
+        if self._file_template is None:
+            return None
+        return self._file_template % (href, *[value(name, stat) for value in self._file_values])
 
     def response(self, href: bytes, item: Described, dead: Mapping[str, str] | None = None) -> bytes:
         """One element."""
