@@ -11,6 +11,7 @@ from benchmarks.peers.daemon import Daemon, program
 #: What a careful administrator sets; the rest is as nginx comes. The temporary folder is on the storage of the target, or PUT would
 #: copy each file once more.
 _CONFIGURATION = """
+{modules}
 daemon off;
 master_process off;
 worker_processes 1;
@@ -31,7 +32,7 @@ http {{
     scgi_temp_path {folder}/temp;
     server {{
         listen 127.0.0.1:{port};
-        location /files/ {{ alias {files}/; }}
+        location /files/ {{ alias {files}/; {methods} }}
         location /put/ {{ root {folder}; dav_methods PUT; }}
     }}
 }}
@@ -42,12 +43,17 @@ class Nginx(Daemon):
     """nginx.
 
     :param files: what it serves under ``/files/``; PUT stores under ``/put/``
+    :param dav: answer PROPFIND, too, by the module that is made for it
     """
 
-    def __init__(self, folder: Path, port: int, files: Path) -> None:
+    def __init__(self, folder: Path, port: int, files: Path, dav: bool = False) -> None:
         (folder / "put").mkdir(parents=True)
         configuration = folder / "nginx.conf"
-        configuration.write_text(_CONFIGURATION.format(folder=folder, port=port, files=files))
+        modules = "load_module /usr/lib/nginx/modules/ngx_http_dav_ext_module.so;" if dav else ""
+        methods = "dav_ext_methods PROPFIND OPTIONS;" if dav else ""
+        configuration.write_text(
+            _CONFIGURATION.format(folder=folder, port=port, files=files, modules=modules, methods=methods)
+        )
         command = program("nginx")
         super().__init__(folder, port, [command, "-e", "stderr", "-p", str(folder), "-c", str(configuration)])
         version = subprocess.run([command, "-v"], capture_output=True, text=True, check=True).stderr

@@ -48,9 +48,11 @@ class Dav:
     async def ask(
         self, method: str, target: str, body: bytes | None = None, user: str | None = "alice", **fields: Any
     ) -> Answer:
-        """One request on a connection of its own; underscores in field names are hyphens. The target goes out as it is written."""
+        """One request on a connection of its own; underscores in field names are hyphens, and a field without a value is left out. The
+        target goes out as it is written."""
         if body is not None:
             fields.setdefault("Content_Length", len(body))
+        fields = {name: value for name, value in fields.items() if value is not None}
         if user is not None:
             fields.setdefault("Authorization", basic(user))
         client = await Client.open(self.port)
