@@ -119,3 +119,54 @@ def test_curl(vfolder: VFolderOfAlice, tmp_path: Path) -> None:
     (tmp_path / "part").write_bytes(content[:100_000])
     run("curl", *login, "-C", "-", "-o", "part", url, cwd=tmp_path)
     assert (tmp_path / "part").read_bytes() == content
+
+
+@pytest.fixture
+def mounted(vfolder: VFolderOfAlice, tmp_path: Path) -> Iterator[Path]:
+    """The vfolder mounted by davfs2."""
+    point = tmp_path / "mounted"
+    point.mkdir()
+    url = f"{dav_url(vfolder)}/"
+    (tmp_path / "secrets").write_text(f'{url} {ALICE[0]} "{ALICE[1]}"\n')
+    (tmp_path / "secrets").chmod(0o600)
+    settings = ("ask_auth 0", "use_locks 1", "gui_optimize 0", "delay_upload 0", f"secrets {tmp_path}/secrets", "")
+    (tmp_path / "davfs.conf").write_text("\n".join(settings))
+    run("mount.davfs", "-o", f"conf={tmp_path}/davfs.conf,uid=root", url, str(point), cwd=tmp_path)
+    try:
+        yield point
+    finally:
+        subprocess.run(["umount", str(point)], check=False, capture_output=True, timeout=PATIENCE)
+
+
+def test_davfs2(vfolder: VFolderOfAlice, mounted: Path) -> None:
+    """Written, read back, edited by rename, removed, through the mount, under davfs2's locks. (It cannot list on recent kernels.)"""
+    content = os.urandom(200_000)
+    (mounted / "tree").mkdir()
+    (mounted / "tree/file.bin").write_bytes(content)
+    assert (mounted / "tree/file.bin").read_bytes() == content
+    (mounted / "tree/file.tmp").write_bytes(b"edited")
+    (mounted / "tree/file.tmp").rename(mounted / "tree/file.bin")
+    assert (mounted / "tree/file.bin").read_bytes() == b"edited"
+    run("umount", str(mounted), cwd=mounted.parent)
+    assert (vfolder.root / "tree/file.bin").read_bytes() == b"edited"
+    assert not (vfolder.root / "tree/file.tmp").exists()
+
+
+def test_gvfs(vfolder: VFolderOfAlice, tmp_path: Path) -> None:
+    """GNOME's own: mount, list, copy in, rename, read, remove."""
+    (tmp_path / "local").write_bytes(b"hello")
+    assert isinstance(vfolder.site, DavSite)
+    url = f"{vfolder.site.dav_url}/{vfolder.name}".replace("http:", "dav:")
+    script = f"""
+        printf '%s\\n%s\\n' '{ALICE[0]}' '{ALICE[1]}' | gio mount {url}/
+        gio mkdir {url}/gnome
+        gio copy local {url}/gnome/copied
+        gio rename {url}/gnome/copied renamed
+        gio list {url}/gnome
+        gio cat {url}/gnome/renamed
+        gio remove {url}/gnome/renamed
+    """
+    environment = {"XDG_RUNTIME_DIR": str(tmp_path), "GVFS_DISABLE_FUSE": "1"}
+    output = run("dbus-run-session", "--", "sh", "-ec", script, cwd=tmp_path, env=environment)
+    assert "renamed\nhello" in output
+    assert list((vfolder.root / "gnome").iterdir()) == []
