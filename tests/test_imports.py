@@ -6,6 +6,8 @@ Imports inside functions and under ``if TYPE_CHECKING`` count like all others.
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -164,3 +166,9 @@ def test_the_rule_lets_pass_what_it_should() -> None:
         *imports("from vfgateway import errors, section", "vfgateway.backends.vfs", is_package=False),
     ]
     assert not strays(fine)
+
+
+def test_the_services_choose_no_reactor() -> None:
+    """``twistd --reactor`` decides; nothing that is imported before its options are read may have installed another one."""
+    ask = "import sys, vfgateway.services.gateway; sys.exit('twisted.internet.reactor' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", ask], check=False).returncode == 0
