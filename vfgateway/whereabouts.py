@@ -22,6 +22,8 @@ endpoint = "tcp:6022:interface=127.0.0.1"
 secret_file = "var/manager.secret"
 [frontends.webdav]
 endpoint = "tcp:6023:interface=127.0.0.1"
+[frontends.sftp]
+endpoint = "tcp:6024:interface=127.0.0.1"
 [volumes.local]
 backend = "vfs"
 path = "var/vfolders"

@@ -35,7 +35,7 @@ class Newcomer:
         """``twistd vfgateway`` with the sample configuration, which is the default, on ports that are free here."""
         ports = [url.rpartition(":")[2] for url in (self.client, self.manager, self.webdav)]
         text = (Path(__file__).parents[2] / "etc/vfgateway.toml").read_text()
-        for name, port in zip(("6021", "6022", "6023"), ports, strict=True):
+        for name, port in zip(("6021", "6022", "6023", "6024"), (*ports, str(free_port())), strict=True):
             assert name in text
             text = text.replace(name, port)
         (self.folder / "vfgateway.toml").write_text(text)

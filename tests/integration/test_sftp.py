@@ -20,7 +20,7 @@ CONTENT = os.urandom(3 << 20)
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpSite]:
     """A running gateway whose user alice has a key."""
-    site = SftpSite(tmp_path_factory.mktemp("sftp"))
+    site = SftpSite(tmp_path_factory.mktemp("sftp"), options={"login_delay": "0.05"})
     with GatewayProcess(site):
         site.populate(name="first")
         site.admit_key()

@@ -122,7 +122,8 @@ class Handle:
 
     def read_now(self, offset: int, buffers: Sequence[memoryview]) -> int | None:
         """Read into ``buffers``, one after the other, what can be had without waiting for the storage; the count of bytes, or ``None``
-        where :meth:`read` has to be asked. Fewer than there is room for is no sign of the end. Not a coroutine."""
+        where :meth:`read` has to be asked. Fewer than there is room for is no sign of the end. Whoever uses them counts them into
+        :attr:`read_bytes`. Not a coroutine."""
         if not self._nowait or self._closed:
             return None
         if self._descriptor is None:
@@ -134,7 +135,6 @@ class Handle:
         except (OSError, OverflowError):  # this storage does not know the flag, or has an error that read() will tell
             self._nowait = False
             return None
-        self.read_bytes += count
         return count
 
     def read_ready(self, offset: int, buffer: memoryview) -> int | None:

@@ -93,6 +93,7 @@ class Direct:
         count = handle.read_ready(offset, self._buffer[:length]) if length else None
         if count is None:
             return False
+        handle.read_bytes += count
         if count:
             head = _HEAD.pack(9 + count, wire.DATA, request, count)
             channel.send(head + bytes(self._buffer[:count]))
@@ -111,6 +112,7 @@ class Direct:
         layout = self._layout(length, channel.remoteMaxPacket)
         if handle.read_now(offset, layout.slots) != length:
             return False
+        handle.read_bytes += length
         transport.flush_before()
         layout.prepare(request, channel.conn.channelsToRemoteChannel[channel], length)
         for packet in layout.packets:

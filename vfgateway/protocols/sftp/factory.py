@@ -25,8 +25,8 @@ from vfgateway.services.gateway import Gateway
 
 #: Seconds between looks at all connections.
 LOOK = 5.0
-#: Seconds of the first delay after a wrong login, and of the longest.
-FIRST_DELAY, LONGEST_DELAY = 0.5, 16.0
+#: Seconds of the longest delay after a wrong login.
+LONGEST_DELAY = 16.0
 #: Seconds after which wrong logins are forgotten, and how many addresses and names are remembered.
 MEMORY, MOST_REMEMBERED = 600.0, 20_000
 #: Seconds that a connection gets to take our last words.
@@ -40,10 +40,14 @@ class _Failures:
 
 
 class Attempts:
-    """Wrong logins by address and by name: each makes the next one wait longer."""
+    """Wrong logins by address and by name: each makes the next one wait longer.
 
-    def __init__(self, clock: Any) -> None:
+    :param first: seconds of the first delay
+    """
+
+    def __init__(self, clock: Any, first: float) -> None:
         self._clock = clock
+        self._first = first
         self._known: dict[str, _Failures] = {}
 
     def failed(self, *keys: str) -> float:
@@ -59,7 +63,7 @@ class Attempts:
             count = 1 if known is None or now - known.last >= MEMORY else known.count + 1
             self._known[key] = _Failures(count, now)
             most = max(most, count)
-        return float(min(FIRST_DELAY * 2 ** min(most - 1, 20), LONGEST_DELAY))
+        return float(min(self._first * 2 ** min(most - 1, 20), LONGEST_DELAY))
 
     def succeeded(self, *keys: str) -> None:
         """Forget."""
@@ -83,7 +87,7 @@ class SftpFactory(SSHFactory):
         self.authorities = authorities
         self.banner = banner
         self.reactor = gateway.reactor
-        self.attempts = Attempts(self.reactor)
+        self.attempts = Attempts(self.reactor, limits.delay)
         self.owners = Owners(gateway.accounts, self.reactor)
         self.direct = Direct()
         self.connections: set[SftpTransport] = set()

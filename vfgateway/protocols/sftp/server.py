@@ -34,6 +34,9 @@ TOGETHER = 1 << 20
 #: Buffers of requests that are kept for the next ones.
 MOST_SPARE = 4
 
+#: Stands in the queue where the client said that nothing follows.
+_END = -1
+
 type_request = tuple[int, int, bytes | bytearray, int]
 
 
@@ -140,7 +143,7 @@ class SftpServer:
 
     def ended(self) -> None:
         """See ``Program``: the client is through; end once all is answered."""
-        self._queue.append((0, 0, b"", 0))
+        self._queue.append((_END, 0, b"", 0))
         self.pump()
 
     # --- dealing with them ---
@@ -177,7 +180,7 @@ class SftpServer:
             batch = self._with_followers(request, body, cost)
             self._working = True
             self._start(self._write(batch), [(one[1], one[2]) for one in batch], False)
-        elif kind:
+        elif kind != _END:
             self._working = True
             self._start(self._perform(kind, request, body), [(body, cost)], False)
         else:

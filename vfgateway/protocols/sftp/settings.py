@@ -23,6 +23,7 @@ class SftpSettings(Section):
     :ivar max_connections_per_address: at once
     :ivar max_connections_per_user: at once
     :ivar max_attempts: wrong logins on one connection
+    :ivar login_delay: seconds that the answer to a wrong login waits; doubled with each by the same name or from the same address
     :ivar banner: shown before the login
     """
 
@@ -35,6 +36,7 @@ class SftpSettings(Section):
     max_connections_per_address: int = Field(default=200, gt=0)
     max_connections_per_user: int = Field(default=100, gt=0)
     max_attempts: int = Field(default=6, gt=0)
+    login_delay: float = Field(default=0.5, ge=0)
     banner: str = ""
 
     def limits(self) -> Limits:
@@ -46,6 +48,7 @@ class SftpSettings(Section):
             per_address=self.max_connections_per_address,
             per_user=self.max_connections_per_user,
             attempts=self.max_attempts,
+            delay=self.login_delay,
         )
 
     def keys_folder(self, data_dir: Path) -> Path:
@@ -67,5 +70,6 @@ class Limits:
     per_address: int = 200
     per_user: int = 100
     attempts: int = 6
+    delay: float = 0.5
     rekey_bytes: int = 32 << 30
     silence: float = 60.0
