@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from vfgateway.protocols.web.reply import send_file
-from vfgateway.protocols.webdav import browsing
+from vfgateway.protocols.webdav import browsing, digests
 from vfgateway.protocols.webdav.exchange import Exchange
 
 #: A page that somebody uploaded must not act in the name of whoever looks at it.
@@ -31,7 +31,13 @@ async def answer(exchange: Exchange) -> None:
         return
     request.setHeader(b"cache-control", b"private, no-cache")
     request.setHeader(b"content-security-policy", SANDBOX)
-    await send_file(request, await folder.download(path), content_type=content_type(path.name))
+    download = await folder.download(path)
+    try:
+        await digests.tell(request, download)
+    except BaseException:
+        await download.close()
+        raise
+    await send_file(request, download, content_type=content_type(path.name))
 
 
 def content_type(name: str) -> bytes:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import binascii
 import re
 
 from vfgateway.errors import QuotaExceeded, TooLarge
@@ -11,16 +10,13 @@ from vfgateway.model import Attrs, FileStat
 from vfgateway.protocols.web.conditions import expectation
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.storing import store_body
-from vfgateway.protocols.webdav import partial
+from vfgateway.protocols.webdav import digests, partial
 from vfgateway.protocols.webdav.exchange import Exchange, present, refuse_orphan
 from vfgateway.protocols.webdav.faults import Refused, answer_empty, tell_file
-from vfgateway.services.checksums import Checksum
 from vfgateway.services.session import FolderSession
 
 _NUMBER = re.compile(rb"[0-9]{1,18}")
 _SECONDS = re.compile(rb"-?[0-9]{1,11}(?:\.[0-9]{1,9})?")
-#: Digests of ``OC-Checksum`` that can be checked, and their bytes; others are left alone, as clients send several kinds.
-_DIGESTS = {"sha1": 20, "sha256": 32, "md5": 16}
 
 
 async def answer(exchange: Exchange) -> None:
@@ -36,7 +32,7 @@ async def answer(exchange: Exchange) -> None:
         raise Refused(405, "a collection cannot be written")
     expect = expectation(request.requestHeaders, place.path, found)
     await refuse_orphan(folder, place)
-    mtime, checksums = _mtime(request), _checksums(request)
+    mtime, checksums = _mtime(request), digests.sent_with(request)
     limit = exchange.app.settings.max_upload_size
     await _refuse_what_cannot_fit(request, folder, found, limit)
     stat = await store_body(request, folder, place.path, limit=limit, expect=expect, checksums=checksums)
@@ -76,21 +72,3 @@ def _mtime(request: StreamingRequest) -> int | None:
         return None
     whole, _, fraction = value.decode("ascii").partition(".")
     return int(whole) * 10**9 + int((fraction + "000000000")[:9])
-
-
-def _checksums(request: StreamingRequest) -> list[Checksum]:
-    """``OC-Checksum``: ``SHA1:`` and hexadecimal digits, several separated by spaces."""
-    found = []
-    for part in (request.getHeader(b"oc-checksum") or b"").decode("latin-1").split():
-        kind, _, digits = part.partition(":")
-        size = _DIGESTS.get(kind.lower())
-        if size is None:
-            continue
-        try:
-            expected = binascii.unhexlify(digits)
-        except binascii.Error:
-            expected = b""
-        if len(expected) != size:
-            raise Refused(400, f"OC-Checksum: not a {kind} digest")
-        found.append(Checksum(kind.lower(), expected))
-    return found
