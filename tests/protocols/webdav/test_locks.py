@@ -139,6 +139,19 @@ async def test_a_locked_member(tmp_path: Path) -> None:
         assert {path.name for path in (dav.root / "d").iterdir()} == set("abc")
 
 
+async def test_a_locked_source(tmp_path: Path) -> None:
+    """MOVE of what somebody locked does not first remove what it would have replaced."""
+    async with webdav(tmp_path) as dav:
+        await two_writers(dav)
+        for name in ("source", "target"):
+            (dav.root / name).mkdir()
+            (dav.root / name / "f").write_bytes(b"x")
+        await locked(dav, "/data/source")
+        refused = await dav.ask("MOVE", "/data/source", user="bob", Destination="/data/target")
+        assert refused.status == 423
+        assert (dav.root / "source/f").exists() and (dav.root / "target/f").exists()
+
+
 async def test_locks_end_with_their_files(tmp_path: Path) -> None:
     """DELETE and MOVE end locks on what goes; what takes its name later is free; copies are not locked."""
     async with webdav(tmp_path) as dav:

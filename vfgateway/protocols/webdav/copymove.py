@@ -32,10 +32,17 @@ class Journey:
     target: Place
     there: FileStat | None
 
-    async def make_room(self) -> None:
-        """Remove what must not be there (section 9.8.4). A file that a file replaces is left, to be replaced in one step."""
+    async def make_room(self, moving: bool) -> None:
+        """Remove what must not be there (section 9.8.4). A file that a file replaces is left, to be replaced in one step.
+
+        :param moving: the source goes, so that somebody's lock on it is reason enough to leave everything as it is
+        """
         if self.there is None or not (self.there.is_dir or self.stat.is_dir):
             return
+        if moving:
+            context = self.folder.context
+            async with context.publishing((self.source.path, True)) as intent:
+                intent.names(context.lock_path(self.source.path))
         if self.there.is_dir:
             await self.into.remove_tree(self.target.path)
         else:
@@ -53,7 +60,7 @@ async def answer_copy(exchange: Exchange) -> None:
     def failed(path: FolderPath, error: GatewayError) -> None:
         failures.append((Place(journey.target.name, path), error))
 
-    await journey.make_room()
+    await journey.make_room(moving=False)
     await copying.copy(
         journey.folder,
         journey.source.path,
@@ -73,7 +80,7 @@ async def answer_move(exchange: Exchange) -> None:
     journey = await _prepared(exchange)
     source, target = journey.source, journey.target
     try:
-        await journey.make_room()
+        await journey.make_room(moving=True)
         await copying.move(journey.folder, source.path, journey.into, target.path)
     except PathError as error:
         about = parse_text(error.path.lstrip("/"))
