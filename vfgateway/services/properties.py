@@ -62,23 +62,18 @@ class Properties:
         return await self._database.read(lambda connection: {row.name: row.value for row in connection.execute(query)})
 
     async def of_children(
-        self, vfolder: VFolder, parent: FolderPath, paths: Sequence[FolderPath]
-    ) -> Mapping[FolderPath, type_properties]:
-        """The properties of some entries of one directory; those without any are left out."""
-        by_raw = {bytes(path): path for path in paths}
-        values = {"vfolder": vfolder.key, "parent": bytes(parent), "paths": list(by_raw)}
+        self, vfolder: VFolder, parent: FolderPath, paths: Sequence[bytes]
+    ) -> Mapping[bytes, type_properties]:
+        """The properties of some entries of one directory, by path; those without any are left out."""
+        values = {"vfolder": vfolder.key, "parent": bytes(parent), "paths": paths}
 
-        def read(connection: Connection) -> Mapping[FolderPath, dict[str, str]]:
-            found: dict[FolderPath, dict[str, str]] = {}
-            for raw, name, value in connection.execute(_CHILDREN, values):
-                found.setdefault(by_raw[bytes(raw)], {})[name] = value
+        def read(connection: Connection) -> Mapping[bytes, dict[str, str]]:
+            found: dict[bytes, dict[str, str]] = {}
+            for raw, name, value in connection.execute(_CHILDREN, values).tuples():
+                found.setdefault(raw, {})[name] = value
             return found
 
         return await self._database.read(read)
-
-    async def written(self) -> None:
-        """Look again at the next question, after a write of this process that set some."""
-        self._database.forget_generations()
 
 
 def _at(vfolder: int, path: FolderPath) -> ColumnElement[bool]:

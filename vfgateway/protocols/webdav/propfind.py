@@ -193,20 +193,18 @@ class View:
     async def _entries(self, parent: FolderPath, entries: Sequence[DirEntry]) -> bytes:
         followed = [entry if entry.stat.target is None else await self._follow(parent, entry) for entry in entries]
         shown = [entry for entry in followed if entry is not None and entry.stat.type in _SHOWN]
-        dead = await self._dead(parent, shown)
+        keys, dead = await self._dead(parent, shown)
         prefix = href_of(FolderPath((self.vfolder, *parent.parts)), True)
-        plain = not dead and not self.locks
-        render = self.rendering
+        render, locked = self.rendering, bool(self.locks)
         parts = []
-        for entry in shown:
+        for at, entry in enumerate(shown):
             name, stat = entry.name, entry.stat
             href = prefix + segment_of(name)
-            made = render.file(href, name, stat) if plain and stat.type is FileType.FILE else None
+            of_it = dead.get(keys[at]) if dead else None
+            made = render.file(href, name, stat, of_it) if stat.type is FileType.FILE and not locked else None
             if made is None:
-                path = parent.child(name)
                 href = href + b"/" if stat.is_dir else href
-                of_it = dead.get(self.folder.context.lock_path(path)) if dead else None
-                made = render.response(href, self._item(path, stat), of_it)
+                made = render.response(href, self._item(parent.child(name), stat), of_it)
             parts.append(made)
         return b"".join(parts)
 
@@ -217,13 +215,18 @@ class View:
         except GatewayError:
             return None
 
-    async def _dead(self, parent: FolderPath, entries: Sequence[DirEntry]) -> Mapping[FolderPath, Mapping[str, str]]:
+    async def _dead(
+        self, parent: FolderPath, entries: Sequence[DirEntry]
+    ) -> tuple[Sequence[bytes], Mapping[bytes, Mapping[str, str]]]:
+        """The keys of entries, and by key what is kept with them."""
         if not self.dead or not entries:
-            return {}
+            return (), {}
         context = self.folder.context
         above = context.lock_path(parent)
-        paths = [context.lock_path(parent.child(entry.name)) for entry in entries]
-        return await context.gateway.properties.of_children(self.folder.vfolder, above, paths)
+        prefix = b"" if above.is_root else bytes(above) + b"/"
+        fold = self.folder.volume.names.fold
+        keys = [prefix + fold(entry.name).encode("utf-8", "surrogateescape") for entry in entries]
+        return keys, await context.gateway.properties.of_children(self.folder.vfolder, above, keys)
 
     def _item(self, path: FolderPath, stat: FileStat) -> Described:
         locks = self._locks_over(self.folder.context.lock_path(path)) if self.locks else ()

@@ -19,6 +19,7 @@ from vfgateway.protocols.webdav.live import LIVE, SUPPORTED, USUAL, Described, c
 
 _PROPSTAT: Final = b"<D:propstat><D:prop>%s</D:prop><D:status>%s</D:status></D:propstat>"
 _RESPONSE: Final = b"<D:response><D:href>%s</D:href>%s</D:response>\n"
+_END: Final = b"</D:prop>"
 _OK, _MISSING = status_line(200), status_line(404)
 #: Properties that one request may name.
 MOST_NAMES: Final = 1000
@@ -139,11 +140,14 @@ class Rendering:
         template = _RESPONSE.replace(b"%s", b"%%s", 1) % self._propstats(found, missing)
         return template, [value for _, value in known if value is not None]
 
-    def file(self, href: bytes, name: str, stat: FileStat) -> bytes | None:
-        """The element of a file that has no dead property and no lock; ``None`` where :meth:`response` has to make it."""
+    def file(self, href: bytes, name: str, stat: FileStat, dead: Mapping[str, str] | None = None) -> bytes | None:
+        """The element of a file that has no lock; ``None`` where :meth:`response` has to make it."""
         if self._file_template is None:
             return None
-        return self._file_template % (href, *[value(name, stat) for value in self._file_values])
+        if dead and (self._asked.names is not None or self._asked.extra or not SETTABLE.isdisjoint(dead)):
+            return None
+        made = self._file_template % (href, *[value(name, stat) for value in self._file_values])
+        return made.replace(_END, "".join(dead.values()).encode("utf-8") + _END, 1) if dead else made
 
     def response(self, href: bytes, item: Described, dead: Mapping[str, str] | None = None) -> bytes:
         """One element."""
