@@ -16,7 +16,7 @@ from tests.services.test_handles import lock, volumes
 from tests.services.test_session import get, put
 from tests.support.gateway import new_vfolder, orchestrator_in, running_gateway
 from tests.support.process import ALICE
-from vfgateway.model import VFolder
+from vfgateway.model import Usage, VFolder
 from vfgateway.paths import parse_text as path
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.operations import FileOperation, LoginFailed, LoginSucceeded
@@ -165,3 +165,16 @@ async def test_everything_is_an_event(tmp_path: Path, serve: type_serve) -> None
         assert (written.action, written.path, written.written_bytes) == ("write", "/data/a", 5)
         assert (removed.action, removed.path) == ("rmdir", "/data/none")
         assert "no such file" in removed.error
+
+
+async def test_stopping_settles_what_was_open(tmp_path: Path, serve: type_serve) -> None:
+    """A client is cut off by an orderly stop in the middle of an upload: what arrived is there and charged."""
+    async with with_alice(tmp_path) as (gateway, vfolder):
+        async with serve(gateway) as service:
+            client = await deferToThread(connected, port_of(service))
+            file = await deferToThread(lambda: client.open_sftp().open("/data/a", "w"))
+            await deferToThread(lambda: (file.write(b"begun"), file.flush()))
+        await deferToThread(client.close)
+        folder = await orchestrator_in(gateway, vfolder)
+        assert await get(folder, path("a")) == b"begun"
+        assert await folder.usage() == Usage(5, 1)

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from itertools import chain
 from typing import Any
 
 import attrs
 from twisted.conch.ssh.factory import SSHFactory
 from twisted.conch.ssh.keys import Key
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
 
 from vfgateway.protocols.sftp.certificates import Authorities
@@ -92,6 +93,7 @@ class SftpFactory(SSHFactory):
         self.direct = Direct()
         self.connections: set[SftpTransport] = set()
         self.users: Counter[str] = Counter()
+        self._finishing: set[Deferred[None]] = set()
         self.privateKeys: Mapping[bytes, Key] = {}
         self._proxies = TrustedProxies(gateway.settings.gateway.trusted_proxies)
         self._look = LoopingCall(self.look)
@@ -174,9 +176,22 @@ class SftpFactory(SSHFactory):
             elif silent > self.limits.silence:
                 transport.ask_for_life()
 
-    def close(self) -> None:
-        """End all connections."""
+    def finish(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do what is left to do for a client that has gone."""
+        running: Deferred[None] = Deferred.fromCoroutine(work)
+        self._finishing.add(running)
+        running.addBoth(lambda _: self._finishing.discard(running))
+
+    async def close(self) -> None:
+        """End all connections, and return when what they had open is closed."""
         if self._look.running:
             self._look.stop()
         for transport in list(self.connections):
             transport.loseConnection()
+        deadline = self.reactor.seconds() + LAST_WORDS
+        while self.connections and self.reactor.seconds() < deadline:
+            await deferLater(self.reactor, 0.02)
+        for transport in list(self.connections):
+            transport.transport.abortConnection()
+        for running in list(self._finishing):
+            await running

@@ -49,8 +49,8 @@ class SftpService(Listener):
     def stopService(self) -> Deferred[Any]:
         """Accept no more, and end connections: clients resume."""
         stopped = super().stopService()
-        self.factory.close()
-        return stopped
+        closed = Deferred.fromCoroutine(self.factory.close())
+        return stopped.addCallback(lambda _: closed)
 
 
 def _first_steps(url: str) -> Sequence[str]:

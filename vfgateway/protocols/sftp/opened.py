@@ -6,7 +6,6 @@ import secrets
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from vfgateway.errors import GatewayError, StorageFailure
@@ -148,13 +147,14 @@ class Table:
                 error=error,
             )
 
-    def close_all(self) -> None:
+    async def close_all(self) -> None:
         """The client has gone."""
         opened, self._open = list(self._open.values()), {}
         for each in opened:
-            Deferred.fromCoroutine(self._close(each)).addErrback(
-                lambda failure: self.log.warn("a file could not be closed: {error}", error=failure.getErrorMessage())
-            )
+            try:
+                await self._close(each)
+            except Exception as error:
+                self.log.warn("a file could not be closed: {error}", error=error)
 
     def tell(self, action: str, path: str, *, began: float | None = None, **about: Any) -> None:
         """Tell of an operation that has ended."""

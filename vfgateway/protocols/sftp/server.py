@@ -197,7 +197,7 @@ class SftpServer:
             self._working = False
         if self._stopped:
             if not self.busy:
-                self.table.close_all()
+                self._close_all()
             return
         if isinstance(answer, bytes):
             self._channel.send(answer)
@@ -290,7 +290,10 @@ class SftpServer:
         self._stopped = True
         self._queue.clear()
         if not self.busy:
-            self.table.close_all()
+            self._close_all()
+
+    def _close_all(self) -> None:
+        self._channel.conn.transport.factory.finish(self.table.close_all())
 
 
 def _place(body: bytes | bytearray) -> tuple[bytes, int, int] | None:
