@@ -69,7 +69,7 @@ class Properties:
 
         def read(connection: Connection) -> Mapping[bytes, dict[str, str]]:
             found: dict[bytes, dict[str, str]] = {}
-            for raw, name, value in connection.execute(_CHILDREN, values).tuples():
+            for raw, name, value in connection.execute(_CHILDREN, values):
                 found.setdefault(raw, {})[name] = value
             return found
 
