@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: Reads that wait for the storage at once.
 MOST_READS = 16
 #: Bytes of writes that go to the storage together.
-TOGETHER = 1 << 20
+TOGETHER = 512 << 10
 #: Buffers of requests that are kept for the next ones.
 MOST_SPARE = 4
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vfgateway.protocols.sftp.factory import SftpFactory
 
 #: Bytes that are taken off the socket at once, at most.
-BUFFER = 512 << 10
+BUFFER = 256 << 10
 #: Seconds for which a client may take to say what it can do before we say it; most say it at once.
 PATIENCE = 0.5
 #: Messages of one key exchange, and the end of a connection.
