@@ -62,7 +62,7 @@ class TestRaces:
         (walled.root / "dir").mkdir()
         (walled.root / "dir/file").write_bytes(b"inside")
         (walled.root / "link").symlink_to("../secret")
-        seen = set()
+        seen: set[bytes] = set()
         with swapping(walled.root / "dir", walled.root / "link"):
             rounds = 0
             while rounds < ROUNDS or (not seen and rounds < 100 * ROUNDS):  # some threads get their turn late

@@ -1,4 +1,4 @@
-"""The IETF's resumable uploads on the URLs of :mod:`vfgateway.protocols.client.tus`, in every draft that clients speak."""
+"""The IETF's resumable uploads on the URLs of :mod:`vfgateway.protocols.web.tus`, in every draft that clients speak."""
 
 from __future__ import annotations
 
