@@ -10,7 +10,7 @@ version = re.search(r'__version__ = "(.+?)"', (here / "vfgateway/_version.py").r
 
 # Why each of them: docs/decisions/dependencies.md.
 RUNTIME = [
-    "twisted[conch,tls]>=24.11",
+    "twisted[conch,tls]>=26.10",
     "zope.interface>=6",
     "txaio>=23.1",
     "klein>=24.8",
@@ -19,7 +19,7 @@ RUNTIME = [
     "pydantic>=2.9",
     "SQLAlchemy>=2.0.30",
     "alembic>=1.13",
-    "cryptography>=43",
+    "cryptography>=50",
     "argon2-cffi>=23.1",
     "PyJWT>=2.9",
     "prometheus-client>=0.20",
