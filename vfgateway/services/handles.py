@@ -16,7 +16,7 @@ import attrs
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
-from vfgateway.errors import IsADirectory, NotFound, QuotaExceeded, StorageFailure, TooLarge, Unsupported
+from vfgateway.errors import IsADirectory, NotFound, StorageFailure, TooLarge, Unsupported
 from vfgateway.interfaces import IDescriptorRead, IRandomWrite, type_chunk
 from vfgateway.model import Attrs, FileStat, OpenMode, Permission, Usage
 from vfgateway.paths import FolderPath
@@ -27,8 +27,6 @@ from vfgateway.services.quota import Reservation
 
 #: Seconds after which a window ends: what a LOCK waits at most, and how often what was written is settled.
 WINDOW = 0.1
-#: The first and the largest step in which room is reserved, in bytes.
-FIRST_STEP, LARGEST_STEP = 1 << 20, 64 << 20
 #: The last byte that a file can have.
 LARGEST = (1 << 63) - 1
 #: Flags of a read that must not wait for the storage.
@@ -214,7 +212,6 @@ class Window:
     also: Sequence[type_write] = ()
     users: int = 0
     over: bool = False
-    _step: int = FIRST_STEP
     _idle: Deferred[None] | None = None
 
     @classmethod
@@ -231,16 +228,7 @@ class Window:
 
     async def make_room(self, size: int) -> None:
         """Reserve for the file to become ``size`` bytes long. ``QuotaExceeded``."""
-        needed = size - self.began_with
-        held = self.reservation.held
-        if needed <= held.bytes:
-            return
-        step = max(needed - held.bytes, self._step)
-        self._step = min(self._step * 2, LARGEST_STEP)
-        try:
-            await self.reservation.ensure(Usage(held.bytes + step, held.files))
-        except QuotaExceeded:  # the step does not fit; what is needed may
-            await self.reservation.ensure(Usage(needed, held.files))
+        await self.reservation.stretch(size - self.began_with)
 
     def leave(self) -> None:
         """A call has ended."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import Connection
 
+from vfgateway.errors import QuotaExceeded
 from vfgateway.model import Usage, VFolder
 from vfgateway.services import holds, slabs
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from vfgateway.services.quota import Quota
 
 type_also = Sequence[Callable[[Connection], None]]
+
+#: The first and the largest step in which room is reserved where the size is not known, in bytes.
+FIRST_STEP, LARGEST_STEP = 1 << 20, 64 << 20
 
 
 class Reservation:
@@ -31,6 +35,7 @@ class Reservation:
         self._vfolder = vfolder
         self._covered: dict[str, Usage] = {}
         self._ended = False
+        self._step = FIRST_STEP
         self.held = Usage()
         quota.opened(vfolder.key)
 
@@ -56,6 +61,19 @@ class Reservation:
             await self._quota.lease(self._vfolder, needs)
         self._cover(needs)
         self.held = wanted
+
+    async def stretch(self, needed: int) -> None:
+        """Have room for ``needed`` bytes, in steps that grow, so that not every call has to ask. Raises ``QuotaExceeded`` only when
+        what is needed does not fit."""
+        held = self.held
+        if needed <= held.bytes:
+            return
+        step = max(needed - held.bytes, self._step)
+        self._step = min(self._step * 2, LARGEST_STEP)
+        try:
+            await self.ensure(Usage(held.bytes + step, held.files))
+        except QuotaExceeded:
+            await self.ensure(Usage(needed, held.files))
 
     def _cover(self, more: Mapping[str, Usage]) -> None:
         for key, amount in more.items():

@@ -18,7 +18,6 @@ from vfgateway.errors import (
     InvalidArgument,
     IsADirectory,
     NotFound,
-    QuotaExceeded,
     TooLarge,
     Unsupported,
     UploadBusy,
@@ -57,7 +56,6 @@ class ResumableUpload(UploadFacts):
         self._lease: Lease | None = None
         self._stage: IStagedFile | None = None
         self._reservation: Reservation | None = None
-        self._step = transfer.FIRST_STEP
 
     # --- what is known ---
 
@@ -215,14 +213,7 @@ class ResumableUpload(UploadFacts):
                 raise TooLarge(self.size, total)
             return
         self._staging.check_size(total)
-        wanted = await self._wanted(total)
-        if wanted.bytes > reservation.held.bytes:
-            step = Usage(self._step, 0)
-            self._step = min(self._step * 2, transfer.LARGEST_STEP)
-            try:
-                await reservation.ensure(wanted + step)
-            except QuotaExceeded:  # the step does not fit; what is needed may
-                await reservation.ensure(wanted)
+        await reservation.stretch((await self._wanted(total)).bytes)
 
     async def mark(self) -> int:
         """Make what was received durable; the new offset. Bytes that wait for their checksum are left out."""

@@ -19,7 +19,6 @@ from vfgateway.errors import (
     IsADirectory,
     NotFound,
     PreconditionFailed,
-    QuotaExceeded,
     TooLarge,
 )
 from vfgateway.interfaces import IStagedFile
@@ -28,10 +27,6 @@ from vfgateway.paths import FolderPath
 from vfgateway.services import trees
 from vfgateway.services.context import FolderContext
 from vfgateway.services.quota import Reservation
-
-#: The first and the largest step in which room is reserved for an upload of unknown size, in bytes.
-FIRST_STEP = 1 << 20
-LARGEST_STEP = 64 << 20
 
 
 async def growth(context: FolderContext, target: FolderPath, size: int, expect: Expect = ANY) -> Usage:
@@ -122,7 +117,6 @@ class Upload:
         self._fence = fence
         self._parents = parents
         self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in digests}
-        self._step = FIRST_STEP
         self._credit = credit  # bytes that the file to be replaced will give back
         self._ended = False
         self.received = 0
@@ -143,15 +137,7 @@ class Upload:
             if total > self._size:
                 raise TooLarge(self._size, total)
             return
-        held = self._reservation.held
-        needed = total - self._credit
-        if needed > held.bytes:
-            step = max(needed - held.bytes, self._step)
-            self._step = min(self._step * 2, LARGEST_STEP)
-            try:
-                await self._reservation.ensure(Usage(held.bytes + step, held.files))
-            except QuotaExceeded:  # the step does not fit; what is needed may
-                await self._reservation.ensure(Usage(needed, held.files))
+        await self._reservation.stretch(total - self._credit)
 
     def digests(self) -> Mapping[str, bytes]:
         """The digests asked for, of what has been received."""
