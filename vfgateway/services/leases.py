@@ -45,6 +45,7 @@ class Lease:
     :ivar stirred: when the client was last seen to have sent something
     :ivar heard: tells how much the client has sent
     :ivar working: storage is being written to: not a moment to be cut off in
+    :ivar ending: the client has gone; what arrived is being written, and then it is over
     :ivar asked: somebody else wants it
     :ivar lost: somebody else has it
     :ivar doomed: the upload is being removed
@@ -58,6 +59,7 @@ class Lease:
     serial: int = 0
     until: float = 0.0
     working: bool = False
+    ending: bool = False
     asked: bool = False
     lost: bool = False
     doomed: bool = False
@@ -165,7 +167,9 @@ class Leases:
             if now >= deadline:
                 raise UploadBusy(lease.upload_id)
             silence = self.patience.silence
-            if force or lease.asked or self._is_silent(lease):
+            if lease.ending and not force:
+                await self._until_ended(lease, now + self.patience.look)
+            elif force or lease.asked or self._is_silent(lease):
                 lease.doomed = lease.doomed or force
                 self._ask(lease)
                 await self._until_ended(lease, now + self.patience.look)

@@ -142,6 +142,7 @@ class Receiving:
             await upload.rewind(self._terms.offset)
             raise
         except BaseException:
+            lease.ending = True
             if checksum is not None:
                 await upload.rewind(self._terms.offset)
             raise
