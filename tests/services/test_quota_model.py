@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from random import Random
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import attrs
 from hypothesis import HealthCheck, settings
@@ -76,6 +77,7 @@ class QuotaModel(RuleBasedStateMachine):
 
     @initialize(limits=st.tuples(some_limits, some_limits, some_limits))
     def begin(self, limits: Sequence[Limits]) -> None:
+        self.random = Random(0)
         self.clock = Clock()
         self.database = SteppedDatabase()
         self.limits: dict[str, Limits] = {}
@@ -96,12 +98,16 @@ class QuotaModel(RuleBasedStateMachine):
         for _ in range(2):
             self._new_instance()
 
+    def _uuid(self) -> UUID:
+        """The next identifier; the same ones in each run, so that a failure can be repeated."""
+        return UUID(int=self.random.getrandbits(128), version=4)
+
     def _people(self, connection: Any) -> None:
         row = {"id": str(ALICE), "name": "alice", "administrator": False, "active": True, "created": 0.0}
         connection.execute(schema.users.insert().values(row))
 
     def _new_vfolder(self, limits: Limits) -> None:
-        vfid = VFolderId(SCOPE, uuid4())
+        vfid = VFolderId(SCOPE, self._uuid())
         row = {
             "volume": "mem",
             "vfid": str(vfid),
@@ -130,7 +136,7 @@ class QuotaModel(RuleBasedStateMachine):
         self.limits[f"user:{ALICE}"] = limits
 
     def _new_instance(self) -> None:
-        instance = Instance(uuid4().hex)
+        instance = Instance(self._uuid().hex)
         database: Any = self.database.of(instance.id)
         instance.dirty = DirtyMarks(database, self.clock, instance.id)
         instance.quota = Quota(database, self.clock, instance)
@@ -180,7 +186,7 @@ class QuotaModel(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1), at=st.integers(0, 1), wanted=amounts)
     def reserve_for_an_upload(self, which: int, at: int, wanted: Usage) -> None:
         """An upload is created. It is entered as such in the same breath."""
-        holder = uuid4().hex
+        holder = self._uuid().hex
         row = {
             "id": holder,
             "vfolder": self.vfolders[which].key,
