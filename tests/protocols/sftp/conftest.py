@@ -48,9 +48,9 @@ def port_of(service: SftpService) -> int:
     return int(service.ports[0].getHost().port)  # type: ignore[attr-defined]
 
 
-def connected(port: int) -> paramiko.SSHClient:
-    """A client of paramiko's, logged in as alice. Blocks."""
+def connected(port: int, user: str = ALICE[0]) -> paramiko.SSHClient:
+    """A client of paramiko's, logged in with alice's password. Blocks."""
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
-    client.connect("127.0.0.1", port, ALICE[0], ALICE[1], allow_agent=False, look_for_keys=False, timeout=20)
+    client.connect("127.0.0.1", port, user, ALICE[1], allow_agent=False, look_for_keys=False, timeout=20)
     return client

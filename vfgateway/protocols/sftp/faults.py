@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from vfgateway import errors
 from vfgateway.errors import GatewayError
 from vfgateway.protocols.sftp import wire
@@ -33,4 +35,6 @@ def text(error: BaseException) -> str:
     if not isinstance(error, GatewayError | wire.Malformed):
         return "internal error"
     words = str(error)
+    if isinstance(error, errors.Locked) and error.until is not None:
+        words += time.strftime(", until %Y-%m-%d %H:%M:%S UTC", time.gmtime(error.until))
     return f"{words} [{error.decision}]" if isinstance(error, GatewayError) and error.decision else words

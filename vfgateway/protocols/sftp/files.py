@@ -10,6 +10,7 @@ from vfgateway.model import Attrs, OpenMode
 from vfgateway.protocols.sftp import wire
 from vfgateway.protocols.sftp.opened import OpenFile, Table
 from vfgateway.protocols.sftp.places import Place, Places
+from vfgateway.protocols.sftp.uploads import UploadHandle
 from vfgateway.protocols.sftp.wire import Reader, Wanted
 
 
@@ -39,9 +40,9 @@ class Files:
         place = await self._places.entry(raw, "open")
         writes = bool(flags & (wire.F_WRITE | wire.F_APPEND))
         handle = await place.folder.open(place.path, _mode(flags, writes))
-        opened = OpenFile(
-            place, handle, bool(flags & wire.F_READ) or not writes, writes, bool(flags & wire.F_APPEND), began
-        )
+        # An upload is told where the client thinks that it ends, so that nothing comes into the wrong place.
+        appends = bool(flags & wire.F_APPEND) and not isinstance(handle, UploadHandle)
+        opened = OpenFile(place, handle, bool(flags & wire.F_READ) or not writes, writes, appends, began)
         try:
             if writes and flags & wire.F_CREATE and wanted.mode is not None and wanted.mode & 0o111:
                 await _make_executable(opened, wanted.mode)

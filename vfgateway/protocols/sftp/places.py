@@ -6,6 +6,7 @@ import attrs
 
 from vfgateway.errors import PermissionDenied
 from vfgateway.paths import FolderPath, checked_name, parse_bytes
+from vfgateway.protocols.sftp import uploads
 from vfgateway.services.session import FolderSession, Session
 
 #: Seconds for which an entered vfolder is used again: as long as any change of grants may take to be seen.
@@ -53,7 +54,8 @@ class Places:
         if path.is_root:
             return None
         name = checked_name(path.parts[0])
-        return Place(await self._enter(name), name, FolderPath(path.parts[1:]))
+        folder, inner = await self._enter(name), FolderPath(path.parts[1:])
+        return Place(uploads.UploadsView(folder) if uploads.is_here(inner) else folder, name, inner)
 
     async def inside(self, raw: bytes, action: str) -> Place:
         """As :meth:`find`, for what can only be done below a vfolder: ``action`` says what, for the refusal."""
