@@ -130,6 +130,35 @@ class AuthenticationFailed(GatewayError):
         super().__init__(message)
 
 
+class NotMine(AuthenticationFailed):
+    """What was shown means nothing to this authenticator: another one may know better."""
+
+
+class IdentityRefused(AuthenticationFailed):
+    """Somebody has proved to be known elsewhere, but cannot have an account here; the sentence says why."""
+
+
+class AccountWithdrawn(AuthenticationFailed):
+    """The account came from outside, and is not vouched for there any more. ``user_id`` is whose."""
+
+    def __init__(self, user_id: object) -> None:
+        self.user_id = user_id
+        super().__init__()
+
+
+class AuthenticatorUnavailable(GatewayError):
+    """Whoever would have to be asked about this login does not answer; trying later may help.
+
+    :ivar authenticator: its name in the configuration
+    :ivar reason: what is wrong, for the log and the administrator; not told to whoever tries to log in
+    """
+
+    def __init__(self, authenticator: str, reason: str = "") -> None:
+        self.authenticator = authenticator
+        self.reason = reason
+        super().__init__(f"logins by {authenticator} cannot be judged now; try again later")
+
+
 class InvalidToken(AuthenticationFailed):
     """A token that cannot be decoded, is forged, revoked, or is for another operation."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from setuptools import find_namespace_packages
 from sqlalchemy import Connection, text
 from twisted.internet import reactor
@@ -47,11 +48,17 @@ LATER = """
 import sqlalchemy as sa
 from alembic import op
 revision = "9000"
-down_revision = "0001"
+down_revision = "{head}"
 def upgrade():
     with op.batch_alter_table("users", recreate="always") as batch:
         batch.add_column(sa.Column("phone", sa.String(20)))
 """
+
+
+def later(failing: str = "") -> str:
+    """A revision after the newest one."""
+    folder = ScriptDirectory(str(Path(migrations.__file__).parent))
+    return LATER.format(head=folder.get_current_head()) + failing
 
 
 async def test_empty_database_becomes_the_schema(database: Database) -> None:
@@ -108,31 +115,31 @@ async def test_rebuilding_a_table_keeps_what_refers_to_it(tmp_path: Path) -> Non
     """A later revision that changes a table, which SQLite does by dropping the old one, takes no other rows along."""
     scripts = tmp_path / "100% migrations"
     shutil.copytree(Path(migrations.__file__).parent, scripts)
-    (scripts / "versions" / "v9000_later.py").write_text(LATER)
+    (scripts / "versions" / "v9000_later.py").write_text(later())
     async with open_database(tmp_path / "x.db") as database:
         accounts = Accounts(database, Clock(), InlinePool(reactor))
         user, group = await accounts.create_user("alice"), await accounts.create_group("team")
         await accounts.set_member(group.id, user.id)
         await accounts.add_key(user.id, "api_key")
-    later = Database(f"sqlite:///{tmp_path / 'x.db'}", reactor)
-    await later.start(partial(migrations.upgrade, scripts=scripts))
+    upgraded = Database(f"sqlite:///{tmp_path / 'x.db'}", reactor)
+    await upgraded.start(partial(migrations.upgrade, scripts=scripts))
     for table in ("users", "members", "credentials"):
         count = text(f"SELECT count(*) FROM {table}")
-        assert await later.read(lambda connection, count=count: connection.execute(count).scalar()) == 1, table  # type: ignore[misc]
-    await later.stop()
+        assert await upgraded.read(lambda connection, count=count: connection.execute(count).scalar()) == 1, table  # type: ignore[misc]
+    await upgraded.stop()
 
 
 async def test_failed_upgrade_changes_nothing(tmp_path: Path) -> None:
     """A revision that fails half-way leaves the database as the version before can use it."""
     scripts = tmp_path / "migrations"
     shutil.copytree(Path(migrations.__file__).parent, scripts)
-    (scripts / "versions" / "v9000_later.py").write_text(LATER + "    raise RuntimeError('the disk is on fire')\n")
+    (scripts / "versions" / "v9000_later.py").write_text(later("    raise RuntimeError('the disk is on fire')\n"))
     async with open_database(tmp_path / "x.db") as database:
         await Accounts(database, Clock(), InlinePool(reactor)).create_user("alice")
-    later = Database(f"sqlite:///{tmp_path / 'x.db'}", reactor)
+    upgraded = Database(f"sqlite:///{tmp_path / 'x.db'}", reactor)
     with pytest.raises(RuntimeError, match="on fire"):
-        await later.start(partial(migrations.upgrade, scripts=scripts))
-    await later.stop()
+        await upgraded.start(partial(migrations.upgrade, scripts=scripts))
+    await upgraded.stop()
     async with open_database(tmp_path / "x.db") as database:
         assert (await Accounts(database, Clock(), InlinePool(reactor)).user("alice")).name == "alice"
 

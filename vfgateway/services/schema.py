@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -38,6 +39,13 @@ def _vfolder_key() -> Column[int]:
 
 # --- people ------------------------------------------------------------------------------------------
 
+
+def _origin() -> tuple[Column[str], Column[str]]:
+    """Where an account came from: the authenticator's name and what it calls the account; both NULL for our own. An account with a
+    source alone waits for whoever comes from there under its name."""
+    return Column("source", String(64)), Column("subject", String(255))
+
+
 users = Table(
     "users",
     metadata,
@@ -52,6 +60,12 @@ users = Table(
     Column("limit_files", BigInteger),
     Column("created", Float, nullable=False),
     Column("expires", Float),
+    *_origin(),
+    # Counts up when the source is to be asked anew: answers remembered under another number are worth nothing.
+    Column("revision", BigInteger, nullable=False, server_default="0"),
+    Column("vouched", Float),  # when the source was last heard to know the account
+    Column("withdrawn", Boolean, nullable=False, server_default=false()),  # the source knows it no more
+    Index("uq_users_source_subject", "source", "subject", unique=True),
 )
 
 groups = Table(
@@ -62,6 +76,8 @@ groups = Table(
     Column("limit_bytes", BigInteger),
     Column("limit_files", BigInteger),
     Column("created", Float, nullable=False),
+    *_origin(),
+    Index("uq_groups_source_subject", "source", "subject", unique=True),
 )
 
 members = Table(
@@ -131,6 +147,7 @@ grants = Table(
     Column("permission", String(8), nullable=False),
     Column("created", Float, nullable=False),
     Column("expires", Float),
+    Column("source", String(64)),  # the authenticator that gives and takes it; NULL: people here do
     UniqueConstraint("vfolder", "subject_kind", "subject"),
 )
 
