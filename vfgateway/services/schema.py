@@ -286,6 +286,32 @@ intents = Table(
     Column("created", Float, nullable=False),
 )
 
+# --- what has changed (RFC 6578) ------------------------------------------------------------------------
+
+# vfolders of which somebody asked for a sync token: their changes are written down.
+tracked = Table(
+    "tracked",
+    metadata,
+    Column("vfolder", key_type, ForeignKey("vfolders.key", ondelete="CASCADE"), primary_key=True),
+    Column("epoch", String(32), nullable=False),  # random: tokens of another epoch are worth nothing
+    Column("serial", BigInteger, nullable=False),  # of the latest change
+    Column("floor", BigInteger, nullable=False),  # changes up to this serial have been dropped
+    Column("asked", Float, nullable=False),  # when somebody last asked
+)
+
+# The latest change of each path, whatever became of it.
+changes = Table(
+    "changes",
+    metadata,
+    Column("vfolder", key_type, ForeignKey("tracked.vfolder", ondelete="CASCADE"), primary_key=True),
+    Column("path", LargeBinary, primary_key=True),
+    Column("serial", BigInteger, nullable=False),
+    Column("tree", BigInteger, nullable=False),  # serial of when all below it came along; 0: never
+    Column("lost", BigInteger, nullable=False),  # serial of when what was below went without being named; 0: never
+    Column("at", Float, nullable=False),
+    Index("ix_changes_vfolder_serial", "vfolder", "serial"),
+)
+
 # --- the rest ------------------------------------------------------------------------------------------
 
 tasks = Table(
