@@ -7,9 +7,10 @@ to threads again for :data:`PENALTY` seconds.
 
 from __future__ import annotations
 
-import resource
 import threading
+import time
 from collections.abc import Awaitable, Callable
+from resource import RUSAGE_THREAD, getrusage, struct_rusage
 from typing import Any, ParamSpec, TypeVar, cast
 
 from twisted.internet.defer import Deferred, TimeoutError, fail
@@ -23,8 +24,11 @@ from vfgateway.errors import VolumeUnavailable
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Seconds after which an inline call that waited for the storage counts as slow.
-SLOW = 0.005
+#: Seconds after which an inline call that waited for the storage counts as slow; and after which it does where other threads of this
+#: process were at work meanwhile, for whose leave to go on it may have waited.
+SLOW, SLOW_IN_COMPANY = 0.005, 0.05
+#: Seconds of processor time that are no company.
+ALONE = 0.0005
 #: Seconds for which a pool stays with threads after a slow inline call.
 PENALTY = 10.0
 #: Seconds for which :meth:`Pool.stop` waits for calls under way; a dead mount may never let them go.
@@ -84,16 +88,32 @@ class Pool:
 
     async def quick(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call something short in place if that is allowed now, in a thread otherwise."""
-        if self.inline and self._clock.seconds() >= self._threads_until:
-            waits, began = _waits(), self._clock.seconds()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                now = self._clock.seconds()
-                # A busy machine also makes calls long; only one that waited by itself speaks against the storage.
-                if now - began > SLOW and _waits() > waits:
-                    self._threads_until = now + PENALTY
+        if self.in_place:
+            return self.call(function, *args, **kwargs)
         return await self.run(function, *args, **kwargs)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether short calls may run in place now."""
+        return self.inline and self._clock.seconds() >= self._threads_until
+
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call something short in place; ask :attr:`in_place` before. Not a coroutine."""
+        mine, all_threads, began = getrusage(RUSAGE_THREAD), time.process_time(), self._clock.seconds()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            now = self._clock.seconds()
+            if now - began > SLOW:
+                self._slow(now, now - began, mine, all_threads)
+
+    def _slow(self, now: float, took: float, before: struct_rusage, all_threads: float) -> None:
+        """A busy machine also makes calls long; only one that waited by itself, and for nobody but the storage, speaks against it."""
+        mine = getrusage(RUSAGE_THREAD)
+        own = mine.ru_utime + mine.ru_stime - before.ru_utime - before.ru_stime
+        alone = time.process_time() - all_threads - own < ALONE
+        if mine.ru_nvcsw > before.ru_nvcsw and (alone or took > SLOW_IN_COMPANY):
+            self._threads_until = now + PENALTY
 
 
 class _DaemonThread(threading.Thread):
@@ -101,11 +121,6 @@ class _DaemonThread(threading.Thread):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs, daemon=True)
-
-
-def _waits() -> int:
-    """How often this thread has given up the processor of its own accord."""
-    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
 
 class InlinePool(Pool):

@@ -14,7 +14,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.logger import Logger
 
-from vfgateway.backends.vfs.faults import faults
+from vfgateway.backends.vfs.faults import faults, translate
 from vfgateway.backends.vfs.publish import Busy
 from vfgateway.blocking import Pool
 from vfgateway.errors import StorageFailure, VolumeUnavailable
@@ -142,9 +142,12 @@ class Calls:
 
     async def obtain(self, make: Callable[[], T], dispose: Callable[[T], object], short: bool = True) -> T:
         """Call ``make``; if the caller is cancelled meanwhile, what was made goes to ``dispose``, in a thread."""
+        pool = self.check()
+        if short and pool.in_place:
+            return pool.call(make)
         handover = _Handover(make, dispose)
         try:
-            return await (self.quick(handover.make) if short else self.run(handover.make))
+            return await pool.run(handover.make)
         except (CancelledError, GeneratorExit):
             left = handover.leave()
             if left is not None:
@@ -162,6 +165,13 @@ class Calls:
         """Call ``function(number, ...)``; the descriptor stays open for as long as the call runs, cancelled or not."""
         pool = self.check()
         number = descriptor.borrow()
+        if short and pool.in_place:
+            try:
+                return pool.call(function, number, *args, **kwargs)
+            except OSError as error:
+                raise translate(error) from error
+            finally:
+                descriptor.give_back()
 
         def job() -> T:
             try:
@@ -170,7 +180,7 @@ class Calls:
             finally:
                 descriptor.give_back()
 
-        return await (pool.quick(job) if short else pool.run(job))
+        return await pool.run(job)
 
     async def publish(self, short: bool, function: Callable[[bool], T]) -> T:
         """Call ``function(wait)``, which may have to wait for another publisher; it never does so in place."""

@@ -22,6 +22,9 @@ MOST_RACES: Final = 64
 PATH_ONLY: Final = os.O_PATH | os.O_CLOEXEC
 DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
+_BENEATH: Final = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_MAGICLINKS
+_NO_LINKS: Final = _BENEATH | syscalls.RESOLVE_NO_SYMLINKS
+
 
 class Resolver(Protocol):
     """Opens paths below a directory."""
@@ -34,17 +37,23 @@ class Resolver(Protocol):
         for a link that may not be there, otherwise as ``open(2)``.
         """
 
+    def create(self, root: int, path: FolderPath, flags: int, mode: int) -> int:
+        """Make a file at ``path``, which must not exist: ``EEXIST``. No link is followed. Otherwise as :meth:`open`."""
+
 
 class KernelResolver:
     """``openat2(2)`` with ``RESOLVE_BENEATH``."""
 
     def open(self, root: int, path: FolderPath, flags: int, *, links: bool) -> int:
-        resolve = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_MAGICLINKS
-        if not links:
-            resolve |= syscalls.RESOLVE_NO_SYMLINKS
+        return self._open(root, bytes(path) or b".", flags, _BENEATH if links else _NO_LINKS, 0)
+
+    def create(self, root: int, path: FolderPath, flags: int, mode: int) -> int:
+        return self._open(root, bytes(path), flags | os.O_CREAT | os.O_EXCL, _NO_LINKS, mode)
+
+    def _open(self, root: int, path: bytes, flags: int, resolve: int, mode: int) -> int:
         for _ in range(MOST_RACES):
             try:
-                return syscalls.openat2(root, bytes(path) or b".", flags, resolve)
+                return syscalls.openat2(root, path, flags, resolve, mode)
             except OSError as error:
                 if not would_block(error):
                     raise
@@ -66,6 +75,14 @@ class WalkResolver:
         finally:
             for descriptor in stack:
                 os.close(descriptor)
+
+    def create(self, root: int, path: FolderPath, flags: int, mode: int) -> int:
+        parent = self.open(root, path.parent, DIRECTORY, links=False)
+        try:
+            name = bytes(FolderPath(path.parts[-1:]))
+            return os.open(name, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=parent)
+        finally:
+            os.close(parent)
 
     def _walk(self, stack: list[int], path: FolderPath, flags: int, links: bool) -> bytes | None:
         """Leave on ``stack`` descriptors from the root to ``path``; the last name, ``None`` if a directory was reached."""

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import struct
+from functools import lru_cache
 from typing import Final
 
 RESOLVE_NO_MAGICLINKS: Final = 0x02
@@ -29,11 +30,24 @@ _FICLONE: Final = 0x40049409
 _FICLONERANGE: Final = 0x4020940D
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_libc.syscall.restype = ctypes.c_long
 
 
 class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+# Types said once, and structures kept: converting them anew would cost more than the call itself.
+_openat2 = ctypes.CFUNCTYPE(
+    ctypes.c_long, ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t, use_errno=True
+)(("syscall", _libc))
+_HOW_SIZE: Final = ctypes.sizeof(_OpenHow)
+
+
+@lru_cache(256)
+def _how(flags: int, mode: int, resolve: int) -> tuple[_OpenHow, int]:
+    """A structure that is never changed, and its address."""
+    how = _OpenHow(flags, mode, resolve)
+    return how, ctypes.addressof(how)
 
 
 def _failure(path: bytes = b"") -> OSError:
@@ -41,17 +55,11 @@ def _failure(path: bytes = b"") -> OSError:
     return OSError(number, os.strerror(number), path)
 
 
-def openat2(directory: int, path: bytes, flags: int, resolve: int) -> int:
-    """``openat2(2)``, without creation. ``EAGAIN`` tells that a rename raced with a ``..`` in a link: try again."""
-    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
+def openat2(directory: int, path: bytes, flags: int, resolve: int, mode: int = 0) -> int:
+    """``openat2(2)``; ``mode`` with ``O_CREAT`` only. ``EAGAIN`` tells that a rename raced with a ``..`` in a link: try again."""
+    _, how = _how(flags | os.O_CLOEXEC, mode, resolve)
     while True:
-        descriptor: int = _libc.syscall(
-            ctypes.c_long(_SYS_OPENAT2),
-            ctypes.c_int(directory),
-            ctypes.c_char_p(path),
-            ctypes.byref(how),
-            ctypes.c_size_t(ctypes.sizeof(how)),
-        )
+        descriptor: int = _openat2(_SYS_OPENAT2, directory, path, how, _HOW_SIZE)
         if descriptor >= 0:
             return descriptor
         if ctypes.get_errno() != errno.EINTR:

@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from vfgateway.backends.vfs.facts import entry_facts, facts_at, facts_of
-from vfgateway.backends.vfs.faults import faults, is_link
+from vfgateway.backends.vfs.faults import faults, is_link, translate
 from vfgateway.backends.vfs.ownership import Ownership, changed_mode, strip_set_id
 from vfgateway.backends.vfs.publish import Gate, check_kind, checked, move
 from vfgateway.backends.vfs.resolve import DIRECTORY, PATH_ONLY, Resolver
@@ -73,14 +73,18 @@ class Tree:
     @contextmanager
     def root(self) -> Iterator[int]:
         """A descriptor of the vfolder's root."""
-        try:
-            descriptor = os.open(self.path, DIRECTORY | os.O_NOFOLLOW)
-        except (FileNotFoundError, NotADirectoryError):
-            raise VFolderNotFound(self.vfid) from None
+        descriptor = self._enter()
         try:
             yield descriptor
         finally:
             os.close(descriptor)
+
+    def _enter(self) -> int:
+        """As :meth:`root`, to be closed by the caller; for those ways on which a block of its own would cost more than the calls in it."""
+        try:
+            return os.open(self.path, DIRECTORY | os.O_NOFOLLOW)
+        except (FileNotFoundError, NotADirectoryError):
+            raise VFolderNotFound(self.vfid) from None
 
     def check(self) -> None:
         """``VFolderNotFound`` unless the vfolder is there."""
@@ -88,12 +92,12 @@ class Tree:
             return
 
     @contextmanager
-    def found(self, path: FolderPath, flags: int, *, links: bool = True) -> Iterator[int]:
-        """A descriptor of what stands at ``path``; through a file there is nothing to be found."""
+    def found(self, path: FolderPath) -> Iterator[int]:
+        """A descriptor of the entry at ``path``, be it a link; through a file or a link there is nothing to be found."""
         with faults(path, NotFound), self.root() as root:
             if self.hidden(path):
                 raise NotFound(path)
-            descriptor = self._open(root, path, flags, links)
+            descriptor = self.resolver.open(root, path, PATH_ONLY | os.O_NOFOLLOW, links=False)
             try:
                 yield descriptor
             finally:
@@ -123,8 +127,20 @@ class Tree:
     # --- reading
 
     def stat(self, path: FolderPath, follow: bool) -> FileStat:
-        with self.found(path, PATH_ONLY | (0 if follow else os.O_NOFOLLOW)) as descriptor:
-            return facts_of(descriptor)
+        try:
+            root = self._enter()
+            try:
+                if self.hidden(path):
+                    raise NotFound(path)
+                descriptor = self._open(root, path, PATH_ONLY | (0 if follow else os.O_NOFOLLOW), True)
+                try:
+                    return facts_of(descriptor)
+                finally:
+                    os.close(descriptor)
+            finally:
+                os.close(root)
+        except OSError as error:
+            raise translate(error, path, NotFound) from error
 
     def open_dir(self, path: FolderPath) -> tuple[int, bool]:
         """A descriptor that can be listed, and whether it is the root's, by whatever way it was reached."""
@@ -140,10 +156,16 @@ class Tree:
             return descriptor, os.path.samestat(os.fstat(root), os.fstat(descriptor))
 
     def open_to_read(self, path: FolderPath) -> int:
-        with faults(path, NotFound), self.root() as root:
-            if self.hidden(path):
-                raise NotFound(path)
-            return regular(self._open(root, path, os.O_RDONLY | CAREFUL, True), path)
+        try:
+            root = self._enter()
+            try:
+                if self.hidden(path):
+                    raise NotFound(path)
+                return regular(self._open(root, path, os.O_RDONLY | CAREFUL, True), path)
+            finally:
+                os.close(root)
+        except OSError as error:
+            raise translate(error, path, NotFound) from error
 
     def _open(self, root: int, path: FolderPath, flags: int, links: bool) -> int:
         """Open what is there. Nearly every path has no link in it; one that has must not lead to the staging area."""
@@ -163,34 +185,45 @@ class Tree:
         if path.is_root:
             raise IsADirectory(path)
         create = OpenMode.CREATE in mode
-        with self.place(path, NotADirectory if create else NotFound) as place:
-            for _ in range(MOST_RACES):
-                descriptor = self._create(place, path, mode) if create else None
-                if descriptor is not None:
-                    return descriptor
-                try:
-                    descriptor = os.open(place.name, os.O_RDWR | os.O_NOFOLLOW | CAREFUL, dir_fd=place.parent)
-                except FileNotFoundError:
-                    if create:
-                        continue
-                    raise
-                return self._ready(regular(descriptor, path), mode)
+        if self.hidden(path):
+            raise InvalidPath(path, f"a reserved name: {path}") if create else NotFound(path)
+        try:
+            root = self._enter()
+            try:
+                return self._open_to_write(root, path, mode, create)
+            finally:
+                os.close(root)
+        except OSError as error:
+            raise translate(error, path, NotADirectory if create else NotFound) from error
+
+    def _open_to_write(self, root: int, path: FolderPath, mode: OpenMode, create: bool) -> int:
+        for _ in range(MOST_RACES):
+            descriptor = self._create(root, path, mode) if create else None
+            if descriptor is not None:
+                return descriptor
+            try:
+                descriptor = self.resolver.open(root, path, os.O_RDWR | os.O_NOFOLLOW | CAREFUL, links=False)
+            except FileNotFoundError:
+                if create:
+                    continue
+                raise
+            return self._ready(regular(descriptor, path), mode)
         raise NotFound(path)
 
-    def _create(self, place: Place, path: FolderPath, mode: OpenMode) -> int | None:
+    def _create(self, root: int, path: FolderPath, mode: OpenMode) -> int | None:
         """Create the file; ``None`` if there is one already."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | CAREFUL
         try:
-            descriptor = os.open(place.name, flags, 0o600, dir_fd=place.parent)
+            descriptor = self.resolver.create(root, path, os.O_RDWR | CAREFUL, 0o600)
         except FileExistsError:
             if OpenMode.EXCLUSIVE in mode:
                 raise AlreadyExists(path) from None
             return None
         try:
-            self.ownership.settle_file(descriptor, place.root, self.actor)
+            self.ownership.settle_file(descriptor, root, self.actor)
         except BaseException:
             os.close(descriptor)
-            os.unlink(place.name, dir_fd=place.parent)
+            with self.place(path) as place:
+                os.unlink(place.name, dir_fd=place.parent)
             raise
         return descriptor
 
@@ -315,7 +348,7 @@ class Tree:
         return bool(path.parts) and self.names.fold(path.parts[0]) == STAGING
 
     def set_attrs(self, path: FolderPath, attrs: Attrs) -> FileStat:
-        with self.found(path, PATH_ONLY | os.O_NOFOLLOW, links=False) as descriptor:
+        with self.found(path) as descriptor:
             now = os.fstat(descriptor)
             times = (
                 now.st_atime_ns if attrs.atime_ns is None else attrs.atime_ns,
