@@ -10,7 +10,7 @@ with ``providedBy``; each has a road for when it is missing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface
@@ -273,6 +273,14 @@ class IServerSideCopy(Interface):
 
     async def copy_file(source: FolderPath, folder: IFolder, target: FolderPath, expect: Expect) -> Published:
         """Copy one regular file to ``target`` in ``folder`` (of the same volume), atomically, with its mode and times."""
+
+
+class IMappedListing(Interface):
+    """On directories: entries are worked on where they were read, off the reactor's thread."""
+
+    async def read_mapped(limit: int, function: Callable[[Sequence[DirEntry]], Any]) -> Any:
+        """What ``function`` makes of up to ``limit`` further entries, of which it is given at least one; ``None`` at the end. It is called
+        in whatever thread has read them, and so must touch nothing that belongs to the reactor."""
 
 
 class IFastClone(Interface):

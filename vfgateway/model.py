@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import enum
 import re
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import attrs
@@ -79,9 +79,9 @@ class FileType(enum.Enum):
     OTHER = "OTHER"
 
 
-@attrs.frozen
-class FileStat:
-    """What a volume knows of one entry; links are described, not followed, unless the caller asked otherwise.
+class FileStat(NamedTuple):
+    """What a volume knows of one entry; links are described, not followed, unless the caller asked otherwise. A tuple, since one is made
+    for each entry of each listing, and nothing of that kind is made faster.
 
     :ivar size: bytes of a file's content; 0 for a directory
     :ivar mode: permission bits only (no type bits, no set-id bits)
@@ -112,9 +112,8 @@ class FileStat:
         return self.type is FileType.DIRECTORY
 
 
-@attrs.frozen
-class DirEntry:
-    """One name of a directory with its facts."""
+class DirEntry(NamedTuple):
+    """One name of a directory with its facts. A tuple as :class:`FileStat` is."""
 
     name: str
     stat: FileStat

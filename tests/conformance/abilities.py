@@ -40,6 +40,7 @@ from vfgateway.interfaces import (
     IFastUsage,
     IHardwareInfo,
     ILinks,
+    IMappedListing,
     IMountable,
     INativeQuota,
     IPerformanceMetrics,
@@ -47,7 +48,7 @@ from vfgateway.interfaces import (
     IServerSideCopy,
     ISnapshots,
 )
-from vfgateway.model import ABSENT, ANY, Actor, Attrs, Expect, FileType, FolderOptions, OpenMode, Usage
+from vfgateway.model import ABSENT, ANY, Actor, Attrs, DirEntry, Expect, FileType, FolderOptions, OpenMode, Usage
 from vfgateway.paths import ROOT
 
 
@@ -559,6 +560,23 @@ class OtherAbilityPromises(VolumeCase):
         assert mounted.is_relative_to(volume.path)
         with pytest.raises(VFolderNotFound):
             await volume.mount_path(new_vfid())
+
+    async def test_mapped_listing(self, folder: Able) -> None:
+        """The function is given every entry once, as a listing gives it, never an empty batch; the end is told by ``None``."""
+        for number in range(7):
+            await put(folder, f"file-{number}", b"x" * number)
+        listing, mapped = await folder.open_dir(ROOT), await folder.open_dir(ROOT)
+        try:
+            if not self.claims(IMappedListing, mapped):
+                return
+            batches: list[list[DirEntry]] = []
+            while (batch := await mapped.read_mapped(3, list)) is not None:
+                batches.append(batch)
+            assert [len(batch) for batch in batches] == [3, 3, 1]
+            assert [entry for batch in batches for entry in batch] == list(await listing.read(100))
+        finally:
+            await listing.close()
+            await mapped.close()
 
     async def test_claims_nothing_else(self, volume: Able) -> None:
         """Abilities that the class does not name are not provided."""

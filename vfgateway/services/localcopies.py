@@ -166,7 +166,7 @@ class LocalCopy:
         if self._known is None:
             await self.sync()
         assert self._known is not None
-        return attrs.evolve(self._known, size=self.size) if self._dirty else self._known
+        return self._known._replace(size=self.size) if self._dirty else self._known
 
     async def set_attrs(self, attributes: Attrs) -> FileStat:
         """Kept until the file is published."""

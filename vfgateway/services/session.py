@@ -3,13 +3,13 @@ quota are the same whichever way a byte arrives."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import attrs
 
 from vfgateway.errors import AlreadyExists, InvalidPath, IsADirectory, NotFound, VFolderNotFound
-from vfgateway.interfaces import IDirectory, IFile, IVolume
+from vfgateway.interfaces import IDirectory, IFile, IMappedListing, IVolume
 from vfgateway.model import (
     ANY,
     Attrs,
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 
 class Session:
+T = TypeVar("T")
+
     """One principal's hands, for the time of a request or a connection."""
 
     def __init__(self, gateway: Gateway, principal: Principal, origin: Origin) -> None:
@@ -89,6 +91,21 @@ class Listing:
 
     async def close(self) -> None:
         """Let go. Idempotent."""
+    async def read_mapped(self, limit: int, function: Callable[[Sequence[DirEntry]], T]) -> T | None:
+        """What ``function`` makes of up to ``limit`` further entries, perhaps of none; ``None`` at the end. Where the volume can, it is
+        called in the thread that read them, so that a long listing costs the reactor little: it must touch nothing that changes."""
+        if not IMappedListing.providedBy(self._directory):
+            entries = await self.read(limit)
+            return function(entries) if entries else None
+        mapped = cast(IMappedListing, self._directory)
+        if not self._at_root:
+            return cast("T | None", await mapped.read_mapped(limit, function))
+
+        def shown(entries: Sequence[DirEntry]) -> T:
+            return function([entry for entry in entries if entry.name not in RESERVED_NAMES])
+
+        return cast("T | None", await mapped.read_mapped(limit, shown))
+
         await self._directory.close()
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
-from typing import Final
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 from zope.interface import implementer
 
@@ -21,6 +22,7 @@ from vfgateway.interfaces import (
     IDescriptorWrite,
     IDirectory,
     IFile,
+    IMappedListing,
     IRandomWrite,
     IStagedFile,
     type_chunk,
@@ -35,6 +37,10 @@ CACHED: Final = 256 << 10
 PIECE: Final = 16 << 20
 #: Entries of one batch at most, so that a thread is not held for long.
 BATCH: Final = 512
+#: Whether Python decodes names as the gateway does, whatever the locale is.
+_AS_IS: Final = sys.getfilesystemencoding().lower() == "utf-8"
+
+T = TypeVar("T")
 
 
 def read_all(descriptor: int, offset: int, length: int) -> bytes:
@@ -226,7 +232,7 @@ class Listing:
         self.hide = hide
 
 
-@implementer(IDirectory)
+@implementer(IDirectory, IMappedListing)
 class VfsDirectory:
     """A listing on disk."""
 
@@ -238,15 +244,23 @@ class VfsDirectory:
     async def read(self, limit: int) -> Sequence[DirEntry]:
         return await self._line.call(False, self._read, min(limit, BATCH))
 
+    async def read_mapped(self, limit: int, function: Callable[[Sequence[DirEntry]], T]) -> T | None:
+        return await self._line.call(False, self._read_mapped, min(limit, BATCH), function)
+
+    def _read_mapped(self, number: int, limit: int, function: Callable[[Sequence[DirEntry]], T]) -> T | None:
+        batch = self._read(number, limit)
+        return function(batch) if batch else None
+
     def _read(self, number: int, limit: int) -> Sequence[DirEntry]:
         batch: list[DirEntry] = []
+        hide = self._listing.hide
         for entry in self._listing.entries:
-            if entry.name == self._listing.hide:
+            name = entry.name if _AS_IS else name_of(os.fsencode(entry.name))
+            if name == hide:
                 continue
-            raw = os.fsencode(entry.name)
-            found = _entry_facts(number, entry, raw)
+            found = _entry_facts(number, entry)
             if found is not None:
-                batch.append(DirEntry(name_of(raw), found))
+                batch.append(DirEntry(name, found))
                 if len(batch) == limit:
                     break
         return batch
@@ -255,10 +269,10 @@ class VfsDirectory:
         await self._calls.close(self._listing.descriptor)
 
 
-def _entry_facts(directory: int, entry: os.DirEntry[str], raw: bytes) -> FileStat | None:
+def _entry_facts(directory: int, entry: os.DirEntry[str]) -> FileStat | None:
     """Facts about an entry; ``None`` if it has vanished."""
     try:
         found = entry.stat(follow_symlinks=False)
-        return entry_facts(directory, raw) if stat.S_ISLNK(found.st_mode) else facts(found)
+        return entry_facts(directory, os.fsencode(entry.name)) if stat.S_ISLNK(found.st_mode) else facts(found)
     except FileNotFoundError:
         return None

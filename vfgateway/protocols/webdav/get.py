@@ -42,8 +42,8 @@ async def answer(exchange: Exchange) -> None:
 
 def content_type(name: str) -> bytes:
     """What a file of that name probably holds."""
-    stem, dot, extension = name.rpartition(".")
-    return _type_of(extension.lower()) if dot and stem else b"application/octet-stream"
+    at = name.rfind(".")
+    return _type_of(name[at + 1 :].lower()) if at > 0 else b"application/octet-stream"
 
 
 @lru_cache(maxsize=1024)

@@ -13,8 +13,8 @@ from vfgateway.paths import ROOT, FolderPath, parse_url, url_of
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.services.session import FolderSession
 
-#: Names that are their own escaped form.
-_PLAIN = re.compile(r"[A-Za-z0-9._~!$()*,=@+-]+")
+#: Tells whether a name is its own escaped form, in URLs and in XML.
+is_plain = re.compile(r"[A-Za-z0-9._~!$()*,=@+-]+").fullmatch
 
 
 class BadUrl(GatewayError):
@@ -68,7 +68,7 @@ def href_of(whole: FolderPath, collection: bool) -> bytes:
 
 def segment_of(name: str) -> bytes:
     """One name as :func:`href_of` writes it, without slashes."""
-    return name.encode("ascii") if _PLAIN.fullmatch(name) else href_of(FolderPath((name,)), False)[1:]
+    return name.encode("ascii") if is_plain(name) else href_of(FolderPath((name,)), False)[1:]
 
 
 def place_of(raw: bytes) -> Place:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import ExitStack, aclosing
+from functools import partial
 from typing import Final
 
 import attrs
@@ -24,13 +25,14 @@ from vfgateway.protocols.webdav.rendering import ALL, Asked, Rendering, asked_in
 from vfgateway.services.locks import Lock
 from vfgateway.services.locktable import ancestors
 from vfgateway.services.quota import Remaining
-from vfgateway.services.session import FolderSession
+from vfgateway.services.session import FolderSession, Listing
 from vfgateway.services.vfolders import VisibleVFolder
 
 #: Entries that are described at once, between two looks at other connections.
-BATCH: Final = 250
+BATCH: Final = 512
 
-_SHOWN: Final = frozenset({FileType.FILE, FileType.DIRECTORY})
+# One look-up each: entries come by the ten thousand.
+_FILE, _DIRECTORY = FileType.FILE, FileType.DIRECTORY
 
 
 async def answer(exchange: Exchange) -> None:
@@ -160,9 +162,8 @@ class View:
             return
         listing = await self.folder.list(self.path)
         try:
-            while entries := await listing.read(BATCH):
-                block = first + await self._entries(self.path, entries)
-                first = b""
+            while (made := await self._batch(listing)) is not None:
+                block, first = first + made, b""
                 if block:
                     yield block
         finally:
@@ -182,6 +183,17 @@ class View:
             await walk.close()
 
     async def _one(self, path: FolderPath, stat: FileStat) -> bytes:
+    async def _batch(self, listing: Listing) -> bytes | None:
+        """The elements of the next entries of a directory; ``None`` at the end."""
+        if self.dead:
+            entries = await listing.read(BATCH)
+            return await self._entries(self.path, entries) if entries else None
+        made = await listing.read_mapped(BATCH, partial(self._described, self.path))
+        if made is None:
+            return None
+        block, links = made
+        return block + await self._entries(self.path, links) if links else block
+
         folder = self.folder
         dead: Mapping[str, str] | None = None
         if self.dead:
@@ -192,21 +204,36 @@ class View:
 
     async def _entries(self, parent: FolderPath, entries: Sequence[DirEntry]) -> bytes:
         followed = [entry if entry.stat.target is None else await self._follow(parent, entry) for entry in entries]
-        shown = [entry for entry in followed if entry is not None and entry.stat.type in _SHOWN]
-        keys, dead = await self._dead(parent, shown)
+        shown = [entry for entry in followed if entry is not None]
+        return self._described(parent, shown, *await self._dead(parent, shown))[0]
+
+    def _described(
+        self,
+        parent: FolderPath,
+        entries: Sequence[DirEntry],
+        keys: Sequence[bytes] = (),
+        dead: Mapping[bytes, Mapping[str, str]] | None = None,
+    ) -> tuple[bytes, Sequence[DirEntry]]:
+        """The elements of ``entries``, in whatever thread; and the links among them, which it leaves out."""
         prefix = href_of(FolderPath((self.vfolder, *parent.parts)), True)
-        render, locked = self.rendering, bool(self.locks)
-        parts = []
-        for at, entry in enumerate(shown):
-            name, stat = entry.name, entry.stat
-            href = prefix + segment_of(name)
+        file = self.rendering.file if not self.locks else None
+        parts: list[bytes] = []
+        links: list[DirEntry] = []
+        for at, entry in enumerate(entries):
+            name, stat = entry
+            kind = stat.type
             of_it = dead.get(keys[at]) if dead else None
-            made = render.file(href, name, stat, of_it) if stat.type is FileType.FILE and not locked else None
-            if made is None:
-                href = href + b"/" if stat.is_dir else href
-                made = render.response(href, self._item(parent.child(name), stat), of_it)
-            parts.append(made)
-        return b"".join(parts)
+            if kind is _FILE:
+                made = file(prefix, name, stat, of_it) if file is not None else None
+                parts += made or (self._whole(prefix + segment_of(name), parent, entry, of_it),)
+            elif kind is _DIRECTORY:
+                parts.append(self._whole(prefix + segment_of(name) + b"/", parent, entry, of_it))
+            elif stat.target is not None:
+                links.append(entry)
+        return b"".join(parts), links
+
+    def _whole(self, href: bytes, parent: FolderPath, entry: DirEntry, dead: Mapping[str, str] | None) -> bytes:
+        return self.rendering.response(href, self._item(parent.child(entry.name), entry.stat), dead)
 
     async def _follow(self, parent: FolderPath, entry: DirEntry) -> DirEntry | None:
         """What a link leads to; nothing if that is nowhere, or outside."""
