@@ -94,6 +94,7 @@ class IVolume(Interface):
     name: str = Attribute("the configured name")
     backend: str = Attribute("the name of its factory")
     names: NameRules = Attribute("what files can be called here")
+    shared: bool = Attribute("whether others than the gateway may change what is stored here")
     path: str = Attribute("where agents find it when mounted (absolute), or a descriptive URL; for the manager API")
 
     async def start() -> None:

@@ -21,6 +21,7 @@ class VolumePromises(VolumeCase):
         assert verifyObject(IVolume, volume)
         assert volume.backend == self.backend
         assert isinstance(volume.names, NameRules)
+        assert isinstance(volume.shared, bool)
 
     async def test_starting_twice_changes_nothing(self, volume: IVolume) -> None:
         """``start`` is idempotent: what was there stays."""

@@ -12,9 +12,20 @@ from sqlalchemy import Connection
 
 from vfgateway.errors import Conflict, InvalidPath, NotFound, PermissionDenied
 from vfgateway.interfaces import IFolder, IVolume
-from vfgateway.model import INTERNAL, Origin, Permission, Principal, PrincipalKind, Usage, VFolder, VFolderStatus
+from vfgateway.model import (
+    INTERNAL,
+    Origin,
+    Permission,
+    Principal,
+    PrincipalKind,
+    Published,
+    Usage,
+    VFolder,
+    VFolderStatus,
+)
 from vfgateway.paths import FolderPath
 from vfgateway.services import locktable, properties
+from vfgateway.services.changes import Change
 from vfgateway.services.locks import Intent
 from vfgateway.services.permissions import Access
 
@@ -100,8 +111,13 @@ class FolderContext:
         """A new file is not what earlier properties were set on, if somebody removed that behind our back."""
         return [partial(properties.forget, **self._at(path), tree=False)] if intent.standing.properties else ()
 
-    def after_removal(self, intent: Intent, path: FolderPath) -> Sequence[type_write]:
-        """``path`` and all below it are gone."""
+    def after_removal(self, intent: Intent, path: FolderPath, empty: bool = False) -> Sequence[type_write]:
+        """``path`` and all below it are gone.
+
+        :param empty: nothing was below it
+        """
+        if empty:
+            intent.changes = [Change(path)]
         also: list[type_write] = []
         if intent.standing.properties:
             also.append(partial(properties.forget, **self._at(path), tree=True))
@@ -109,8 +125,13 @@ class FolderContext:
             also.append(partial(locktable.release_below, **self._at(path)))
         return also
 
-    def after_rename(self, intent: Intent, source: FolderPath, target: FolderPath) -> Sequence[type_write]:
+    def after_rename(
+        self, intent: Intent, source: FolderPath, target: FolderPath, published: Published
+    ) -> Sequence[type_write]:
         """Properties move along; locks stay behind and end (RFC 4918 section 7.7), while one on the target goes on."""
+        tree = published.stat is None or published.stat.is_dir
+        intent.changes = [Change(source, lost=tree), Change(target, tree)]
+        intent.touches(published.stat)
         also: list[type_write] = []
         if intent.standing.properties:
             also.append(partial(properties.move, **self._at(source, "source"), target=self.lock_path(target)))

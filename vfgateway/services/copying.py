@@ -11,6 +11,7 @@ from vfgateway.paths import FolderPath
 from vfgateway.services import trees
 from vfgateway.services.transfer import growth
 from vfgateway.services.trees import type_progress
+from vfgateway.services.uninterrupted import whole
 
 if TYPE_CHECKING:
     from vfgateway.services.session import FolderSession
@@ -90,6 +91,7 @@ async def _copy_members(
         await walk.close()
 
 
+@whole
 async def _copy_dir(origin: FolderSession, source: FolderPath, into: FolderSession, target: FolderPath) -> None:
     await into.make_dir(target)
     context = into.context
@@ -99,6 +101,7 @@ async def _copy_dir(origin: FolderSession, source: FolderPath, into: FolderSessi
         context.gateway.database.forget_generations()
 
 
+@whole
 async def _copy_one(
     origin: FolderSession, source: FolderPath, stat: FileStat, into: FolderSession, target: FolderPath, expect: Expect
 ) -> None:
@@ -113,6 +116,7 @@ async def _copy_one(
                 published = await trees.copy_file(origin.context.folder, source, context.folder, target, expect, same)
                 assert published.stat is not None
                 change = Usage(published.stat.size, 1) - trees.freed(published.replaced)
+                intent.touches(published.replaced)
             else:
                 change = Usage(0, 1) if await trees.copy_link(stat, context.folder, target) else Usage()
             also = [intent.end, *context.after_copy(intent, origin.context, source, target)]

@@ -16,6 +16,7 @@ from vfgateway.interfaces import IAuthenticator, IVolume
 from vfgateway.model import Actor, Origin, Principal, VFolder, VFolderId
 from vfgateway.runtime import Runtime
 from vfgateway.services.accounts import Accounts
+from vfgateway.services.changes import Changes
 from vfgateway.services.creations import Creations
 from vfgateway.services.database import Database
 from vfgateway.services.events import Events
@@ -69,6 +70,7 @@ class Gateway:
         self.creations = Creations(self.database, reactor)
         self.properties = Properties(self.database)
         self.locks = Locks(self.database, reactor, self.processes)
+        self.changes = Changes(self.database, reactor, self.locks)
         self.quota = Quota(self.database, reactor, self.processes)
         self.tasks = Tasks(self.database, reactor, self.processes, self.events, self.metrics)
         self.staging = Staging(self)

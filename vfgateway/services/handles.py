@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import attrs
@@ -166,8 +166,10 @@ class Handle:
         """Change mode and times. Needs ``rw``, whatever the file was opened for."""
         self._check()
         self.context.allow(Permission.RW, self.path, "change this")
-        async with self.context.publishing((self.path, False)):
-            return await self.context.folder.set_attrs(self.path, attributes)
+        async with self.context.publishing((self.path, False)) as intent:
+            stat = await self.context.folder.set_attrs(self.path, attributes)
+            intent.touches(stat)
+            return stat
 
     async def rest(self) -> None:
         """Let others change the file by its path now, not only when the window is over."""
@@ -244,7 +246,8 @@ class Window:
             self._idle = Deferred()
             await self._idle
         async with self._held:
-            await self.reservation.settle(Usage(self.size - self.began_with, self.made), also=self.also)
+            also = [*self.also, self.intent.record] if self.intent.standing.tracked else self.also
+            await self.reservation.settle(Usage(self.size - self.began_with, self.made), also=also)
 
 
 class WritableHandle(Handle):
@@ -304,8 +307,18 @@ class WritableHandle(Handle):
             if self._failed:
                 window.size = (await self._file.stat()).size
                 self._failed = False
+            if window.intent.standing.tracked:
+                await self._tell_names(window)
         finally:
             await window.end()
+
+    async def _tell_names(self, window: Window) -> None:
+        """Whoever follows the vfolder is told of the file's path: see whether it still is that, and no other."""
+        window.intent.unclear = True  # unless it turns out well
+        stat = await self._file.stat()
+        with suppress(NotFound):
+            named = await self.context.folder.stat(self.path)
+            window.intent.unclear = named.identity != stat.identity or stat.nlink > 1
 
     async def write(self, offset: int, chunks: Sequence[type_chunk]) -> None:
         self._check()
@@ -358,7 +371,7 @@ class WritableHandle(Handle):
         window = self._window
         if not self._closed and window is not None:
             self._closed = True
-            if self._failed:
+            if self._failed or window.intent.standing.tracked:  # the file is looked at once more
                 await self._end(window)
             else:
                 _in_background(self._end(window))

@@ -9,7 +9,9 @@ from vfgateway.errors import Unsupported
 from vfgateway.interfaces import ILinks
 from vfgateway.model import Permission, Usage
 from vfgateway.paths import FolderPath
+from vfgateway.services.changes import Change
 from vfgateway.services.context import FolderContext
+from vfgateway.services.uninterrupted import whole
 
 
 async def make_link(context: FolderContext, path: FolderPath, target: str) -> None:
@@ -20,15 +22,24 @@ async def make_link(context: FolderContext, path: FolderPath, target: str) -> No
 async def hard_link(context: FolderContext, source: FolderPath, target: FolderPath) -> None:
     """See ``FolderSession.hard_link``. A second name needs as much right as writing: it lets the file outlive its first."""
     context.allow(Permission.RW, source, "link this")
-    await _make(context, target, lambda folder: folder.hard_link(source, target))
+    await _make(context, target, lambda folder: folder.hard_link(source, target), source)
 
 
-async def _make(context: FolderContext, path: FolderPath, make: Callable[[Any], Awaitable[None]]) -> None:
+@whole
+async def _make(
+    context: FolderContext,
+    path: FolderPath,
+    make: Callable[[Any], Awaitable[None]],
+    also_named: FolderPath | None = None,
+) -> None:
     context.allow(Permission.RW, path, "make a link here")
     if not ILinks.providedBy(context.folder):
         raise Unsupported("links")
     async with context.publishing((path, False)) as intent:
         intent.names(context.lock_path(path))
+        if also_named is not None:
+            intent.more.append(Change(also_named))
+            intent.touches(await context.folder.stat(also_named))
         async with await context.gateway.quota.reserve(context.vfolder, Usage(0, 1)) as reservation:
             await make(context.folder)
             await reservation.settle(Usage(0, 1), also=[intent.end, *context.after_creation(intent, path)])

@@ -172,7 +172,7 @@ class LocalCopy:
         """Kept until the file is published."""
         self._attributes = attributes
         if not self._dirty:
-            self._known = await self._context.folder.set_attrs(self._path, attributes)
+            self._known = await self._set_attrs(attributes)
             return self._known
         return await self.stat()
 
@@ -202,7 +202,13 @@ class LocalCopy:
             self._known = await upload.commit()
         self._dirty = self._absent = False
         if self._attributes is not None:
-            self._known = await context.folder.set_attrs(self._path, self._attributes)
+            self._known = await self._set_attrs(self._attributes)
+
+    async def _set_attrs(self, attributes: Attrs) -> FileStat:
+        async with self._context.publishing((self._path, False)) as intent:
+            stat = await self._context.folder.set_attrs(self._path, attributes)
+            intent.touches(stat)
+            return stat
 
     async def close(self) -> None:
         """Forget the copy. Idempotent."""

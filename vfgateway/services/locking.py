@@ -12,6 +12,7 @@ from vfgateway.paths import FolderPath
 from vfgateway.services import properties
 from vfgateway.services.context import FolderContext
 from vfgateway.services.locks import Lock
+from vfgateway.services.uninterrupted import whole
 
 
 async def lock(
@@ -54,6 +55,7 @@ async def unlock(context: FolderContext, token: str) -> None:
     await context.gateway.locks.release(token)
 
 
+@whole
 async def set_properties(context: FolderContext, path: FolderPath, changes: Mapping[str, str | None]) -> None:
     """See ``FolderSession.set_properties``."""
     context.allow(Permission.RW, path, "change this")

@@ -19,10 +19,12 @@ from sqlalchemy import Connection, delete, insert, select, update
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
-from vfgateway.errors import LockLost
-from vfgateway.model import VFolder
+from vfgateway.errors import LockLost, PathError, QuotaExceeded, TooLarge, Unsupported
+from vfgateway.model import FileStat, VFolder
 from vfgateway.paths import FolderPath
+from vfgateway.services import changes as changelog
 from vfgateway.services import locktable
+from vfgateway.services.changes import Change
 from vfgateway.services.database import Database, bump
 from vfgateway.services.locktable import Lock, Standing
 from vfgateway.services.processes import IsProcess, wait
@@ -35,6 +37,9 @@ type_act = Callable[[Connection, Standing], T]
 #: Seconds between looks at the announcements of other processes: the first and the longest.
 FIRST_LOOK, LONGEST_LOOK = 0.005, 0.1
 
+#: Errors that a change is refused with before anything of it is done; after others it may have happened.
+REFUSALS = (PathError, QuotaExceeded, TooLarge, Unsupported)
+
 __all__ = ["Intent", "Lock", "Locks"]
 
 
@@ -44,12 +49,24 @@ class Intent:
 
     :ivar standing: what there was in the vfolder when it was announced
     :ivar guards: directories in which somebody else's lock lets no name come or go
+    :ivar vfolder: the key of the vfolder
+    :ivar announced: what it was announced for
+    :ivar at: when, in epoch seconds
+    :ivar changes: what has changed, or may have; ``None``: all that was announced
+    :ivar more: what has changed beside that
+    :ivar unclear: a file changed that has other names, nobody knows which
     """
 
     id: str
     ended: bool = False
     standing: Standing = attrs.Factory(lambda: Standing(True, True, True))
     guards: Mapping[FolderPath, Lock] = {}
+    vfolder: int = 0
+    announced: Sequence[type_change] = ()
+    at: float = 0.0
+    changes: Sequence[Change] | None = None
+    more: list[Change] = attrs.Factory(list)
+    unclear: bool = False
 
     def names(self, path: FolderPath) -> None:
         """Tell that the name ``path`` (folded) comes or goes. ``Locked`` if that changes a collection that somebody else has locked."""
@@ -59,7 +76,25 @@ class Intent:
     def end(self, connection: Connection) -> None:
         """End it within the caller's write: hand this to ``Reservation.settle`` or ``Quota.change``."""
         locktable.delete_intent(connection, self.id)
+        self.record(connection)
         self.ended = True
+
+    def record(self, connection: Connection) -> None:
+        """Enter what has changed, if the vfolder is tracked."""
+        if not self.standing.tracked:
+            return
+        if self.unclear:
+            changelog.begin_epoch(connection, [self.vfolder])
+            return
+        happened = self.changes
+        if happened is None:
+            happened = [Change(path, tree, lost=tree) for path, tree in self.announced]
+        changelog.record(connection, self.vfolder, [*self.more, *happened], self.at)
+
+    def touches(self, stat: FileStat | None) -> None:
+        """Tell which file is changed: if it has other names, it is changed under those, too."""
+        if stat is not None and stat.is_file and stat.nlink > 1:
+            self.unclear = True
 
 
 class Locks:
@@ -213,7 +248,13 @@ class Locks:
 
         async with self._announced(vfolder, paths, check, durable=False) as (intent, outcome):
             intent.standing, intent.guards = outcome
-            yield intent
+            if recount:
+                intent.changes = ()
+            try:
+                yield intent
+            except REFUSALS:
+                intent.changes = ()
+                raise
 
     @asynccontextmanager
     async def turn(self, vfolder: VFolder, path: FolderPath) -> AsyncIterator[None]:
@@ -227,7 +268,7 @@ class Locks:
     async def announce(self, vfolder: VFolder, changes: Sequence[type_change]) -> tuple[Intent, Sequence[Lock]]:
         """Announce changes to the other processes, for writers that have their turns; and all locks of the vfolder. Whoever asks ends
         the intent."""
-        intent = Intent(secrets.token_hex(16))
+        intent = Intent(secrets.token_hex(16), changes=())
 
         def look(connection: Connection, standing: Standing) -> tuple[Standing, Sequence[Lock]]:
             found = locktable.all_locks(connection, self._clock.seconds(), vfolder.key) if standing.locks else ()
@@ -246,7 +287,7 @@ class Locks:
         self, vfolder: VFolder, changes: Sequence[type_change], act: type_act[T], durable: bool
     ) -> AsyncIterator[tuple[Intent, T]]:
         """Announce changes and run ``act(connection, standing)`` in the same write, once nothing earlier is in the way."""
-        intent = Intent(secrets.token_hex(16))
+        intent = Intent(secrets.token_hex(16), vfolder=vfolder.key, announced=changes, at=self._clock.seconds())
         turn: Turn = await self._turns.take(vfolder.key, changes)
         try:
             # Here, not before the turn: a mark that was not used for minutes is taken away.
@@ -301,6 +342,8 @@ class Locks:
                 if not connection.execute(update(dirty).where(mark).values(recount=True)).rowcount:
                     connection.execute(insert(dirty).values(process=process, vfolder=vfolder, recount=True))
             connection.execute(delete(intents).where(theirs))
+            marked = select(dirty.c.vfolder).where(dirty.c.process.in_(dead)).distinct()
+            changelog.begin_epoch(connection, connection.execute(marked).scalars().all())
             return sorted({vfolder for _, vfolder in left})
 
         return await self._database.write(write) if dead else ()

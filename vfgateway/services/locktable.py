@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, 
 from vfgateway.errors import Locked, LockLost, VFolderNotFound
 from vfgateway.model import VFolder
 from vfgateway.paths import FolderPath, parse_text
-from vfgateway.services.schema import intents, locks, properties, vfolders
+from vfgateway.services.schema import intents, locks, properties, tracked, vfolders
 from vfgateway.services.turns import type_change
 
 
@@ -81,11 +81,13 @@ class Standing:
     :ivar locks: whether there are any locks, live or not
     :ivar others: whether other processes have announced changes
     :ivar properties: whether anything has dead properties
+    :ivar tracked: whether changes are to be entered (:mod:`vfgateway.services.changes`)
     """
 
     locks: bool
     others: bool
     properties: bool
+    tracked: bool = False
 
 
 # Statements of the hot path are built once: building costs SQLAlchemy more than SQLite takes to answer.
@@ -96,6 +98,7 @@ _STANDING = select(
     exists().where(locks.c.vfolder == bindparam("vfolder")),
     exists().where(intents.c.vfolder == bindparam("vfolder"), intents.c.process != bindparam("process")),
     exists().where(properties.c.vfolder == bindparam("vfolder")),
+    exists().where(tracked.c.vfolder == bindparam("vfolder")),
 ).where(_HERE)
 _LOCKED = select(exists().where(locks.c.vfolder == bindparam("vfolder")))
 _ANNOUNCE = insert(intents)
@@ -109,7 +112,7 @@ def enter(connection: Connection, vfolder: VFolder, process: str) -> Standing:
     row = connection.execute(_STANDING, {"vfolder": vfolder.key, "process": process}).first()
     if row is None:
         raise VFolderNotFound(vfolder.id)
-    return Standing(row[1], row[2], row[3])
+    return Standing(row[1], row[2], row[3], row[4])
 
 
 def is_locked(connection: Connection, vfolder: int) -> bool:

@@ -27,6 +27,7 @@ from vfgateway.model import (
 )
 from vfgateway.paths import RESERVED_NAMES, FolderPath
 from vfgateway.services import copying, links, locking, trees
+from vfgateway.services.changes import Change
 from vfgateway.services.context import FolderContext, type_write
 from vfgateway.services.handles import Handle, open_handle
 from vfgateway.services.locks import Lock
@@ -34,6 +35,7 @@ from vfgateway.services.permissions import Access
 from vfgateway.services.quota import Remaining
 from vfgateway.services.transfer import Upload, growth
 from vfgateway.services.trees import Walk, Walked, type_progress
+from vfgateway.services.uninterrupted import whole
 from vfgateway.services.vfolders import VisibleVFolder
 
 if TYPE_CHECKING:
@@ -257,6 +259,7 @@ class FolderSession:
             credit=max(0, (size or 0) - wanted.bytes),
         )
 
+    @whole
     async def make_dir(self, path: FolderPath, parents: bool = False, exist_ok: bool = False) -> None:
         """Make a directory."""
         context = self.context
@@ -272,6 +275,7 @@ class FolderSession:
             if await self._is_there(path, exist_ok):
                 return
             intent.names(context.lock_path(missing[0] if missing else path))
+            intent.more += map(Change, missing)
             async with await context.gateway.quota.reserve(self.vfolder, Usage(0, len(missing) + 1)) as reservation:
                 made: list[Usage] = []
                 try:
@@ -293,6 +297,7 @@ class FolderSession:
             return True
         raise AlreadyExists(path)
 
+    @whole
     async def remove(self, path: FolderPath, expect: Expect = ANY) -> None:
         """Remove a file or a link."""
         context = self.context
@@ -300,9 +305,11 @@ class FolderSession:
         async with context.publishing((path, False)) as intent:
             intent.names(context.lock_path(path))
             published = await context.folder.remove(path, expect)
+            intent.touches(published.replaced)
             await context.settle(-trees.freed(published.replaced), intent, context.after_removal(intent, path))
         await context.gateway.creations.forget(self.vfolder.key, path)
 
+    @whole
     async def remove_dir(self, path: FolderPath) -> None:
         """Remove an empty directory."""
         context = self.context
@@ -312,9 +319,10 @@ class FolderSession:
         async with context.publishing((path, True)) as intent:
             intent.names(context.lock_path(path))
             await context.folder.remove_dir(path)
-            await context.settle(Usage(0, -1), intent, context.after_removal(intent, path))
+            await context.settle(Usage(0, -1), intent, context.after_removal(intent, path, empty=True))
         await context.gateway.creations.forget(self.vfolder.key, path)
 
+    @whole
     async def remove_tree(self, path: FolderPath, progress: type_progress | None = None) -> int:
         """Remove a directory with all below it, or a single file; the number of entries removed."""
         context = self.context
@@ -335,6 +343,7 @@ class FolderSession:
                 await context.settle(-sum(lost, Usage()), intent, also)
         return len(lost)
 
+    @whole
     async def rename(self, source: FolderPath, target: FolderPath, expect: Expect = ANY) -> None:
         """Move within the vfolder; ``expect`` speaks of the target."""
         context = self.context
@@ -344,17 +353,20 @@ class FolderSession:
             intent.names(context.lock_path(source))
             intent.names(context.lock_path(target))
             published = await context.folder.rename(source, target, expect)
-            also = context.after_rename(intent, source, target)
+            also = context.after_rename(intent, source, target, published)
             await context.settle(-trees.freed(published.replaced), intent, also)
         if self.access.permission < Permission.RWD:
             await context.gateway.creations.move(self.vfolder.key, source, target)
 
+    @whole
     async def set_attrs(self, path: FolderPath, attributes: Attrs) -> FileStat:
         """Change mode and times."""
         context = self.context
         context.allow(Permission.RW, path, "change this")
-        async with context.publishing((path, False)):
-            return await context.folder.set_attrs(path, attributes)
+        async with context.publishing((path, False)) as intent:
+            stat = await context.folder.set_attrs(path, attributes)
+            intent.touches(stat)
+            return stat
 
     # --- locks and properties ---
 

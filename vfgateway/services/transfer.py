@@ -25,8 +25,10 @@ from vfgateway.interfaces import IStagedFile
 from vfgateway.model import ANY, Expect, FileStat, Permission, Usage
 from vfgateway.paths import FolderPath
 from vfgateway.services import trees
+from vfgateway.services.changes import Change
 from vfgateway.services.context import FolderContext
 from vfgateway.services.quota import Reservation
+from vfgateway.services.uninterrupted import whole
 
 
 async def growth(context: FolderContext, target: FolderPath, size: int, expect: Expect = ANY) -> Usage:
@@ -47,6 +49,7 @@ async def growth(context: FolderContext, target: FolderPath, size: int, expect: 
     return Usage(size, 1) - trees.freed(present)
 
 
+@whole
 async def publish(
     context: FolderContext,
     stage: IStagedFile,
@@ -71,6 +74,7 @@ async def publish(
             intent.names(context.lock_path(target))
         missing = await trees.missing_parents(context.folder, target) if parents else ()
         await reservation.ensure(wanted + Usage(0, len(missing)))
+        intent.more += map(Change, missing)
         try:
             await trees.make_dirs(context.folder, missing, made.append)
             published = await stage.commit(target, expect)
@@ -79,6 +83,7 @@ async def publish(
                 await context.gateway.quota.change(context.vfolder, sum(made, Usage()))
             raise
         change = Usage(stage.size, 1) - trees.freed(published.replaced) + sum(made, Usage())
+        intent.touches(published.replaced)
         if published.replaced is None:
             also = [*also, *context.after_creation(intent, target)]
         await reservation.settle(change, also=[intent.end, *also])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 async def uninterrupted(
@@ -47,3 +49,13 @@ async def uninterrupted(
         result.raiseException()
         raise AssertionError("unreachable")
     return result
+
+
+def whole(verb: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """A verb that is done to its end once it has begun: what it changed is also settled, and told to those who follow it."""
+
+    @wraps(verb)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await uninterrupted(verb(*args, **kwargs))
+
+    return call

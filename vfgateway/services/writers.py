@@ -54,7 +54,8 @@ class Announcement:
             live = [lock for lock in self.locks if lock.expires is None or lock.expires > now]
             locktable.check(live, [(path, False)], context.lock_tokens, context.principal_id)
             guards = locktable.guards(live, {path.parent}, context.lock_tokens, context.principal_id)
-        return Intent("", standing=self.intent.standing, guards=guards)
+        about = (self.vfolder.key, [(path, False)], now)
+        return Intent("", False, self.intent.standing, guards, *about)
 
 
 class Writers:

@@ -62,6 +62,7 @@ class MemoryVolume:
         self.name = name
         self.path = f"memory:{name}"
         self.names = NameRules(case_folding=case_folding, forbidden=forbidden)
+        self.shared = False  # nobody else can reach it
         self._inodes = Inodes(clock, USUAL_CAPACITY if capacity is None else capacity, file_mode, dir_mode)
         self._trees: dict[VFolderId, Tree] = {}
         self._scopes: set[QuotaScopeId] = set()
