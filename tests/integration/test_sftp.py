@@ -264,6 +264,15 @@ def test_paramiko_asks_for_everything_at_once(site: SftpSite, data: VFolderOfAli
     assert (tmp_path / "large").read_bytes() == content
 
 
+def test_a_write_of_paramiko_goes_in_one_message(site: SftpSite) -> None:
+    """32 KiB, its head, and what paramiko keeps free: of two messages, its kernel would hold the second back until ours acknowledges
+    the first, which takes 40 ms as long as there is nothing to answer."""
+    with connect(site) as client:
+        channel = client.open_sftp().get_channel()
+        assert channel is not None
+        assert channel.out_max_packet_size >= 32768 + 29 + 64
+
+
 def test_verification_by_check_file(site: SftpSite, data: VFolderOfAlice) -> None:
     """The digest of a file, by an extension."""
     (data.root / "a").write_bytes(b"hello")

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
 #: Bytes that a client may send before any was dealt with, and in what portions it may send more.
 WINDOW, PORTION = 4 << 20, 256 << 10
-#: Bytes of one message that a client may send.
+#: Bytes of one message that we send, at most.
 PACKET = 32768
+#: Bytes of one message that a client may send: a WRITE of 32 KiB with its head. In two messages, Nagle's algorithm at the client
+#: would hold the second back until our kernel got tired of waiting for it, 40 ms each time.
+TAKEN = PACKET + 256
 #: The largest window there is (RFC 4254 section 5.2).
 LARGEST_WINDOW = (1 << 32) - 1
 
@@ -58,7 +61,7 @@ class SessionChannel(SSHChannel):
     _log = Logger(namespace="vfgateway.sftp.conch")
 
     def __init__(self, connection: SftpConnection, window: int, packet: int) -> None:
-        super().__init__(WINDOW, PACKET, window, min(packet, PACKET), connection)
+        super().__init__(WINDOW, TAKEN, window, min(packet, PACKET), connection)
         self.conn: SftpConnection
         self._pending: deque[memoryview] = deque()
         self._unreported = 0
