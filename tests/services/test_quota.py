@@ -578,6 +578,20 @@ async def test_a_purged_vfolder_gives_everything_back(alone: Process) -> None:
     assert [holder for holder, subject in await alone.held() if subject == f"vfolder:{vfolder.key}"] == []
 
 
+async def test_a_purged_vfolder_ends_the_wait_for_its_count(tmp_path: Path, clock: Clock) -> None:
+    """What a dead process had leased for it, on the sums as well, is free again: nobody will count it any more."""
+    alive: set[int] = set()
+    async with process(tmp_path / "db", clock, 1, alive) as here:
+        await here.vfolders.set_scope_limits("mem", SCOPE, Limits(bytes=100))
+        vfolder, other = await here.vfolder(limits=Limits(bytes=50)), await here.vfolder()
+        await crash(tmp_path, clock, here, alive, vfolder, Usage(40, 1))
+        assert await here.held()
+        await here.quota.forget(vfolder)
+        assert await here.held() == {}
+        await here.vfolders.forget(vfolder.key)
+        await store(here, other, Usage(100, 1))
+
+
 async def test_a_new_owner_is_charged(alone: Process) -> None:
     """With what is stored and what is being uploaded; changes under way follow."""
     vfolder = await alone.vfolder()

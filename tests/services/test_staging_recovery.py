@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, update
+from sqlalchemy import Connection, delete, insert, update
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from zope.interface import implementer_only
@@ -17,15 +17,17 @@ from tests.services.test_staging import TARGET, Feed, content, held_bytes, send,
 from tests.support.gateway import new_vfolder, orchestrator_in, running_gateway
 from vfgateway.backends.memory import MemoryVolume
 from vfgateway.backends.memory.folder import MemoryFolder
-from vfgateway.errors import Unsupported, UploadBusy, UploadLost, UploadNotFound
+from vfgateway.errors import QuotaExceeded, Unsupported, UploadBusy, UploadLost, UploadNotFound
 from vfgateway.interfaces import IFolder, IResumableStaging
-from vfgateway.model import Actor, VFolderId
+from vfgateway.model import Actor, Usage, VFolderId
 from vfgateway.paths import parse_text
+from vfgateway.services import holds
 from vfgateway.services.checksums import Checksum
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.resumable import ResumableUpload
-from vfgateway.services.schema import processes, uploads
+from vfgateway.services.schema import dirty, processes, uploads
 from vfgateway.services.session import FolderSession
+from vfgateway.services.uploads import UploadState
 
 
 async def tamper(gateway: Gateway, upload_id: str, **values: Any) -> None:
@@ -111,6 +113,50 @@ async def test_crash_after_publishing(tmp_path: Path) -> None:
         assert await again.refresh() == 5
         assert again.published
         assert await held_bytes(gateway, folder) == 5
+
+
+async def dies_while_publishing(gateway: Gateway, upload: ResumableUpload, process: str = "d" * 32) -> None:
+    """Leave what a process leaves that is killed after the rename: the upload's room still held, and the vfolder marked as dirty."""
+    vfolder, size = upload.row.vfolder, upload.row.size or 0
+    subjects = await gateway.database.read(lambda connection: holds.keys_of(connection, vfolder))
+
+    def write(connection: Connection) -> None:
+        holds.add_usage(connection, subjects, Usage(-size, -1))
+        for subject in subjects:
+            holds.add_hold(connection, upload.id, process, subject, Usage(size, 1))
+        connection.execute(insert(dirty).values(process=process, vfolder=vfolder, recount=False))
+
+    await gateway.database.write(write)
+    await tamper(gateway, upload.id, state="publishing", holder=process, holder_until=gateway.reactor.seconds() + 60)
+
+
+async def test_crash_after_publishing_leaves_no_room_held(tmp_path: Path) -> None:
+    """Nobody has to ask for the upload again: when the vfolder has been counted the file is charged once, and what fits, fits."""
+    async with staged(tmp_path, limit_bytes=10) as (gateway, folder):
+        await folder.make_dir(TARGET.parent)
+        upload = await gateway.staging.begin(folder, TARGET, size=5)
+        await send(gateway, upload, Feed(b"hello"), 0)
+        await dies_while_publishing(gateway, upload)
+        assert await held_bytes(gateway, folder) == 5
+        await gateway.lifecycle.recover()
+        await gateway.lifecycle.recount(folder.vfolder)  # shares the count that has begun
+        assert await held_bytes(gateway, folder) == 5
+        await (await gateway.quota.reserve(folder.vfolder, Usage(5, 1))).release()
+        assert (await gateway.staging.uploads.get(upload.id)).state is UploadState.PUBLISHED
+
+
+async def test_crash_while_removing_an_upload_leaves_no_room_held(tmp_path: Path) -> None:
+    """The stage was gone and the rest was not: the count strikes the upload. One that waits for its client stays."""
+    async with staged(tmp_path, limit_bytes=10) as (gateway, folder):
+        upload, other = await half(gateway, folder), None
+        await (await IResumableStaging(folder.context.folder).resume(upload.id)).discard()
+        with pytest.raises(QuotaExceeded):
+            other = await half(gateway, folder)
+        await gateway.lifecycle.recount(folder.vfolder)
+        other = await half(gateway, folder)
+        await gateway.lifecycle.recount(folder.vfolder)
+        assert [info.id for info in await gateway.staging.list(folder.vfolder)] == [other.id]
+        assert await held_bytes(gateway, folder) == 10
 
 
 async def test_crash_before_publishing(tmp_path: Path) -> None:

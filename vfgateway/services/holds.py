@@ -169,6 +169,7 @@ def forget_vfolder(connection: Connection, vfolder: int) -> None:
     subject = vfolder_subject(vfolder)
     connection.execute(delete(usage).where(usage.c.subject == subject))
     connection.execute(delete(holds).where(holds.c.subject == subject))
+    recounted(connection, vfolder)
     connection.execute(delete(dirty).where(dirty.c.vfolder == vfolder))
 
 

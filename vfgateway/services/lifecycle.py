@@ -154,7 +154,7 @@ class Lifecycle:
                 usage = await volume.fast_usage(vfolder.id)
             else:
                 usage = await trees.measure(folder)
-            await gateway.quota.set_usage(vfolder, usage)
+            await gateway.quota.set_usage(vfolder, usage, also=await gateway.staging.stages.cut_off(vfolder, folder))
         return usage
 
     async def recover(self) -> None:

@@ -283,11 +283,13 @@ class Quota:
         }
         return Remaining.of(found, used)
 
-    async def set_usage(self, vfolder: VFolder, counted: Usage) -> None:
-        """Replace a vfolder's figure by what was counted while nobody published, and correct the sums that it is part of."""
+    async def set_usage(self, vfolder: VFolder, counted: Usage, also: type_also = ()) -> None:
+        """Replace a vfolder's figure by what was counted while nobody published, and correct the sums that it is part of; run ``also`` in
+        the same transaction."""
 
         def write(connection: Connection) -> None:
             holds.set_usage(connection, vfolder.key, counted)
+            _run(connection, also)
             holds.recounted(connection, vfolder.key)
 
         await self._ledger.write(write, durable=True)

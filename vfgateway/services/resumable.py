@@ -33,13 +33,10 @@ from vfgateway.services.leases import Lease
 from vfgateway.services.quota import Reservation
 from vfgateway.services.uninterrupted import uninterrupted
 from vfgateway.services.uploadfacts import UploadFacts
-from vfgateway.services.uploads import UploadRow, UploadState, changing
+from vfgateway.services.uploads import UploadRow, UploadState, changing, published_values
 
 if TYPE_CHECKING:
     from vfgateway.services.staging import Staging
-
-#: Seconds for which a published upload is remembered, so that a client that missed the last answer can still learn of it.
-PUBLISHED_KEPT = 24 * 3600.0
 
 
 class ResumableUpload(UploadFacts):
@@ -296,7 +293,7 @@ class ResumableUpload(UploadFacts):
                 expect=self._row.expect,
                 fence=self._row.fence,
                 parents=True,
-                also=[changing(self.id, lease.serial, **self._published_values(size))],
+                also=[changing(self.id, lease.serial, **published_values(size, self._staging.now()))],
             )
         except BaseException:
             lease.working = False
@@ -310,23 +307,11 @@ class ResumableUpload(UploadFacts):
         self._staging.count_received(self._context.origin.protocol, size)
         return stat
 
-    def _published_values(self, size: int) -> dict[str, Any]:
-        return {
-            "state": UploadState.PUBLISHED,
-            "mark": size,
-            "size": size,
-            "expires": self._staging.now() + PUBLISHED_KEPT,
-            "holder": None,
-            "holder_until": None,
-        }
-
     async def _record_published(self, lease: Lease) -> None:
-        size = self._row.size or 0
-        self._row = attrs.evolve(self._row, state=UploadState.PUBLISHED, mark=size)
-        await self._give_up(lease, **self._published_values(size))
-        # The figures were not settled: drop the reservation and count again.
-        await (await self._staging.reservation(self._context.vfolder, self.id)).release()
+        # The figures were not settled. The count that corrects them drops what is held and says so in the row, all in one step.
         await self._staging.recount(self._context.vfolder)
+        self._row = attrs.evolve(self._row, state=UploadState.PUBLISHED, mark=self._row.size or 0)
+        self._staging.leases.release(lease)
 
     async def absorb(self, info: Mapping[str, str]) -> None:
         """The bytes of this partial upload are part of another now: remove the stage, and remember for a while that all is well."""
@@ -335,7 +320,9 @@ class ResumableUpload(UploadFacts):
         self._lease = self._stage = self._reservation = None
         try:
             await stage.discard()
-            await reservation.release(also=[changing(self.id, lease.serial, **self._published_values(size), info=info)])
+            await reservation.release(
+                also=[changing(self.id, lease.serial, **published_values(size, self._staging.now()), info=info)]
+            )
         finally:
             self._staging.leases.release(lease)
 

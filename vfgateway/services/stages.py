@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
 
 from vfgateway.errors import GatewayError, NotFound, UploadBusy, UploadNotFound
 from vfgateway.interfaces import IFolder, IResumableStaging, IStagedFile
 from vfgateway.model import VFolder
 from vfgateway.paths import FolderPath
+from vfgateway.services import holds
 from vfgateway.services.context import FolderContext
-from vfgateway.services.uploads import UploadRow, Uploads, UploadState
+from vfgateway.services.uploads import UploadRow, Uploads, UploadState, conclude
 
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
@@ -82,6 +86,36 @@ class Stages:
         with contextlib.suppress(GatewayError):  # the vfolder's row may be gone, and its holds with it
             await (await self._gateway.quota.resume(vfolder, upload_id)).release()
         await self._uploads.remove(upload_id)
+
+    async def cut_off(self, vfolder: VFolder, folder: IFolder) -> Sequence[Callable[[Connection], None]]:
+        """What to write of uploads whose stage is gone though they say otherwise: they ended in the moment of a crash, as a file or with
+        nothing. To be asked while nobody else changes the vfolder, and written together with its figures: until then the room that
+        they hold stands for what they became."""
+        gone = []
+        rows = [row for row in await self._uploads.list(vfolder.key) if row.state is not UploadState.PUBLISHED]
+        present: frozenset[str] = frozenset()
+        if rows and IResumableStaging.providedBy(folder):
+            present = frozenset(token for token, _ in await folder.stages())
+        for row in rows:
+            if row.id not in present and not await self._is_watched(row, folder):
+                size = row.size if row.state is UploadState.PUBLISHING else None
+                published = size if await _stands(folder, row.target, size) else None
+                gone.append(_conclusion(row, published, self._gateway.reactor.seconds()))
+        return gone
+
+    async def _is_watched(self, row: UploadRow, folder: IFolder) -> bool:
+        """Whether a living process knows better than the row what becomes of an upload."""
+        if not IResumableStaging.providedBy(folder):
+            return row.process is None or await self._uploads.is_alive(row.process)
+        return row.state is not UploadState.PUBLISHING and await self._uploads.is_alive(row.holder)
+
+
+def _conclusion(row: UploadRow, published: int | None, now: float) -> Callable[[Connection], None]:
+    def write(connection: Connection) -> None:
+        if conclude(connection, row, published, now):
+            holds.drop_holds(connection, row.id)
+
+    return write
 
 
 async def _stands(folder: IFolder, target: FolderPath, size: int | None) -> bool:

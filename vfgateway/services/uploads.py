@@ -12,13 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
-from sqlalchemy import ColumnElement, Connection, Row, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
 
 from vfgateway.errors import UploadNotFound
 from vfgateway.model import ABSENT, ANY, Expect
 from vfgateway.paths import FolderPath, parse_text
 from vfgateway.services.database import Database
 from vfgateway.services.schema import processes, uploads
+
+#: Seconds for which a published upload is remembered, so that a client that missed the last answer can still learn of it.
+PUBLISHED_KEPT = 24 * 3600.0
 
 
 class UploadState(enum.Enum):
@@ -146,6 +149,11 @@ class Uploads:
             query = query.where(uploads.c.principal == principal)
         return await self._database.read(lambda connection: [_row(row) for row in connection.execute(query)])
 
+    async def count_open(self) -> int:
+        """How many are not published."""
+        query = select(func.count()).select_from(uploads).where(uploads.c.state != UploadState.PUBLISHED.value)
+        return int(await self._database.read(lambda connection: connection.execute(query).scalar_one()))
+
     async def expired(self, limit: int) -> Sequence[UploadRow]:
         """Up to ``limit`` uploads whose time has passed, or whose stage went with its process."""
         live = select(processes.c.id).where(processes.c.id == uploads.c.process).exists()
@@ -228,6 +236,30 @@ def _changing(upload_id: str, serial: int, values: dict[str, Any]) -> Callable[[
         values["info"] = json.dumps(dict(values["info"]))
     statement = update(uploads).where(_held(upload_id, serial)).values(values)
     return lambda connection: connection.execute(statement).rowcount > 0
+
+
+def published_values(size: int, now: float) -> dict[str, Any]:
+    """What is written of an upload that has become a file of ``size`` bytes."""
+    return {
+        "state": UploadState.PUBLISHED,
+        "mark": size,
+        "size": size,
+        "expires": now + PUBLISHED_KEPT,
+        "holder": None,
+        "holder_until": None,
+    }
+
+
+def conclude(connection: Connection, row: UploadRow, published: int | None, now: float) -> bool:
+    """Write how an upload ended that a crash cut off: as a file of so many bytes, or (``None``) with nothing left. ``False``, if it has been
+    put right meanwhile, or somebody is at it."""
+    same = (uploads.c.id == row.id) & (uploads.c.state == row.state.value)
+    if row.state is not UploadState.PUBLISHING:
+        same &= uploads.c.holder_serial == row.serial
+    if published is None:
+        return connection.execute(delete(uploads).where(same)).rowcount > 0
+    values = published_values(published, now) | {"state": UploadState.PUBLISHED.value}
+    return connection.execute(update(uploads).where(same).values(values)).rowcount > 0
 
 
 def changing(upload_id: str, serial: int, **values: Any) -> Callable[[Connection], None]:
