@@ -42,8 +42,11 @@ def make_authenticators(settings: Settings, gateway: Any) -> dict[str, IAuthenti
     made: dict[str, IAuthenticator] = {}
     for name, table in settings.authenticators.items():
         key = f"authenticators.{name}"
-        factory = plugins.find(IAuthenticatorFactory, name, key)
-        made[name] = _configured(IAuthenticator, partial(factory.configure, table, gateway), key, table)
+        options = dict(table)
+        kind = options.pop("kind", name)
+        factory = plugins.find(IAuthenticatorFactory, kind, f"{key}.kind" if "kind" in table else key)
+        configure = partial(factory.configure, name, options, gateway)
+        made[name] = _configured(IAuthenticator, configure, key, options)
     return made
 
 

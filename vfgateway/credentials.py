@@ -6,6 +6,8 @@ import attrs
 from twisted.cred.credentials import ICredentials
 from zope.interface import Attribute, Interface, implementer
 
+from vfgateway.errors import AuthenticationFailed
+
 
 class IBearer(ICredentials, Interface):
     """A key that says by itself who comes with it (``Authorization: Bearer``, RFC 6750)."""
@@ -28,6 +30,15 @@ class IProvenKey(ICredentials, Interface):
     blob: bytes = Attribute("the public key as SSH encodes it (RFC 4253 section 6.6)")
     address: str = Attribute("where the client is, as an IP address; empty where that is not known")
     proved: bool = Attribute("whether the proof was given; else the question is only whether it would do")
+
+
+def text_of(value: str | bytes) -> str:
+    """A name or password as front ends hand it in: UTF-8 on every wire (RFC 7617 section 2.1, RFC 4252 section 8).
+    ``AuthenticationFailed`` for what is not."""
+    try:
+        return value.decode("utf-8") if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        raise AuthenticationFailed from None
 
 
 @implementer(IProvenKey)

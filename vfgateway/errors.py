@@ -6,6 +6,8 @@ translates the family once, in its own ``faults.py``. Whatever is raised outside
 
 from __future__ import annotations
 
+from uuid import UUID
+
 
 class GatewayError(Exception):
     """The root of the family.
@@ -141,7 +143,7 @@ class IdentityRefused(AuthenticationFailed):
 class AccountWithdrawn(AuthenticationFailed):
     """The account came from outside, and is not vouched for there any more. ``user_id`` is whose."""
 
-    def __init__(self, user_id: object) -> None:
+    def __init__(self, user_id: UUID) -> None:
         self.user_id = user_id
         super().__init__()
 

@@ -71,21 +71,41 @@ class IFrontEnd(Interface):
 class IAuthenticatorFactory(Interface):
     """A plugin that makes authenticators of one kind."""
 
-    name: str = Attribute("the word in ``[authenticators.NAME]``")
+    name: str = Attribute("the word in ``[authenticators.NAME]``, or after ``kind =`` in that table")
     summary: str = Attribute("one line")
 
-    def configure(settings: Mapping[str, Any], gateway: Any) -> IAuthenticator:
-        """Make the authenticator. Not a coroutine."""
+    def configure(name: str, settings: Mapping[str, Any], gateway: Any) -> IAuthenticator:
+        """Make the authenticator ``name``. ``settings`` is its table without ``kind``; ``gateway`` is the
+        :class:`vfgateway.services.gateway.Gateway`. Raises as ``IVolumeFactory.configure``. Not a coroutine."""
 
 
 class IAuthenticator(Interface):
     """Turns credentials into a principal. Several are asked in the configured order."""
 
+    name: str = Attribute("the configured name")
     credential_interfaces: tuple[type, ...] = Attribute("the ``twisted.cred`` credential interfaces it can judge")
 
     async def authenticate(credentials: Any) -> Principal:
-        """The principal behind ``credentials``. Raises ``AuthenticationFailed``; a wrong name costs as much time as a wrong
-        password."""
+        """The principal behind ``credentials``. Raises ``NotMine`` where it has no idea whose they are, so that the next one is asked;
+        ``AuthenticationFailed`` where they are wrong, ``IdentityRefused`` where they are right but lead to no account here, and
+        ``AuthenticatorUnavailable`` where that cannot be told now. A wrong name costs as much time as a wrong password."""
+
+
+class IRunning(Interface):
+    """On authenticators: something runs, such as threads and connections."""
+
+    async def start() -> None:
+        """Begin, when the database is open. Whoever is to be asked need not be there: that is for ``authenticate`` to find out."""
+
+    async def stop() -> None:
+        """Let go of everything. Idempotent."""
+
+
+class ICheckable(Interface):
+    """On authenticators: depends on something that may be down, or be configured differently there."""
+
+    async def health() -> Health:
+        """The state now; never raises for what is down. ``info`` says what to do about it, and never a secret."""
 
 
 class IVolume(Interface):

@@ -355,7 +355,8 @@ class Principal:
     """Who is asking.
 
     A ``USER`` has an account; the ``ORCHESTRATOR`` is trusted and not bound by grants; a ``TOKEN`` carries the one
-    permission that was minted into it (``token``).
+    permission that was minted into it (``token``). ``source`` names the authenticator that the account came from, if it is not
+    the gateway's own.
     """
 
     kind: PrincipalKind
@@ -366,6 +367,7 @@ class Principal:
     administrator: bool = False
     actor: Actor = Actor()
     token: TokenScope | None = None
+    source: str | None = None
 
 
 #: The orchestrator itself, after its shared secret was verified.

@@ -36,19 +36,19 @@ def test_plugin_fits_its_interfaces(gateway: Any) -> None:
     """What the configuration names can be loaded and used."""
     factory = AccountsFactory()
     assert verifyObject(IAuthenticatorFactory, factory)
-    assert verifyObject(IAuthenticator, factory.configure({}, gateway))
+    assert verifyObject(IAuthenticator, factory.configure("accounts", {}, gateway))
     assert verifyObject(IBearer, Bearer("x"))
 
 
 def test_unknown_setting_is_refused(gateway: Any) -> None:
     """There is nothing to set, and what is set all the same is a mistake."""
     with pytest.raises(ValidationError, match="there is no such key"):
-        AccountsFactory().configure({"paht": "x"}, gateway)
+        AccountsFactory().configure("accounts", {"paht": "x"}, gateway)
 
 
 async def test_credentials_open(gateway: Any) -> None:
     """Password or API key by Basic, as bytes or text, and API key by Bearer all lead to the user."""
-    authenticator = AccountsAuthenticator(gateway)
+    authenticator = AccountsAuthenticator("accounts", gateway)
     user = await gateway.accounts.create_user("älice")
     await gateway.accounts.set_password(user.id, "pässword")
     key = (await gateway.accounts.add_key(user.id, "api_key")).secret
@@ -64,7 +64,7 @@ async def test_credentials_open(gateway: Any) -> None:
 
 async def test_other_credentials_do_not(gateway: Any) -> None:
     """What is wrong, undecodable or of another kind fails to log in, and nothing worse."""
-    authenticator = AccountsAuthenticator(gateway)
+    authenticator = AccountsAuthenticator("accounts", gateway)
     for credentials in (
         UsernamePassword(b"alice", b"x"),
         UsernamePassword(b"\xff", b"x"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.cred.credentials import IUsernamePassword
 from zope.interface import implementer
 
-from vfgateway.credentials import IBearer, IProvenKey
+from vfgateway.credentials import IBearer, IProvenKey, text_of
 from vfgateway.errors import AuthenticationFailed
 from vfgateway.interfaces import IAuthenticator, IAuthenticatorFactory
 from vfgateway.model import Principal
@@ -29,10 +29,10 @@ class AccountsFactory:
     name = "accounts"
     summary = "people and keys in the gateway's own database"
 
-    def configure(self, settings: Mapping[str, Any], gateway: Gateway) -> AccountsAuthenticator:
+    def configure(self, name: str, settings: Mapping[str, Any], gateway: Gateway) -> AccountsAuthenticator:
         """See ``IAuthenticatorFactory.configure``."""
         AccountsSettings.model_validate(settings)
-        return AccountsAuthenticator(gateway)
+        return AccountsAuthenticator(name, gateway)
 
 
 @implementer(IAuthenticator)
@@ -41,7 +41,8 @@ class AccountsAuthenticator:
 
     credential_interfaces = (IUsernamePassword, IBearer, IProvenKey)
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, name: str, gateway: Gateway) -> None:
+        self.name = name
         self._gateway = gateway
 
     async def authenticate(self, credentials: Any) -> Principal:
@@ -53,14 +54,6 @@ class AccountsAuthenticator:
             name, blob, address = credentials.username, credentials.blob, credentials.address
             return await accounts.authenticate_public_key(name, blob, address, credentials.proved)
         if IUsernamePassword.providedBy(credentials):
-            name, password = _text(credentials.username), _text(credentials.password)
+            name, password = text_of(credentials.username), text_of(credentials.password)
             return await accounts.authenticate_password(name, password)
         raise AuthenticationFailed
-
-
-def _text(value: str | bytes) -> str:
-    """Names and passwords are UTF-8 on every wire (RFC 7617 section 2.1, RFC 4252 section 8)."""
-    try:
-        return value.decode("utf-8") if isinstance(value, bytes) else value
-    except UnicodeDecodeError:
-        raise AuthenticationFailed from None

@@ -12,14 +12,14 @@ from sqlalchemy import Connection, delete, select, update
 from twisted.internet.interfaces import IReactorTime
 
 from vfgateway.blocking import Pool
-from vfgateway.errors import AccountExists, AuthenticationFailed, InvalidArgument, UnknownAccount
+from vfgateway.errors import AccountExists, AuthenticationFailed, Conflict, InvalidArgument, UnknownAccount
 from vfgateway.model import Actor, Limits, Principal, ScopeKind
 from vfgateway.services import people, publickeys
 from vfgateway.services.database import Database, bump
 from vfgateway.services.logins import GENERATION, Logins
 from vfgateway.services.names import UNSET, Unset, checked_account_name
 from vfgateway.services.passwords import api_key_digest, argon2id, checked_password, new_api_key
-from vfgateway.services.people import Credential, Group, Member, NewKey, User, type_key
+from vfgateway.services.people import Credential, Group, Member, NewKey, Person, User, type_key
 from vfgateway.services.schema import credentials, groups, members, users
 
 T = TypeVar("T")
@@ -58,10 +58,12 @@ class Accounts:
         actor: Actor = _NO_ACTOR,
         limits: Limits = Limits(),
         expires: float | None = None,
+        source: str | None = None,
     ) -> User:
         """Add a user, who cannot log in before it has a password or key. ``AccountExists`` for a name or UUID in use.
 
         :param user_id: that of the orchestrator, so that its vfolders are this user's; random by default
+        :param source: the authenticator whose user of that name it belongs to, from the first login on
         """
         identity = user_id or uuid.uuid4()
         values: dict[str, Any] = {
@@ -75,6 +77,7 @@ class Accounts:
             **_limits(limits),
             "created": self._clock.seconds(),
             "expires": expires,
+            "source": source,
         }
 
         def write(connection: Connection) -> User:
@@ -104,8 +107,13 @@ class Accounts:
         actor: Actor | Unset = UNSET,
         limits: Limits | Unset = UNSET,
         expires: float | Unset | None = UNSET,
+        source: str | Unset | None = UNSET,
     ) -> User:
-        """Change what is given; the new state. ``UnknownAccount``, ``AccountExists``."""
+        """Change what is given; the new state. ``UnknownAccount``, ``AccountExists``.
+
+        :param source: hands the account to whoever that authenticator knows by its name, and takes its password away; ``None`` makes it
+            one of our own
+        """
         changes = _given(email=email, administrator=administrator, active=active, expires=expires)
         if name is not UNSET:
             changes["name"] = checked_account_name("name", name)
@@ -116,6 +124,8 @@ class Accounts:
 
         def write(connection: Connection) -> User:
             people.check_free(connection, users, "user", changes, str(user_id))
+            if source is not UNSET:
+                people.hand_over(connection, user_id, source)
             if changes:
                 connection.execute(update(users).where(users.c.id == str(user_id)).values(changes))
             return people.user(connection, user_id)
@@ -129,14 +139,17 @@ class Accounts:
 
     # --- groups ---
 
-    async def create_group(self, name: str, *, group_id: UUID | None = None, limits: Limits = Limits()) -> Group:
-        """Add a group. ``AccountExists`` for a name or UUID in use."""
+    async def create_group(
+        self, name: str, *, group_id: UUID | None = None, limits: Limits = Limits(), source: str | None = None
+    ) -> Group:
+        """Add a group. ``AccountExists`` for a name or UUID in use. ``source`` as of :meth:`create_user`."""
         identity = group_id or uuid.uuid4()
         values: dict[str, Any] = {
             "id": str(identity),
             "name": checked_account_name("name", name),
             **_limits(limits),
             "created": self._clock.seconds(),
+            "source": source,
         }
 
         def write(connection: Connection) -> Group:
@@ -206,15 +219,18 @@ class Accounts:
     # --- passwords and keys ---
 
     async def set_password(self, user_id: UUID, password: str | None) -> None:
-        """Set, replace or (``None``) remove the password. ``UnknownAccount``, ``InvalidArgument``."""
+        """Set, replace or (``None``) remove the password. ``UnknownAccount``, ``InvalidArgument``; ``Conflict`` for an account whose
+        password is kept where it came from."""
         data = None
         if password is not None:
             data = await self._pool.run(self._hasher.hash, checked_password(password))
         mine = (credentials.c.user_id == str(user_id)) & (credentials.c.kind == "password")
 
         def write(connection: Connection) -> None:
-            people.user(connection, user_id)
+            user = people.user(connection, user_id)
             connection.execute(delete(credentials).where(mine))
+            if data is not None and user.source is not None:
+                raise Conflict(f"the password of {user.name} is kept by {user.source}: change it there")
             if data is not None:
                 connection.execute(credentials.insert().values(self._credential(user_id, "password", data)))
 
@@ -294,6 +310,10 @@ class Accounts:
         }
 
     # --- logging in ---
+
+    async def person(self, user_id: UUID) -> Person:
+        """A user with all that a login has to know, remembered. ``AuthenticationFailed`` if there is none."""
+        return await self._logins.person(user_id)
 
     async def principal_of(self, user_id: UUID) -> Principal:
         """The principal of a user whose identity is established. ``AuthenticationFailed`` if there is none that may log in."""

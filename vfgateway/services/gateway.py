@@ -11,11 +11,12 @@ from twisted.web.client import Agent, HTTPConnectionPool
 
 from vfgateway.blocking import Pool
 from vfgateway.config import Settings
-from vfgateway.errors import AuthenticationFailed, Unsupported, VFolderNotFound
-from vfgateway.interfaces import IAuthenticator, IVolume
+from vfgateway.errors import Unsupported, VFolderNotFound
+from vfgateway.interfaces import IAuthenticator, IRunning, IVolume
 from vfgateway.model import Actor, Origin, Principal, VFolder, VFolderId
 from vfgateway.runtime import Runtime
 from vfgateway.services.accounts import Accounts
+from vfgateway.services.authentication import Authentication
 from vfgateway.services.changes import Changes
 from vfgateway.services.creations import Creations
 from vfgateway.services.database import Database
@@ -27,6 +28,7 @@ from vfgateway.services.metrics import Metrics
 from vfgateway.services.migrations import upgrade
 from vfgateway.services.processes import Processes
 from vfgateway.services.properties import Properties
+from vfgateway.services.provisioning import Provisioning
 from vfgateway.services.quota import Quota
 from vfgateway.services.session import Session
 from vfgateway.services.staging import Staging
@@ -55,7 +57,6 @@ class Gateway:
         self.settings = settings
         self.reactor = reactor
         self.running = False
-        self._authenticators: list[IAuthenticator] = []
         self._tokens: Tokens | None = None
         self._login_pool = Pool(reactor, 2, "logins")
         self._connections = HTTPConnectionPool(reactor)
@@ -67,6 +68,8 @@ class Gateway:
         self.volumes = Volumes(reactor)
         self.accounts = Accounts(self.database, reactor, self._login_pool)
         self.vfolders = VFolders(self.database, reactor)
+        self.provisioning = Provisioning(self.database, reactor, self.accounts, self.find_vfolder)
+        self.authentication = Authentication(self.provisioning)
         self.creations = Creations(self.database, reactor)
         self.properties = Properties(self.database)
         self.locks = Locks(self.database, reactor, self.processes)
@@ -99,7 +102,11 @@ class Gateway:
         """Take in what the configuration names, before :meth:`start`."""
         for volume in volumes:
             self.volumes.add(volume)
-        self._authenticators.extend(authenticators)
+        self.authentication.authenticators.extend(authenticators)
+
+    @property
+    def _running_authenticators(self) -> list[IRunning]:
+        return [each for each in self.authentication.authenticators if IRunning.providedBy(each)]
 
     @property
     def data_dir(self) -> Path:
@@ -130,6 +137,8 @@ class Gateway:
             self._orchestrator = RedisEvents.configured(self.settings.events.redis, self.events, self.reactor)
             self._orchestrator.start()
         await self.processes.start()
+        for authenticator in self._running_authenticators:
+            await authenticator.start()
         await self.volumes.start()
         await self.lifecycle.recover()
         self.processes.watch(self.lifecycle.recover)
@@ -140,7 +149,9 @@ class Gateway:
     async def stop(self) -> None:
         """Stop in the opposite order; what is under way ends or is left resumable. Safe after a start that failed."""
         self.running = False
-        for part in (self.staging, self.copies, self.writers, self.tasks, self.volumes, self.quota, self.processes):
+        services = (self.staging, self.copies, self.writers, self.tasks, self.volumes, self.quota, self.processes)
+        parts: Sequence[Any] = (*services, *self._running_authenticators)
+        for part in parts:
             try:
                 await part.stop()
             except Exception:
@@ -158,15 +169,12 @@ class Gateway:
         return Session(self, principal, origin)
 
     async def authenticate(self, credentials: Any) -> Principal:
-        """Ask the authenticators in their order. Raises ``AuthenticationFailed``."""
-        for authenticator in self._authenticators:
-            kinds: Sequence[Any] = authenticator.credential_interfaces
-            if any(kind.providedBy(credentials) for kind in kinds):
-                try:
-                    return await authenticator.authenticate(credentials)
-                except AuthenticationFailed:
-                    continue
-        raise AuthenticationFailed
+        """See :meth:`vfgateway.services.authentication.Authentication.authenticate`."""
+        return await self.authentication.authenticate(credentials)
+
+    async def principal_named(self, name: str) -> Principal:
+        """The principal of a user whose identity a front end has established. ``AuthenticationFailed``, ``AuthenticatorUnavailable``."""
+        return await self.provisioning.confirm(await self.accounts.principal_named(name))
 
     async def find_vfolder(self, vfid: VFolderId, volume: str | None = None) -> VFolder:
         """A vfolder by identifier. One that lies on ``volume`` with the right layout and is unknown to the registry is adopted.

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vfgateway.blocking import Pool
-from vfgateway.errors import AuthenticationFailed, UnknownAccount
+from vfgateway.errors import AuthenticationFailed, NotMine, UnknownAccount
 from vfgateway.model import Principal
 from vfgateway.services import people, publickeys
 from vfgateway.services.caches import GenerationCache
@@ -59,7 +59,7 @@ class Logins:
 
     async def principal_of(self, user_id: UUID) -> Principal:
         """The principal of a user whose identity is established. ``AuthenticationFailed`` if there is none that may log in."""
-        return (await self._person(user_id)).principal(self._clock.seconds())
+        return (await self.person(user_id)).principal(self._clock.seconds())
 
     async def by_password(self, name: str, password: str) -> Principal:
         """The principal behind a name and password, or a name and API key. ``AuthenticationFailed``."""
@@ -82,7 +82,7 @@ class Logins:
             return None
         user_id, stored = known
         try:
-            person = await self._person(user_id)
+            person = await self.person(user_id)
         except AuthenticationFailed:
             person = None
         if person is not None and (person.password, person.user.name) == (stored, name):
@@ -106,13 +106,17 @@ class Logins:
         good = await self._runs.run(
             ticket + stored.encode(), lambda: self._pool.run(fits, self._hasher, stored, password)
         )
-        if not good or person is None or person.password is None:
+        if person is None or person.user.source is not None:
+            raise NotMine
+        if not good or person.password is None:
             raise AuthenticationFailed
         self._remembered.add(ticket, person.user.id, stored)
         return person
 
     async def by_api_key(self, key: str) -> Principal:
-        """The principal behind an API key. ``AuthenticationFailed``."""
+        """The principal behind an API key. ``AuthenticationFailed``; ``NotMine`` for what is none."""
+        if not key.startswith(KEY_PREFIX):
+            raise NotMine
         digest = api_key_digest(key)
         query = select(credentials).where(credentials.c.kind == "api_key", credentials.c.data == digest)
 
@@ -157,7 +161,9 @@ class Logins:
             await self._touch(row.id)
         return principal
 
-    async def _person(self, user_id: UUID) -> Person:
+    async def person(self, user_id: UUID) -> Person:
+        """A user with all that a login has to know. ``AuthenticationFailed`` if there is none."""
+
         async def load() -> Person:
             return await self._database.read(lambda connection: people.person(connection, user_id))
 

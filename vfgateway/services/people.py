@@ -10,9 +10,16 @@ import attrs
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
-from sqlalchemy import Connection, Row, Table, delete, func, select
+from sqlalchemy import Connection, Row, Table, delete, func, select, update
 
-from vfgateway.errors import AccountExists, AuthenticationFailed, Conflict, InvalidArgument, UnknownAccount
+from vfgateway.errors import (
+    AccountExists,
+    AccountWithdrawn,
+    AuthenticationFailed,
+    Conflict,
+    InvalidArgument,
+    UnknownAccount,
+)
 from vfgateway.model import Actor, Limits, Principal, PrincipalKind, ScopeKind
 from vfgateway.services.schema import credentials, grants, groups, members, shown_names, users, vfolders
 
@@ -25,11 +32,29 @@ _KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-", "ssh-rsa")
 
 
 @attrs.frozen
+class Outside:
+    """How an account stands with the authenticator that it came from.
+
+    :ivar subject: what that calls it; ``None`` until somebody comes from there under its name
+    :ivar revision: answers of the source that were remembered under another number are worth nothing
+    :ivar vouched: epoch seconds at which the source was last heard to know it, as far as was written down
+    :ivar withdrawn: the source knows it no more: every login fails
+    """
+
+    source: str
+    subject: str | None
+    revision: int = 0
+    vouched: float | None = None
+    withdrawn: bool = False
+
+
+@attrs.frozen
 class User:
     """A person. ``expires`` in epoch seconds; after it, or while not ``active``, every login fails.
 
     :ivar limits: of the sum of its vfolders over all volumes
     :ivar actor: whom the storage is told
+    :ivar outside: where it came from, if it is not an account of our own
     """
 
     id: UUID
@@ -41,16 +66,23 @@ class User:
     limits: Limits
     created: float
     expires: float | None = None
+    outside: Outside | None = None
+
+    @property
+    def source(self) -> str | None:
+        """The authenticator that it came from; ``None`` for an account of our own."""
+        return None if self.outside is None else self.outside.source
 
 
 @attrs.frozen
 class Group:
-    """People who own vfolders together (``project`` in the orchestrator's words)."""
+    """People who own vfolders together (``project`` in the orchestrator's words). ``source`` as of :class:`User`."""
 
     id: UUID
     name: str
     limits: Limits
     created: float
+    source: str | None = None
 
 
 @attrs.frozen
@@ -94,10 +126,13 @@ class Person:
     password: str | None = attrs.field(repr=False)
 
     def principal(self, now: float) -> Principal:
-        """Who is asking, if this user may log in at ``now``; ``AuthenticationFailed`` if not."""
+        """Who is asking, if this user may log in at ``now``; ``AuthenticationFailed`` if not, and ``AccountWithdrawn`` if that is up to
+        the source of the account."""
         user = self.user
         if not user.active or (user.expires is not None and now >= user.expires):
             raise AuthenticationFailed
+        if user.outside is not None and user.outside.withdrawn:
+            raise AccountWithdrawn(user.id)
         return Principal(
             PrincipalKind.USER,
             user.name,
@@ -106,6 +141,7 @@ class Person:
             self.administered_groups,
             user.administrator,
             user.actor,
+            source=user.source,
         )
 
 
@@ -123,11 +159,12 @@ def user_of(row: Row[Any]) -> User:
         limits=Limits(row.limit_bytes, row.limit_files),
         created=row.created,
         expires=row.expires,
+        outside=Outside(row.source, row.subject, row.revision, row.vouched, row.withdrawn) if row.source else None,
     )
 
 
 def group_of(row: Row[Any]) -> Group:
-    return Group(UUID(row.id), row.name, Limits(row.limit_bytes, row.limit_files), row.created)
+    return Group(UUID(row.id), row.name, Limits(row.limit_bytes, row.limit_files), row.created, row.source)
 
 
 def credential_of(row: Row[Any]) -> Credential:
@@ -213,6 +250,16 @@ def check_free(connection: Connection, table: Table, kind: str, values: Mapping[
             query = select(table.c.id).where(table.c[column] == values[column], table.c.id != own)
             if connection.execute(query).first() is not None:
                 raise AccountExists(kind, values[column])
+
+
+def hand_over(connection: Connection, user_id: UUID, source: str | None) -> None:
+    """Make the account one of ``source``'s, for whoever is known there by its name, or (``None``) our own."""
+    mine = users.c.id == str(user_id)
+    fresh = {"source": source, "subject": None, "vouched": None, "withdrawn": False, "revision": users.c.revision + 1}
+    connection.execute(update(users).where(mine).values(fresh))
+    if source is not None:
+        password = (credentials.c.user_id == str(user_id)) & (credentials.c.kind == "password")
+        connection.execute(delete(credentials).where(password))
 
 
 def delete_account(connection: Connection, kind: ScopeKind, account: UUID, keep_vfolders: bool) -> None:

@@ -21,7 +21,7 @@ from werkzeug.exceptions import HTTPException
 from zope.interface import Attribute, Interface, implementer
 
 from vfgateway.credentials import Bearer
-from vfgateway.errors import AuthenticationFailed
+from vfgateway.errors import AuthenticationFailed, AuthenticatorUnavailable
 from vfgateway.model import ORCHESTRATOR, Origin, Principal, PrincipalKind
 from vfgateway.protocols.manager import faults
 from vfgateway.protocols.manager.answering import method_label, write
@@ -141,6 +141,9 @@ class Gate(Resource):
                 self._refuse(request, faults.forbidden(str(error)))
                 return
             principal = ANYBODY
+        except AuthenticatorUnavailable as error:
+            self._refuse(request, faults.failed(error, reference=False))
+            return
         request.setComponent(ICaller, Caller(principal, request.origin))
         if not _readable(request):
             self._refuse(request, faults.unreadable("the path is not UTF-8"))

@@ -148,8 +148,7 @@ class Login(SSHService):
         if certificate is not None:
             now = self.transport.factory.reactor.seconds()
             certificate.check(_text(name), self.transport.address, now)
-            accounts = self.transport.factory.gateway.accounts
-            principal = await accounts.principal_named(_text(name))
+            principal = await self.transport.factory.gateway.principal_named(_text(name))
         else:
             proof = ProvenKey(_text(name), key_blob, self.transport.address, signed)
             try:

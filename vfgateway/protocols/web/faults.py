@@ -89,6 +89,9 @@ FAULTS: Mapping[type[GatewayError], Fault] = {
     errors.LockLost: Fault(409, "storage/lock-lost", "Lock lost", "vfs-storage_update_conflict"),
     errors.PermissionDenied: Fault(403, "storage/forbidden", "Forbidden", "vfolder_access_forbidden"),
     errors.AuthenticationFailed: _UNAUTHORIZED,
+    errors.AuthenticatorUnavailable: Fault(
+        503, "storage/login/unavailable", "Logins cannot be judged now", "user_auth_unavailable"
+    ),
     errors.QuotaExceeded: Fault(507, "storage/quota/exceeded", "Quota exceeded", "quota-scope_update_conflict"),
     errors.NoSpace: _FULL,
     errors.TooLarge: Fault(413, "storage/too-large", "Too large", "storage-proxy_request_invalid-parameters"),
