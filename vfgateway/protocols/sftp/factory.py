@@ -54,16 +54,14 @@ class Attempts:
     def failed(self, *keys: str) -> float:
         """Note a wrong login; the seconds for which its answer shall wait."""
         now = self._clock.seconds()
-        if len(self._known) >= MOST_REMEMBERED:
-            self._known = {key: known for key, known in self._known.items() if now - known.last < MEMORY}
-            if len(self._known) >= MOST_REMEMBERED:
-                self._known.clear()
         most = 0
         for key in keys:
-            known = self._known.get(key)
+            known = self._known.pop(key, None)
             count = 1 if known is None or now - known.last >= MEMORY else known.count + 1
             self._known[key] = _Failures(count, now)
             most = max(most, count)
+        while len(self._known) > MOST_REMEMBERED:  # the one that failed longest ago comes first
+            del self._known[next(iter(self._known))]
         return float(min(self._first * 2 ** min(most - 1, 20), LONGEST_DELAY))
 
     def succeeded(self, *keys: str) -> None:
@@ -133,7 +131,16 @@ class SftpFactory(SSHFactory):
         if not self.gateway.running or len(self.connections) >= self.limits.connections:
             return False
         self.connections.add(transport)
+        self._thin_out()
         return True
+
+    def _thin_out(self) -> None:
+        """Keep those few who have not logged in. Whoever fills the room loses their own, and others still get in."""
+        strangers = [each for each in self.connections if each.user is None and not each.ended]
+        if len(strangers) > self.limits.unauthenticated:
+            crowds = Counter(each.address for each in strangers)
+            oldest = min(strangers, key=lambda each: (-crowds[each.address], each.began))
+            oldest.disconnect(12, "too many connections that do not log in")
 
     def crowded(self, transport: SftpTransport) -> bool:
         """Whether too many come from the same address, as far as it is known now."""

@@ -19,7 +19,10 @@ class SftpSettings(Section):
     :ivar trusted_user_ca_keys: lines of public keys; a certificate of theirs lets its principals in
     :ivar idle_timeout: seconds without a request after which a connection is ended; mounts want it long
     :ivar login_timeout: seconds in which a client has to log in
-    :ivar max_connections: at once
+    :ivar keepalive_interval: seconds of silence after which a client is asked whether it is there; one that says nothing for three times as long
+        is taken for gone
+    :ivar max_connections: at once, as all that follow in each process
+    :ivar max_unauthenticated: connections that have not logged in yet; beyond it, the address with the most of them loses its oldest
     :ivar max_connections_per_address: at once
     :ivar max_connections_per_user: at once
     :ivar max_attempts: wrong logins on one connection
@@ -32,7 +35,9 @@ class SftpSettings(Section):
     trusted_user_ca_keys: tuple[str, ...] = ()
     idle_timeout: float = Field(default=3600.0, gt=0)
     login_timeout: float = Field(default=60.0, gt=0)
+    keepalive_interval: float = Field(default=60.0, gt=0)
     max_connections: int = Field(default=1000, gt=0)
+    max_unauthenticated: int = Field(default=100, gt=0)
     max_connections_per_address: int = Field(default=200, gt=0)
     max_connections_per_user: int = Field(default=100, gt=0)
     max_attempts: int = Field(default=6, gt=0)
@@ -44,7 +49,9 @@ class SftpSettings(Section):
         return Limits(
             idle=self.idle_timeout,
             login=self.login_timeout,
+            silence=self.keepalive_interval,
             connections=self.max_connections,
+            unauthenticated=self.max_unauthenticated,
             per_address=self.max_connections_per_address,
             per_user=self.max_connections_per_user,
             attempts=self.max_attempts,
@@ -67,6 +74,7 @@ class Limits:
     idle: float = 3600.0
     login: float = 60.0
     connections: int = 1000
+    unauthenticated: int = 100
     per_address: int = 200
     per_user: int = 100
     attempts: int = 6
