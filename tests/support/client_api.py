@@ -111,7 +111,7 @@ def problem(answer: Answer) -> Mapping[str, Any]:
     return body
 
 
-def disk_volume(path: Path, name: str = "disk") -> Any:
+def disk_volume(path: Path, name: str = "disk", **settings: Any) -> Any:
     """A volume over ``path``."""
 
     def pool(size: int, inline: bool = False) -> Pool:
@@ -119,7 +119,7 @@ def disk_volume(path: Path, name: str = "disk") -> Any:
 
     path.mkdir(exist_ok=True)
     runtime = Runtime(reactor=reactor, pool=pool, agent=None, spool=path, state=None)  # type: ignore[arg-type]
-    return VfsVolumeFactory().configure(name, {"path": str(path)}, runtime)
+    return VfsVolumeFactory().configure(name, {"path": str(path), **settings}, runtime)
 
 
 @asynccontextmanager

@@ -68,9 +68,11 @@ class Dav:
 
 
 @asynccontextmanager
-async def webdav(tmp_path: Path, settings: Mapping[str, Any] | None = None, **options: Any) -> AsyncIterator[Dav]:
-    """Serve it. ``settings`` are of the front end, ``options`` of the vfolder; ``volume`` holds those of the volume."""
-    volume = disk_volume(tmp_path / "volume")
+async def webdav(
+    tmp_path: Path, settings: Mapping[str, Any] | None = None, storage: Mapping[str, Any] | None = None, **options: Any
+) -> AsyncIterator[Dav]:
+    """Serve it. ``settings`` are of the front end, ``storage`` holds those of the volume, ``options`` are of the vfolder."""
+    volume = disk_volume(tmp_path / "volume", **(storage or {}))
     async with running_gateway(tmp_path, [volume]) as gateway:
         user = await gateway.accounts.create_user("alice", user_id=ALICE)
         await gateway.accounts.set_password(user.id, PASSWORD)

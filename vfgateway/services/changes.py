@@ -44,11 +44,13 @@ class Change:
 
     :ivar tree: all below it came along with it
     :ivar lost: what was below it is gone, and was not named
+    :ivar collection: an empty directory is gone
     """
 
     path: FolderPath
     tree: bool = False
     lost: bool = False
+    collection: bool = False
 
 
 @attrs.frozen
@@ -65,12 +67,14 @@ class Logged:
 
     :ivar tree: when all below it came along; 0: never
     :ivar lost: when what was below it went without being named; 0: never
+    :ivar collection: whether it was a directory, if it is gone
     """
 
     path: FolderPath
     serial: int
     tree: int
     lost: int
+    collection: bool
 
 
 def can_track(volume: IVolume) -> bool:
@@ -140,7 +144,8 @@ def _row(connection: Connection, vfolder: int) -> Any:
 
 
 def _logged(row: Any) -> Logged:
-    return Logged(parse_text(row.path.decode("utf-8", "surrogateescape")), row.serial, row.tree, row.lost)
+    path = parse_text(row.path.decode("utf-8", "surrogateescape"))
+    return Logged(path, row.serial, row.tree, row.lost, row.collection)
 
 
 _COUNT_UP = (
@@ -161,7 +166,7 @@ def record(connection: Connection, vfolder: int, happened: Iterable[Change], at:
         return
     upsert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     for serial, change in enumerate(latest, last - len(latest) + 1):
-        values = {"serial": serial, "at": at}
+        values = {"serial": serial, "at": at, "collection": change.collection or change.lost}
         if change.tree:
             values["tree"] = serial
         if change.lost:

@@ -117,7 +117,7 @@ class FolderContext:
         :param empty: nothing was below it
         """
         if empty:
-            intent.changes = [Change(path)]
+            intent.changes = [Change(path, collection=True)]
         also: list[type_write] = []
         if intent.standing.properties:
             also.append(partial(properties.forget, **self._at(path), tree=True))

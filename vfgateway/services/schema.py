@@ -308,6 +308,7 @@ changes = Table(
     Column("serial", BigInteger, nullable=False),
     Column("tree", BigInteger, nullable=False),  # serial of when all below it came along; 0: never
     Column("lost", BigInteger, nullable=False),  # serial of when what was below went without being named; 0: never
+    Column("collection", Boolean, nullable=False),  # if it is gone: whether it was a directory
     Column("at", Float, nullable=False),
     Index("ix_changes_vfolder_serial", "vfolder", "serial"),
 )

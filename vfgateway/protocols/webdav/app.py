@@ -23,6 +23,7 @@ from vfgateway.protocols.webdav import (
     propfind,
     proppatch,
     put,
+    report,
 )
 from vfgateway.protocols.webdav.exchange import Exchange
 from vfgateway.protocols.webdav.faults import Refused, failing_in
@@ -47,6 +48,7 @@ VERBS: Final[Mapping[bytes, type_verb]] = {
     b"UNLOCK": locking.answer_unlock,
     b"POST": post.answer_create,
     b"PATCH": partial.answer_patch,
+    b"REPORT": report.answer,
 }
 
 

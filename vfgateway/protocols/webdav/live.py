@@ -32,6 +32,7 @@ class Described:
     :ivar remaining: what its vfolder has left; ``None`` where nobody asked
     :ivar locks: those that cover it
     :ivar now: epoch seconds
+    :ivar sync_token: of a collection whose changes are followed; ``None`` where nobody asked
     """
 
     name: str
@@ -40,6 +41,7 @@ class Described:
     remaining: Remaining | None = None
     locks: Sequence[Lock] = ()
     now: float = 0.0
+    sync_token: bytes | None = None
 
 
 def text_of(text: str) -> bytes:
@@ -128,6 +130,20 @@ def _win32_modified(item: Described) -> bytes:
     return b'<Z:Win32LastModifiedTime xmlns:Z="urn:schemas-microsoft-com:">%s</Z:Win32LastModifiedTime>' % date
 
 
+def _sync_token(item: Described) -> bytes | None:
+    if item.sync_token is None or not item.stat.is_dir:
+        return None
+    return b"<D:sync-token>%s</D:sync-token>" % item.sync_token
+
+
+_SYNC: Final = b"<D:supported-report><D:report><D:sync-collection/></D:report></D:supported-report>"
+
+
+def _reports(item: Described) -> bytes:
+    reports = _SYNC if item.sync_token is not None and item.stat.is_dir else b""
+    return b"<D:supported-report-set>%s</D:supported-report-set>" % reports
+
+
 type_live = Callable[[Described], bytes | None]
 
 #: What ``allprop`` asks for: the properties of RFC 4918 (its section 9.1).
@@ -147,6 +163,7 @@ EXECUTABLE, WIN32_MODIFIED = (
     "{http://apache.org/dav/props/}executable",
     "{urn:schemas-microsoft-com:}Win32LastModifiedTime",
 )
+SYNC_TOKEN, REPORTS = "{DAV:}sync-token", "{DAV:}supported-report-set"
 MODIFIED, NAME = "{DAV:}getlastmodified", "{DAV:}displayname"
 #: All of them; those beyond :data:`USUAL` are told to whoever asks by name.
 LIVE: Final[Mapping[str, type_live]] = {
@@ -155,6 +172,8 @@ LIVE: Final[Mapping[str, type_live]] = {
     USED: _used,
     EXECUTABLE: _executable,
     WIN32_MODIFIED: _win32_modified,
+    SYNC_TOKEN: _sync_token,
+    REPORTS: _reports,
 }
 
 

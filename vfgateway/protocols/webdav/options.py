@@ -7,8 +7,10 @@ from typing import Final
 
 from vfgateway.protocols.web.request import StreamingRequest
 
-CLASSES: Final = b"1, 2, 3, extended-mkcol"
-METHODS: Final = b"OPTIONS, GET, HEAD, PUT, PATCH, POST, DELETE, PROPFIND, PROPPATCH, MKCOL, COPY, MOVE, LOCK, UNLOCK"
+CLASSES: Final = b"1, 2, 3, extended-mkcol, sync-collection"
+METHODS: Final = (
+    b"OPTIONS, GET, HEAD, PUT, PATCH, POST, DELETE, PROPFIND, PROPPATCH, MKCOL, COPY, MOVE, LOCK, UNLOCK, REPORT"
+)
 
 
 def describe(request: StreamingRequest) -> None:

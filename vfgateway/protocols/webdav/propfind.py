@@ -18,10 +18,11 @@ from vfgateway.protocols.web.sending import Gate
 from vfgateway.protocols.webdav import documents
 from vfgateway.protocols.webdav.exchange import INFINITY, Exchange
 from vfgateway.protocols.webdav.faults import XML, Refused, answer_status, answer_xml
-from vfgateway.protocols.webdav.live import FREE, USED, Described, top_stat
+from vfgateway.protocols.webdav.live import FREE, REPORTS, SYNC_TOKEN, USED, Described, top_stat
 from vfgateway.protocols.webdav.multistatus import CLOSING, OPENING
 from vfgateway.protocols.webdav.places import href_of, segment_of
 from vfgateway.protocols.webdav.rendering import ALL, Asked, Rendering, asked_in
+from vfgateway.protocols.webdav.synctokens import SyncToken, is_followed
 from vfgateway.services.locks import Lock
 from vfgateway.services.locktable import ancestors
 from vfgateway.services.quota import Remaining
@@ -142,6 +143,7 @@ class View:
     dead: bool
     locks: Mapping[FolderPath, Sequence[Lock]]
     now: float
+    sync_token: bytes | None
 
     @classmethod
     async def of(cls, exchange: Exchange, folder: FolderSession, asked: Asked, rendering: Rendering) -> View:
@@ -156,7 +158,10 @@ class View:
         remaining = await folder.remaining() if asked.wants(FREE, USED) else None
         dead = any_properties and asked.wants_dead
         now: float = gateway.reactor.seconds()
-        return cls(folder, exchange.place.name, path, rendering, remaining, dead, locks, now)
+        sync_token = None
+        if asked.wants(SYNC_TOKEN, REPORTS) and await is_followed(folder, path):
+            sync_token = SyncToken(await gateway.changes.now(folder.vfolder)).text().encode("ascii")
+        return cls(folder, exchange.place.name, path, rendering, remaining, dead, locks, now, sync_token)
 
     async def blocks(self, depth: str, rootless: bool) -> AsyncGenerator[bytes, None]:
         """The ``response`` elements of what was asked for, with those of its members as far as ``depth`` goes."""
@@ -183,27 +188,27 @@ class View:
         if first:
             yield first
 
+    async def _batch(self, listing: Listing) -> bytes | None:
+        """The elements of the next entries of a directory; ``None`` at the end."""
+        if self.dead:
+            entries = await listing.read(BATCH)
+            return await self.entries(self.path, entries) if entries else None
+        made = await listing.read_mapped(BATCH, partial(self._described, self.path))
+        if made is None:
+            return None
+        block, links = made
+        return block + await self.entries(self.path, links) if links else block
+
     async def _tree(self) -> AsyncGenerator[bytes, None]:
         walk = self.folder.walk(self.path)
         try:
             while walked := await walk.read(BATCH):
                 for parent in dict.fromkeys(entry.path.parent for entry in walked):
                     here = [DirEntry(e.path.name, e.stat) for e in walked if e.path.parent == parent and not e.error]
-                    if block := await self._entries(parent, here):
+                    if block := await self.entries(parent, here):
                         yield block
         finally:
             await walk.close()
-
-    async def _batch(self, listing: Listing) -> bytes | None:
-        """The elements of the next entries of a directory; ``None`` at the end."""
-        if self.dead:
-            entries = await listing.read(BATCH)
-            return await self._entries(self.path, entries) if entries else None
-        made = await listing.read_mapped(BATCH, partial(self._described, self.path))
-        if made is None:
-            return None
-        block, links = made
-        return block + await self._entries(self.path, links) if links else block
 
     async def _one(self, path: FolderPath, stat: FileStat) -> bytes:
         folder = self.folder
@@ -214,7 +219,8 @@ class View:
         whole = FolderPath((self.vfolder, *path.parts))
         return self.rendering.response(href_of(whole, stat.is_dir), self._item(path, stat), dead)
 
-    async def _entries(self, parent: FolderPath, entries: Sequence[DirEntry]) -> bytes:
+    async def entries(self, parent: FolderPath, entries: Sequence[DirEntry]) -> bytes:
+        """The elements of some entries of a directory, of links with what they lead to."""
         followed = [entry if entry.stat.target is None else await self._follow(parent, entry) for entry in entries]
         shown = [entry for entry in followed if entry is not None]
         return self._described(parent, shown, *await self._dead(parent, shown))[0]
@@ -269,7 +275,8 @@ class View:
 
     def _item(self, path: FolderPath, stat: FileStat) -> Described:
         locks = self._locks_over(self.folder.context.lock_path(path)) if self.locks else ()
-        return Described(path.name or self.vfolder, stat, self.vfolder, self.remaining, locks, self.now)
+        name = path.name or self.vfolder
+        return Described(name, stat, self.vfolder, self.remaining, locks, self.now, self.sync_token)
 
     def _locks_over(self, path: FolderPath) -> Sequence[Lock]:
         found = list(self.locks.get(path, ()))

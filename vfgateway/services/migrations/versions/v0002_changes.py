@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("serial", sa.BigInteger(), nullable=False),
         sa.Column("tree", sa.BigInteger(), nullable=False),
         sa.Column("lost", sa.BigInteger(), nullable=False),
+        sa.Column("collection", sa.Boolean(), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(["vfolder"], ["tracked.vfolder"], name=op.f("fk_changes_vfolder"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("vfolder", "path", name=op.f("pk_changes")),
