@@ -46,7 +46,7 @@ async def test_no_more_threads_than_agreed() -> None:
 
 
 async def test_a_quick_call_runs_in_place_until_the_storage_stalls() -> None:
-    """After a call that had to wait, calls go to threads for a while, and then come back."""
+    """After calls that had to wait, calls go to threads for a while, and then come back."""
     pool = Pool(_Ticking(), 1, "test", inline=True)
     here = threading.get_ident()
     assert await pool.quick(threading.get_ident) == here
@@ -58,10 +58,41 @@ async def test_a_quick_call_runs_in_place_until_the_storage_stalls() -> None:
 
 
 async def test_a_busy_machine_is_not_held_against_the_storage() -> None:
-    """A long call that never waited leaves the next one in place."""
+    """Long calls that never waited leave the next one in place."""
     pool = Pool(_Ticking(), 1, "test", inline=True)
-    await pool.quick(threading.get_ident)
+    for _ in range(3):
+        await pool.quick(threading.get_ident)
     assert await pool.quick(threading.get_ident) == threading.get_ident()
+
+
+async def test_waiting_for_our_own_threads_is_not_held_against_the_storage() -> None:
+    """Who has to wait until another thread lets go of the interpreter has not waited for a disk."""
+    pool = Pool(_Ticking(), 1, "test", inline=True)
+    working, stop = threading.Event(), threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            working.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        working.wait()
+        for _ in range(3):
+            await pool.quick(time.sleep, 0.02)
+        assert await pool.quick(threading.get_ident) == threading.get_ident()
+    finally:
+        stop.set()
+        thread.join()
+
+
+async def test_a_stall_needs_no_second_look() -> None:
+    """A call that took far too long goes for threads by itself."""
+    clock = Clock()
+    pool = Pool(clock, 1, "test", inline=True)
+    await pool.quick(clock.advance, blocking.STALLED + 0.001)
+    with pytest.raises(VolumeUnavailable):
+        await pool.quick(threading.get_ident)
 
 
 class _Ticking(Clock):

@@ -1,7 +1,7 @@
 """The one place that owns threads: a bounded pool per volume, and its inline twin.
 
 A thread hop costs 40 to 60 microseconds, so a pool also knows when a call may run in place: where the storage is known
-not to stall (tmpfs, ext4, XFS, Btrfs), and only until a call has to wait for it longer than :data:`SLOW`; then everything goes
+not to stall (tmpfs, ext4, XFS, Btrfs), and only until calls have to wait for it longer than :data:`SLOW`; then everything goes
 to threads again for :data:`PENALTY` seconds.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from resource import RUSAGE_THREAD, getrusage, struct_rusage
+from resource import RUSAGE_THREAD, getrusage
 from typing import Any, ParamSpec, TypeVar, cast
 
 from twisted.internet.defer import Deferred, TimeoutError, fail
@@ -24,9 +24,11 @@ from vfgateway.errors import VolumeUnavailable
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Seconds after which an inline call that waited for the storage counts as slow; and after which it does where other threads of this
-#: process were at work meanwhile, for whose leave to go on it may have waited.
-SLOW, SLOW_IN_COMPANY = 0.005, 0.05
+#: Seconds after which an inline call that waited for the storage counts as slow. The first one has calls watched for a while, and a
+#: second one then goes for threads, since only of a watched call is it known what it waited for.
+SLOW = 0.005
+#: Seconds after which no other reason is looked for.
+STALLED = 0.05
 #: Seconds of processor time that are no company.
 ALONE = 0.0005
 #: Seconds for which a pool stays with threads after a slow inline call.
@@ -51,7 +53,7 @@ class Pool:
         self._name = name
         self._threads: ThreadPool | None = None
         self.inline = inline
-        self._threads_until = 0.0
+        self._watched_until = self._threads_until = 0.0
 
     def start(self) -> None:
         """Allow calls; threads come up as they are needed. Idempotent, also after :meth:`stop`."""
@@ -99,21 +101,28 @@ class Pool:
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call something short in place; ask :attr:`in_place` before. Not a coroutine."""
-        mine, all_threads, began = getrusage(RUSAGE_THREAD), time.process_time(), self._clock.seconds()
+        began = self._clock.seconds()
+        if began < self._watched_until:
+            return self._watched(began, function, *args, **kwargs)
         try:
             return function(*args, **kwargs)
         finally:
             now = self._clock.seconds()
             if now - began > SLOW:
-                self._slow(now, now - began, mine, all_threads)
+                self._watched_until = now + PENALTY
+                if now - began > STALLED:
+                    self._threads_until = now + PENALTY
 
-    def _slow(self, now: float, took: float, before: struct_rusage, all_threads: float) -> None:
-        """A busy machine also makes calls long; only one that waited by itself, and for nobody but the storage, speaks against it."""
-        mine = getrusage(RUSAGE_THREAD)
-        own = mine.ru_utime + mine.ru_stime - before.ru_utime - before.ru_stime
-        alone = time.process_time() - all_threads - own < ALONE
-        if mine.ru_nvcsw > before.ru_nvcsw and (alone or took > SLOW_IN_COMPANY):
-            self._threads_until = now + PENALTY
+    def _watched(self, began: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As :meth:`call`, looking for what a slow one waited for, which costs more than most of them. A busy machine also makes calls long;
+        only one that waited by itself, and for no other thread of ours, speaks against the storage."""
+        waits, others = _waits(), _others()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            took = self._clock.seconds() - began
+            if took > STALLED or (took > SLOW and _waits() > waits and _others() - others < ALONE):
+                self._threads_until = began + took + PENALTY
 
 
 class _DaemonThread(threading.Thread):
@@ -121,6 +130,16 @@ class _DaemonThread(threading.Thread):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs, daemon=True)
+
+
+def _waits() -> int:
+    """How often this thread has given up the processor of its own accord."""
+    return getrusage(RUSAGE_THREAD).ru_nvcsw
+
+
+def _others() -> float:
+    """Seconds of processor time that the other threads of this process have used."""
+    return time.process_time() - time.thread_time()
 
 
 class InlinePool(Pool):
