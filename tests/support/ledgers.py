@@ -35,6 +35,7 @@ class SteppedDatabase:
         metadata.create_all(engine)
         self.connection = engine.connect()
         self._queue: deque[_Write] = deque()
+        self._dead: set[str] = set()
 
     def of(self, process: str) -> ProcessDatabase:
         """The database as one process sees it."""
@@ -46,9 +47,11 @@ class SteppedDatabase:
             return function(self.connection)
 
     def enqueue(self, function: Callable[[Connection], T], process: str) -> Deferred[T]:
-        """Take a write in."""
+        """Take a write in. One of a dead process is never answered: its coroutines may still be closed by the collector of garbage,
+        at any time, and what they do then is done by nobody."""
         done: Deferred[T] = Deferred(lambda _: None)
-        self._queue.append(_Write(function, done, process))
+        if process not in self._dead:
+            self._queue.append(_Write(function, done, process))
         return done
 
     def step(self, fail: bool = False) -> bool:
@@ -70,6 +73,7 @@ class SteppedDatabase:
 
     def lose(self, process: str) -> None:
         """A process dies: what it has not got committed never happens, and it hears nothing any more."""
+        self._dead.add(process)
         self._queue = deque(write for write in self._queue if write.process != process)
 
 
