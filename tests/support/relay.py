@@ -9,7 +9,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-#: Bytes passed on at once: how exactly a cut can be placed.
+#: Bytes passed on at once.
 PIECE = 4096
 
 
@@ -18,6 +18,7 @@ class Relay:
 
     :ivar port: where clients connect
     :ivar sent: bytes that went from clients to the gateway
+    :ivar received: bytes that went from the gateway to clients
     """
 
     def __init__(self, port: int) -> None:
@@ -26,17 +27,18 @@ class Relay:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._connected = True
-        self._cut_after: int | None = None
+        self._cut_after: tuple[int, bool] | None = None
         self.happened = threading.Event()
-        self.sent = 0
+        self.sent = self.received = 0
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def cut_after(self, count: int) -> None:
-        """Cut, as :meth:`cut` does, once ``count`` more bytes went to the gateway; :attr:`happened` is set then."""
+    def cut_after(self, count: int, sent: bool = True) -> None:
+        """Cut, as :meth:`cut` does, once exactly ``count`` more bytes went to the gateway, or without ``sent`` came from it;
+        :attr:`happened` is set then."""
         with self._lock:
             self.happened.clear()
-            self._cut_after = self.sent + count
+            self._cut_after = ((self.sent if sent else self.received) + count, sent)
 
     def cut(self) -> None:
         """Reset every connection, on both sides, and refuse new ones."""
@@ -76,19 +78,28 @@ class Relay:
         threading.Thread(target=self._pass, args=(server, client, False), daemon=True).start()
         self._pass(client, server, True)
 
-    def _pass(self, source: socket.socket, target: socket.socket, counted: bool) -> None:
+    def _pass(self, source: socket.socket, target: socket.socket, sent: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(PIECE):
-                if counted and self._count(len(data)):
+                allowed, cut = self._count(len(data), sent)
+                target.sendall(data[:allowed])
+                if cut:
                     self.cut()
                     return
-                target.sendall(data)
             target.shutdown(socket.SHUT_WR)
 
-    def _count(self, count: int) -> bool:
+    def _count(self, count: int, sent: bool) -> tuple[int, bool]:
+        """How many of ``count`` bytes may pass, and whether it ends with them."""
         with self._lock:
-            self.sent += count
-            return self._cut_after is not None and self.sent >= self._cut_after
+            cut = False
+            if self._cut_after is not None and self._cut_after[1] is sent:
+                left = self._cut_after[0] - (self.sent if sent else self.received)
+                count, cut = min(count, max(left, 0)), count >= left
+            if sent:
+                self.sent += count
+            else:
+                self.received += count
+            return count, cut
 
     def __enter__(self) -> Self:
         return self
