@@ -121,7 +121,7 @@ async def dies_while_publishing(gateway: Gateway, upload: ResumableUpload, proce
     subjects = await gateway.database.read(lambda connection: holds.keys_of(connection, vfolder))
 
     def write(connection: Connection) -> None:
-        holds.add_usage(connection, subjects, Usage(-size, -1))
+        holds.add_usage(connection, dict.fromkeys(subjects, Usage(-size, -1)))
         for subject in subjects:
             holds.add_hold(connection, upload.id, process, subject, Usage(size, 1))
         connection.execute(insert(dirty).values(process=process, vfolder=vfolder, recount=False))

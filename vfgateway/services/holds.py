@@ -148,10 +148,14 @@ def usage_of(connection: Connection, subjects: Sequence[str]) -> Mapping[str, Us
     return {subject: known.get(subject, Usage()) for subject in subjects}
 
 
-def add_usage(connection: Connection, subjects: Sequence[str], change: Usage) -> None:
-    """Count a change for each of the subjects."""
-    if subjects and change != Usage():
-        rows = [{"subject": subject, "bytes": change.bytes, "files": change.files} for subject in subjects]
+def add_usage(connection: Connection, changes: Mapping[str, Usage]) -> None:
+    """Count changes, by subject. In an order that all processes share, so that none waits for another that waits for it."""
+    rows = [
+        {"subject": subject, "bytes": change.bytes, "files": change.files}
+        for subject, change in sorted(changes.items())
+        if change != Usage()
+    ]
+    if rows:
         connection.execute(_adding(connection, usage), rows)
 
 
@@ -160,7 +164,7 @@ def set_usage(connection: Connection, vfolder: int, counted: Usage) -> None:
     keys = keys_of(connection, vfolder)
     if keys:
         known = usage_of(connection, keys[:1])[keys[0]]
-        add_usage(connection, keys, counted - known)
+        add_usage(connection, dict.fromkeys(keys, counted - known))
 
 
 def forget_vfolder(connection: Connection, vfolder: int) -> None:
@@ -173,20 +177,18 @@ def forget_vfolder(connection: Connection, vfolder: int) -> None:
     connection.execute(delete(dirty).where(dirty.c.vfolder == vfolder))
 
 
-def move_owner(connection: Connection, vfolder: int, before: str | None, after: str | None) -> None:
-    """Charge what a vfolder holds, uploads under way included, to another owner."""
-    subject = vfolder_subject(vfolder)
-    figure = usage_of(connection, [subject])[subject]
-    if before is not None:
-        add_usage(connection, [before], -figure)
-    if after is not None:
-        add_usage(connection, [after], figure)
-    theirs = select(uploads.c.id).where(uploads.c.vfolder == vfolder)
-    moving = holds.c.holder.in_(theirs) & (holds.c.subject == before)
-    if after is None:
-        connection.execute(delete(holds).where(moving))
-    else:
-        connection.execute(update(holds).where(moving).values(subject=after))
+def recharge(connection: Connection, vfolder: int, before: Sequence[str]) -> None:
+    """Charge what a vfolder holds, uploads under way included, to those who carry it now instead of those ``before``. To be called in the write
+    that changes its owner, so that no change of usage comes between the two."""
+    after = keys_of(connection, vfolder)
+    old, new = [key for key in before if key not in after], [key for key in after if key not in before]
+    figure = usage_of(connection, after[:1])[after[0]]
+    add_usage(connection, dict.fromkeys(old, -figure) | dict.fromkeys(new, figure))
+    theirs = holds.c.holder.in_(select(uploads.c.id).where(uploads.c.vfolder == vfolder))
+    for row in connection.execute(select(holds).where(theirs, holds.c.subject == after[0])).all():
+        connection.execute(delete(holds).where(holds.c.holder == row.holder, holds.c.subject.in_(old)))
+        for key in new:
+            add_hold(connection, row.holder, row.process, key, Usage(row.bytes, row.files))
 
 
 # --- holds ---

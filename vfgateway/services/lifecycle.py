@@ -112,12 +112,6 @@ class Lifecycle:
         self.log.info("adopted vfolder {vfid} found on volume {volume}", vfid=str(vfid), volume=volume)
         return vfolder
 
-    async def edit(self, vfolder: VFolder, **changes: Any) -> VFolder:
-        """Change what the registry says (``changes`` as of ``VFolders.update``); a new owner is charged from now on."""
-        changed = await self._gateway.vfolders.update(vfolder.key, **changes)
-        await self._gateway.quota.moved_owner(vfolder, changed)
-        return changed
-
     async def create_scope(self, volume: str, scope: QuotaScopeId, limits: Limits, exist_ok: bool = False) -> None:
         """Make a quota scope on a volume. ``QuotaScopeExists`` unless ``exist_ok``, which then sets the limits."""
         place = self._gateway.volumes.get(volume)

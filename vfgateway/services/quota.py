@@ -80,6 +80,11 @@ class Quota:
             raise
         return reservation
 
+    async def begin(self, vfolder: VFolder) -> Reservation:
+        """A reservation of nothing, to grow as it is needed."""
+        await self._process.dirty.mark(vfolder.key)
+        return Reservation(self, vfolder)
+
     async def resume(self, vfolder: VFolder, holder: str) -> Reservation:
         """The room that belongs to an upload, whichever process reserved it."""
         await self._process.dirty.mark(vfolder.key)
@@ -120,6 +125,10 @@ class Quota:
         if changed:  # headroom under the old limit is no headroom
             await self._ledger.give_back(changed)
         return found
+
+    async def is_limited(self, vfolder: VFolder) -> bool:
+        """Whether any limit applies, with limits as old as in :meth:`subjects`."""
+        return any(subject.is_limited for subject in await self.subjects(vfolder))
 
     def take_from_slabs(self, needs: Mapping[str, Usage]) -> bool:
         """Take from the slabs if all is there."""
@@ -300,12 +309,6 @@ class Quota:
         self._subjects.pop(vfolder.key, None)
         for table in (self._ledger.slabs, self._used_at, self._modest_until, self._limits):
             cast(dict[str, Any], table).pop(holds.vfolder_subject(vfolder.key), None)
-
-    async def moved_owner(self, before: VFolder, after: VFolder) -> None:
-        """Charge what a vfolder holds to its new owner. Call it after the registry's row has changed."""
-        old, new = (None if v.owner is None else holds.owner_subject(v.owner, v.kind) for v in (before, after))
-        if old != new:
-            await self._ledger.write(lambda connection: holds.move_owner(connection, after.key, old, new), durable=True)
 
     # --- life ---
 

@@ -25,9 +25,12 @@ class Batch:
 
     def enter(self, connection: Connection, slab: str) -> None:
         """Write it. The owner and the scope charged are those that the vfolder has now."""
+        sums: dict[str, Usage] = {}
         for vfolder, change in self.changes.items():
             if change != Usage():
-                holds.add_usage(connection, holds.keys_of(connection, vfolder), change)
+                for key in holds.keys_of(connection, vfolder):
+                    sums[key] = sums.get(key, Usage()) + change
+        holds.add_usage(connection, sums)
         holds.spend(connection, slab, self.spent)
 
 

@@ -27,6 +27,7 @@ from vfgateway.model import (
 from vfgateway.services import registry
 from vfgateway.services.caches import GenerationCache
 from vfgateway.services.database import Database
+from vfgateway.services.holds import keys_of, recharge
 from vfgateway.services.names import UNSET, Unset, checked_vfolder_name
 from vfgateway.services.permissions import Access, Grant, decide, type_subject
 from vfgateway.services.registry import View
@@ -142,7 +143,8 @@ class VFolders:
         status: VFolderStatus | Unset = UNSET,
         expires: float | Unset | None = UNSET,
     ) -> VFolder:
-        """Change what is given; the new state. ``VFolderNotFound``; ``VFolderExists`` if the owner has the name already."""
+        """Change what is given; the new state. A new owner is charged in the same moment. ``VFolderNotFound``; ``VFolderExists`` if the
+        owner has the name already."""
         changes: dict[str, Any] = {}
         if name is not UNSET:
             changes["name"] = None if name is None else checked_vfolder_name(name)
@@ -158,8 +160,10 @@ class VFolders:
             changes["expires"] = expires
 
         def write(connection: Connection) -> VFolder:
-            if changes:
+            charged = keys_of(connection, key)
+            if changes and charged:
                 connection.execute(update(vfolders).where(vfolders.c.key == key).values(changes))
+                recharge(connection, key, charged)
             return registry.by_key(connection, key)
 
         try:

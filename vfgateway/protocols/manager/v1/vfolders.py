@@ -164,7 +164,7 @@ class VFolderRoutes(Routes):
             changes["owner"] = None
         if params.owner is None and "kind" in params.model_fields_set:
             changes["kind"] = ScopeKind.USER if params.kind == "user" else ScopeKind.PROJECT
-        return await self._shown(call, await self.gateway.lifecycle.edit(vfolder, **changes))
+        return await self._shown(call, await self.gateway.vfolders.update(vfolder.key, **changes))
 
     async def vfolder_delete(self, call: Call, params: OnVolume) -> Reply:
         """Begin to remove a vfolder with everything in it. It is gone for users at once."""
