@@ -29,6 +29,7 @@ RUNTIME = [
     "txredisapi>=1.6",
     "msgpack>=1.0",
     "lxml>=5.2",
+    "ldap3>=2.9",
 ]
 EXTRAS = {
     "bench": ["copyparty>=1.20"],
@@ -52,7 +53,7 @@ TESTS = [
     "build",
     "setuptools>=77",
 ]
-CHECKS = ["ruff>=0.8", "mypy>=1.13", "mypy-zope>=1.0.9", "pydoctor>=24.11", "lxml-stubs"]
+CHECKS = ["ruff>=0.8", "mypy>=1.13", "mypy-zope>=1.0.9", "pydoctor>=24.11", "lxml-stubs", "types-ldap3"]
 
 setup(
     name="vfgateway",

@@ -24,9 +24,12 @@ ALICE = UUID("11111111-1111-4111-8111-111111111111")
 
 
 @asynccontextmanager
-async def running_gateway(tmp_path: Path, volumes: Sequence[IVolume] | None = None) -> AsyncIterator[Gateway]:
-    """A started gateway with ``volumes`` (by default one in memory, called ``mem``) and its data under ``tmp_path``."""
-    settings = config.parse("[authenticators.accounts]\n", tmp_path)
+async def running_gateway(
+    tmp_path: Path, volumes: Sequence[IVolume] | None = None, configuration: str = "[authenticators.accounts]\n"
+) -> AsyncIterator[Gateway]:
+    """A started gateway with ``volumes`` (by default one in memory, called ``mem``) and its data under ``tmp_path``; its authenticators
+    are those of ``configuration``."""
+    settings = config.parse(configuration, tmp_path)
     gateway = Gateway(settings, reactor)
     if volumes is None:
         volumes = [MemoryVolume("mem", reactor)]

@@ -51,3 +51,9 @@ accounts = LazyPlugin(
     "people and keys in the gateway's own database",
     "vfgateway.authenticators.accounts.AccountsFactory",
 )
+ldap = LazyPlugin(
+    IAuthenticatorFactory,
+    "ldap",
+    "people and groups of a directory (OpenLDAP, FreeIPA, Active Directory)",
+    "vfgateway.authenticators.ldap.LdapFactory",
+)
