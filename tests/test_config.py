@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -82,8 +83,11 @@ def test_the_sample_is_the_embedded_default_with_comments(tmp_path: Path) -> Non
         ('[gateway]\ndata_dri = "x"', "gateway.data_dri: there is no such key; did you mean data_dir?, got 'x'"),
         ("[gatway]", "gatway: there is no such key; did you mean gateway?, got {}"),
         ("gateway = 3", "gateway: should be a table, got 3"),
-        ('[gateway]\nworkers = "many"', "gateway.workers: should be a number of processes, or \"auto\", got 'many'"),
-        ("[gateway]\nworkers = 0", 'gateway.workers: should be a number of processes, or "auto", got 0'),
+        (
+            '[gateway]\nworkers = "many"',
+            "gateway.workers: should be a number of processes, at most 256, or \"auto\", got 'many'",
+        ),
+        ("[gateway]\nworkers = 0", 'gateway.workers: should be a number of processes, at most 256, or "auto", got 0'),
         ("[gateway]\ndata_dir = 3", "gateway.data_dir: should be a path, got 3"),
         ("[gateway]\ndatabase_fil = 'x'", "gateway.database_fil: there is no such key; did you mean database_file?"),
         ('[volumes.a]\npath = "x"', "volumes.a.backend: is missing"),
@@ -99,14 +103,10 @@ def test_a_mistake_names_the_key_the_value_and_what_was_meant(text: str, told: s
     assert refusal(text) == told
 
 
-def test_more_than_one_worker_is_refused_in_plain_words() -> None:
-    """What is not there yet is not ignored."""
-    assert "several processes are not supported yet" in refusal("[gateway]\nworkers = 2")
-
-
-def test_auto_workers_is_accepted() -> None:
-    """A configuration that asks for as many as are sensible works now and gets more later."""
-    assert config.parse('[gateway]\nworkers = "auto"', Path("/srv")).gateway.workers == 1
+def test_auto_workers_are_as_many_as_there_are_cores() -> None:
+    """Those that this process may use."""
+    expected = len(os.sched_getaffinity(0))
+    assert config.parse('[gateway]\nworkers = "auto"', Path("/srv")).gateway.workers == expected
 
 
 def test_broken_toml_names_the_file_and_the_line(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ ALLOWED = {
     "protocols": {"vocabulary", "services", "protocols"},
     "cli": {"vocabulary", "cli"},
     "tap": {"vocabulary", "assembly", "services"},
+    "worker": {"tap"},
 }
 
 

@@ -10,7 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 
-from vfgateway import tap
+from vfgateway import startup, tap
 from vfgateway.errors import ConfigurationError
 
 
@@ -127,7 +127,7 @@ def test_a_front_end_that_cannot_bind_stops_the_start(diary: Diary) -> None:
     taken = CannotListenError("127.0.0.1", 6021, OSError(98, "Address already in use"))
     for failure in (taken, ConfigurationError("frontends.client.endpoint", "cannot listen on tcp:6021: in use")):
         root = diary.root(FakeFrontEnd(diary, "client", failure, "binds"))
-        with pytest.raises(tap.StartupFailed, match=r"^vfgateway: frontends\.client.*in use"):
+        with pytest.raises(startup.StartupFailed, match=r"^vfgateway: frontends\.client.*in use"):
             root.privilegedStartService()
 
 

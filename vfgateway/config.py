@@ -4,6 +4,7 @@ plugins are handed to them as written."""
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -34,6 +35,8 @@ __all__ = [
 
 _VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _RELATIVE_SOCKET = re.compile(r"(?:haproxy:)?unix:(?:address=)?(?!/|address=)")
+#: More processes than any machine has use for.
+MOST_WORKERS = 256
 _EXAMPLE = '"tcp:6021:interface=127.0.0.1"'
 
 
@@ -41,7 +44,9 @@ class GatewaySettings(Section):
     """``[gateway]``.
 
     :ivar data_dir: database, keys and generated secrets; made with mode 0700 at start
-    :ivar workers: processes to run; only one is supported so far
+    :ivar workers: processes to run, ``"auto"`` for one per core. With one there is nothing else; with more a supervisor starts them
+        over the same sockets
+    :ivar grace: seconds that transfers under way get to end when a process stops
     :ivar database: an SQLAlchemy URL; empty stands for SQLite in ``data_dir`` (see :attr:`Settings.database_url`)
     :ivar trusted_proxies: addresses and networks whose forwarding headers are believed; ``unix`` is whoever comes through a
         Unix socket
@@ -49,18 +54,17 @@ class GatewaySettings(Section):
 
     data_dir: ConfigPath = Path("var")
     workers: int = 1
+    grace: float = Field(default=10.0, ge=0, le=3600)
     database: Secret = Secret()
     trusted_proxies: tuple[str, ...] = ()
 
     @field_validator("workers", mode="before")
     @classmethod
-    def _one_process(cls, value: Any) -> int:
+    def _number(cls, value: Any) -> int:
         if value == "auto":
-            return 1
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError('should be a number of processes, or "auto"')
-        if value > 1:
-            raise ValueError('several processes are not supported yet: use 1, or "auto" to get them when they come')
+            return len(os.sched_getaffinity(0))
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_WORKERS:
+            raise ValueError(f'should be a number of processes, at most {MOST_WORKERS}, or "auto"')
         return value
 
     @field_validator("trusted_proxies")
@@ -137,6 +141,12 @@ class Settings(Section):
 
     _source: Path | None = PrivateAttr(default=None)
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
+    _text: str = PrivateAttr(default="")
+
+    @property
+    def text(self) -> str:
+        """What was written, for :func:`parse`."""
+        return self._text
 
     @property
     def source(self) -> Path | None:
@@ -192,7 +202,7 @@ def parse(text: str, folder: Path, source: Path | None = None) -> Settings:
         settings = Settings.model_validate(located)
     except ValidationError as error:
         raise mistake(error, "", located) from None
-    settings._source, settings._folder = source, folder
+    settings._source, settings._folder, settings._text = source, folder, text
     for name in settings.volumes:
         if not _VOLUME_NAME.fullmatch(name):
             raise ConfigurationError(f"volumes.{name}", "volumes are named by letters, digits, '-', '_' and '.' only")

@@ -5,23 +5,30 @@ The only module that knows the global reactor.
 
 from __future__ import annotations
 
-import atexit
+import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, ClassVar
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.error import CannotListenError
-from twisted.logger import Logger
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger, globalLogBeginner, jsonFileLogObserver, textFileLogObserver
 from twisted.python import usage
 
 from vfgateway import assembly, config
-from vfgateway.errors import ConfigurationError, GatewayError
+from vfgateway.errors import GatewayError
 from vfgateway.listening import IWelcoming
 from vfgateway.services.gateway import Gateway
+from vfgateway.shares import Share
+from vfgateway.sockets import InheritedSockets, SocketKeeper
+from vfgateway.startup import Exit, StartupFailed, named, plainly
+from vfgateway.supervisor import Supervisor
+from vfgateway.workers import Handover, Plan
 
 
 class Options(usage.Options):
@@ -38,70 +45,88 @@ class Options(usage.Options):
     ]
 
 
-class StartupFailed(SystemExit, Exception):
-    """Ends the process with status 1, after its sentence was told: as ``SystemExit`` for the interpreter, as ``Exception`` for
-    ``twistd``, which tells it to the terminal that a daemon was started from and removes its PID file."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(1)
-        self.sentence = sentence
-
-    def __str__(self) -> str:
-        return self.sentence
-
-
-def _tell(sentence: str) -> None:
-    """Say it to the terminal or the service manager; what is printed goes to the log, wherever that is."""
-    if sys.__stderr__ is not None:
-        print(sentence, file=sys.__stderr__, flush=True)
-
-
-@contextmanager
-def _plainly() -> Iterator[None]:
-    """Errors of ours end the start with their sentence; a traceback is for bugs."""
-    try:
-        yield
-    except GatewayError as error:
-        failure = StartupFailed(f"vfgateway: {error}")
-        _tell(failure.sentence)
-        raise failure from None
-
-
 def makeService(options: Mapping[str, Any]) -> IService:
     """Called by ``twistd`` before it detaches. Touches the configuration alone."""
     from twisted.internet import reactor
 
-    with _plainly():
+    with plainly():
         settings = config.load(options["config"], os.environ)
-        gateway = Gateway(settings, reactor)
-        gateway.install(
-            list(assembly.make_volumes(settings, gateway.runtime_for).values()),
-            list(assembly.make_authenticators(settings, gateway).values()),
-        )
-        front_ends = assembly.make_front_ends(settings, gateway)
+        several = settings.gateway.workers > 1
+        sockets = SocketKeeper(reactor)
+        gateway, front_ends = _assemble(settings, sockets if several else reactor)
     if options.get("check"):
         raise SystemExit(0)
     twistd = getattr(options, "parent", None) or {}
     greet = _print_first_steps if twistd.get("nodaemon") else None
-    return Root(gateway, front_ends, _Exit(reactor), greet)
+    if not several:
+        return Root(gateway, front_ends, Exit(reactor), greet)
+    to_the_terminal = twistd.get("nodaemon") and not any(twistd.get(name) for name in ("logfile", "logger", "syslog"))
+    source = settings.source
+
+    def plan_anew(present: Plan) -> Plan:
+        changed = config.load(source, os.environ)
+        sockets = SocketKeeper(reactor, present.sockets)
+        return Plan.of(changed, _assemble(changed, sockets)[1], sockets)
+
+    plan = Plan.of(settings, front_ends, sockets)
+    return Supervisor(reactor, plan, plan_anew, Exit(reactor), greet, forward_log=not to_the_terminal)
 
 
-class _Exit:
-    """Stops the reactor, once it runs, and lets the process end with status 1, for which ``twistd`` has no other way."""
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-
-    def __call__(self, sentence: str) -> None:
-        _tell(sentence)
-        atexit.register(_end_with_status_1)
-        self._reactor.callWhenRunning(self._reactor.stop)
+def _assemble(settings: config.Settings, reactor: Any) -> tuple[Gateway, Mapping[str, IService]]:
+    """One process's parts, none of them started. Raises ``ConfigurationError``."""
+    gateway = Gateway(settings, reactor)
+    gateway.install(
+        list(assembly.make_volumes(settings, gateway.runtime_for).values()),
+        list(assembly.make_authenticators(settings, gateway).values()),
+    )
+    return gateway, assembly.make_front_ends(settings, gateway)
 
 
-def _end_with_status_1() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(1)
+def run_worker(line: bytes) -> None:
+    """Run one of several processes until it is told to stop, or the supervisor is gone.
+
+    :param line: a :class:`vfgateway.supervisor.Handover`
+    """
+    from twisted.internet import reactor as global_reactor
+
+    reactor: Any = global_reactor
+    told = Handover(**json.loads(line))
+    observer: Any = jsonFileLogObserver if told.forward_log else textFileLogObserver
+    globalLogBeginner.beginLoggingTo([observer(sys.stdout)], redirectStandardIO=False)
+    source = Path(told.source) if told.source is not None else None
+    with plainly():
+        settings = config.parse(told.text, Path(told.folder), source)
+        share = Share(told.shares, told.number)
+        sockets = InheritedSockets(
+            reactor, {key: (number, family) for key, (number, family) in told.sockets.items()}, share
+        )
+        gateway, front_ends = _assemble(settings, sockets)
+
+    def ready(_: object) -> None:
+        share.come()
+        os.write(told.report, b"ready")
+        os.close(told.report)
+
+    root = Root(gateway, front_ends, Exit(reactor), ready)
+    root.privilegedStartService()
+    reactor.addSystemEventTrigger("before", "shutdown", share.leave)
+    reactor.addSystemEventTrigger("before", "shutdown", root.stopService)
+    reactor.callWhenRunning(root.startService)
+    lifeline = threading.Thread(target=_outlive_nobody, args=(reactor,), name="lifeline", daemon=True)
+    reactor.callWhenRunning(lifeline.start)
+    reactor.run()
+
+
+def _outlive_nobody(reactor: Any) -> None:
+    """The supervisor holds the other end of our input: when that ends, so do we, whatever ended it."""
+    while os.read(0, 4096):
+        pass
+    reactor.callFromThread(_stop, reactor)
+
+
+def _stop(reactor: Any) -> None:
+    with suppress(ReactorNotRunning):
+        reactor.stop()
 
 
 class Root(Service):
@@ -136,7 +161,7 @@ class Root(Service):
         Service.privilegedStartService(self)
         for name, front_end in self._front_ends.items():
             try:
-                with _plainly(), _named(name):
+                with plainly(), named(name):
                     front_end.privilegedStartService()
             except StartupFailed as failure:
                 self.log.critical(
@@ -155,7 +180,7 @@ class Root(Service):
             await self._gateway.start()
             for name, front_end in self._front_ends.items():
                 self._running.append((name, front_end.stopService))
-                with _named(name):
+                with named(name):
                     await maybeDeferred(front_end.startService)
         except CancelledError:  # stopped meanwhile, which is no failure
             raise
@@ -186,15 +211,6 @@ class Root(Service):
                 await maybeDeferred(stop)
             except Exception:
                 self.log.failure("{name} did not stop cleanly", name=name)
-
-
-@contextmanager
-def _named(front_end: str) -> Iterator[None]:
-    """A socket that cannot be had is the configuration's fault; say whose socket."""
-    try:
-        yield
-    except (CannotListenError, OSError) as error:
-        raise ConfigurationError(f"frontends.{front_end}", f"cannot start: {error}") from None
 
 
 def _print_first_steps(front_ends: Mapping[str, IService]) -> None:

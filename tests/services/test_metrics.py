@@ -58,7 +58,7 @@ def test_states_of_volumes_tasks_and_uploads() -> None:
     metrics.task_ended("scan", "done")
     assert value(metrics, "vfgateway_tasks", task="scan") == 1
     assert value(metrics, "vfgateway_ended_tasks_total", task="scan", state="done") == 1
-    metrics.watch_uploads(lambda: 3)
+    metrics.uploads(3)
     assert value(metrics, "vfgateway_uploads") == 3
 
 

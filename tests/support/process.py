@@ -55,6 +55,7 @@ class Site:
 
     :param folder: is made; holds the configuration and, unless ``data_dir`` says otherwise, everything else
     :param volumes: options of each ``vfs`` volume by name; by default one called ``local``
+    :param workers: processes
     """
 
     def __init__(
@@ -62,10 +63,12 @@ class Site:
         folder: Path,
         volumes: Mapping[str, Mapping[str, object]] | None = None,
         data_dir: Path | None = None,
+        workers: int = 1,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.data_dir = data_dir or folder / "var"
+        self.workers = workers
         self.client_port, self.manager_port = free_port(), free_port()
         self.client_url = f"http://127.0.0.1:{self.client_port}"
         self.manager_url = f"http://127.0.0.1:{self.manager_port}"
@@ -78,6 +81,7 @@ class Site:
         lines = [
             "[gateway]",
             f'data_dir = "{self.data_dir}"',
+            f"workers = {self.workers}",
             "[frontends.client]",
             f'endpoint = "tcp:{self.client_port}:interface=127.0.0.1"',
             f'token_secret = "{TOKEN_SECRET}"',

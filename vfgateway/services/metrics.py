@@ -1,10 +1,15 @@
-"""What operators watch, in Prometheus's form: the reference's names for requests, our own for the rest."""
+"""What operators watch, in Prometheus's form: the reference's names for requests, our own for the rest.
+
+Where several processes run, each keeps its figures in files that all can read (``PROMETHEUS_MULTIPROC_DIR``, which the supervisor sets),
+and whichever is asked tells the sums.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from vfgateway.model import HealthState
 
@@ -17,13 +22,10 @@ _REQUEST = ("method", "endpoint", "domain", "operation", "error_detail", "status
 
 
 class Metrics:
-    """All metrics of one process.
+    """All metrics, as one process counts them."""
 
-    :param registry: where they are kept; a fresh one by default, never the global one
-    """
-
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        self.registry = registry = registry or CollectorRegistry()
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
         self._requests = Counter(
             "backendai_api_request_count", "Requests answered by the HTTP front ends.", _REQUEST, registry=registry
         )
@@ -40,13 +42,21 @@ class Metrics:
         self._sent = Counter(
             "vfgateway_sent_bytes", "Bytes of files delivered, by protocol.", ["protocol"], registry=registry
         )
-        self._uploads = Gauge("vfgateway_uploads", "Resumable uploads that are open.", registry=registry)
-        self._tasks = Gauge("vfgateway_tasks", "Background tasks running in this process.", ["task"], registry=registry)
+        self._uploads = Gauge(
+            "vfgateway_uploads", "Resumable uploads that are open.", multiprocess_mode="mostrecent", registry=registry
+        )
+        self._tasks = Gauge(
+            "vfgateway_tasks", "Background tasks that run.", ["task"], multiprocess_mode="livesum", registry=registry
+        )
         self._ended_tasks = Counter(
             "vfgateway_ended_tasks", "Background tasks that ended.", ["task", "state"], registry=registry
         )
         self._health = Gauge(
-            "vfgateway_volume_health", "1 for the state that a volume is in.", ["volume", "state"], registry=registry
+            "vfgateway_volume_health",
+            "1 for the state that a volume is in; with several processes, as any of them sees it.",
+            ["volume", "state"],
+            multiprocess_mode="livemax",
+            registry=registry,
         )
 
     def request(
@@ -77,9 +87,9 @@ class Metrics:
         """Count bytes of files that were delivered."""
         self._sent.labels(protocol).inc(count)
 
-    def watch_uploads(self, count: Callable[[], int]) -> None:
-        """Ask ``count()`` for the number of open uploads whenever the metrics are read."""
-        self._uploads.set_function(count)
+    def uploads(self, count: int) -> None:
+        """Note how many uploads are open."""
+        self._uploads.set(count)
 
     def task_began(self, task: str) -> None:
         """A background task runs."""
@@ -96,5 +106,9 @@ class Metrics:
             self._health.labels(volume, each.value).set(each is state)
 
     def render(self) -> bytes:
-        """All metrics as text (:data:`CONTENT_TYPE`)."""
-        return generate_latest(self.registry)
+        """All metrics as text (:data:`CONTENT_TYPE`); those of all processes. Reads files, if several run."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self.registry)
+        everybody = CollectorRegistry()
+        MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
+        return generate_latest(everybody)

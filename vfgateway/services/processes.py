@@ -87,6 +87,8 @@ class Processes:
     :ivar id: 32 hexadecimal digits, new with every start
     :ivar boot_id: names this boot of the machine: staged bytes that were not synced are lost when it changes
     :ivar dirty: the vfolders that this process changes
+    :ivar leads: whether this process does what is done by one alone, such as sweeps: it is the oldest that lives, as far as its last look
+        tells. For moments two may think so, or none
     """
 
     log = Logger()
@@ -103,15 +105,18 @@ class Processes:
         self._reported: set[str] = set()
         self.id = secrets.token_hex(16)
         self.boot_id = self._machine.boot_id
+        self.leads = False
         self.dirty = DirtyMarks(database, clock, self.id)
 
     async def start(self) -> None:
         """Register, and begin to beat."""
         await self._register()
+        self._see_who_leads(await self._database.read(_all))
         self._heartbeat.start(BEAT, now=False)
 
     async def stop(self) -> None:
         """Strike this process from the list. What it could not settle is found by the next start. Idempotent."""
+        self.leads = False
         if self._heartbeat.running:
             self._heartbeat.stop()
             await self._database.write(
@@ -144,6 +149,7 @@ class Processes:
                 await self._register()
             rows = await self._database.read(_all)
             self._observe(rows)
+            self._see_who_leads(rows)
             fresh = [row.id for row in rows if self._is_dead(row)]
             if set(fresh) - self._reported:
                 self._reported.update(fresh)
@@ -155,6 +161,10 @@ class Processes:
     def _count_up(self, connection: Connection) -> bool:
         beat = update(processes).where(processes.c.id == self.id).values(heartbeat=self._beats)
         return connection.execute(beat).rowcount > 0
+
+    def _see_who_leads(self, rows: Sequence[Row[Any]]) -> None:
+        alive = [(row.started, row.id) for row in rows if not self._is_dead(row)]
+        self.leads = bool(alive) and min(alive)[1] == self.id
 
     def _observe(self, rows: Sequence[Row[Any]]) -> None:
         seen = {}

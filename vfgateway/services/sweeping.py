@@ -31,7 +31,7 @@ BATCH, BREATH = 100, 0.02
 
 
 class Sweeper:
-    """Sweeps at the start and then every so often."""
+    """Sweeps at the start and then every so often, in the process that leads."""
 
     log = Logger()
 
@@ -64,6 +64,8 @@ class Sweeper:
 
     def _quietly(self, sweep: object) -> Deferred[None]:
         async def run() -> None:
+            if not self._gateway.processes.leads:
+                return
             try:
                 await sweep()  # type: ignore[operator]
             except CancelledError:

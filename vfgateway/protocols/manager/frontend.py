@@ -28,6 +28,7 @@ from vfgateway.protocols.manager.app import Application, Choices
 from vfgateway.protocols.web.site import GatewaySite, SiteListener, Unready
 from vfgateway.section import ConfigPath, Secret, Section
 from vfgateway.services.gateway import Gateway
+from vfgateway.sockets import IBindsLate
 
 #: The longest path that a Unix socket can have (``sun_path`` of ``unix(7)``, less its end).
 LONGEST_SOCKET = 107
@@ -79,7 +80,7 @@ class ManagerFrontEnd:
         return ManagerService(ManagerSettings.model_validate(settings), gateway)
 
 
-@implementer(IWelcoming)
+@implementer(IWelcoming, IBindsLate)
 class ManagerService(Service):
     """Listens. Secrets are read and the socket is made once the gateway runs, when privileges have been dropped."""
 
@@ -135,9 +136,18 @@ class ManagerService(Service):
             return
         # Not "manager": what comes in here is told apart in logs and events.
         self._socket_site = GatewaySite(self.application.gate(secrets, by_peer=True), self._gateway, "cli")
+        self._bind_socket(path, self._socket_site)
+
+    def bind_late(self) -> None:
+        """See :class:`vfgateway.sockets.IBindsLate`."""
+        path = self.socket
+        if path is not None and len(os.fsencode(path)) <= LONGEST_SOCKET:
+            self._bind_socket(path, self._site)
+
+    def _bind_socket(self, path: Path, factory: GatewaySite) -> None:
         try:
             remove_stale_socket(path)
-            self._socket_port = self._gateway.reactor.listenUNIX(str(path), self._socket_site, mode=0o600)
+            self._socket_port = self._gateway.reactor.listenUNIX(str(path), factory, mode=0o600)
         except (CannotListenError, OSError) as error:
             reason = getattr(error, "socketError", error)
             raise ConfigurationError("socket", f"cannot listen on {path}: {reason}") from None

@@ -143,6 +143,7 @@ class HealthRoutes(Routes):
 
     async def metrics(self, call: Call, params: NoParameters) -> Reply:
         """Tell the metrics."""
+        self.gateway.metrics.uploads(await self.gateway.staging.uploads.count_open())
         return Reply(body=self.gateway.metrics.render(), media_type=CONTENT_TYPE)
 
     def _report(self, status: Literal["ok", "degraded", "error"]) -> HealthReport:
