@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import paramiko
@@ -166,11 +167,29 @@ def behind(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[GatewayPr
         yield process
 
 
-def _through_proxy(site: SftpSite) -> paramiko.Transport:
+def version_1(address: str) -> bytes:
+    """The header of the PROXY protocol that says so, as text."""
+    return f"PROXY TCP4 {address} 192.0.2.1 12345 22\r\n".encode()
+
+
+def version_2(address: str) -> bytes:
+    """The binary one."""
+    addresses = socket.inet_aton(address) + socket.inet_aton("192.0.2.1") + struct.pack(">HH", 12345, 22)
+    return b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack(">H", len(addresses)) + addresses
+
+
+def _through_proxy(site: SftpSite, header: bytes, key: paramiko.PKey | None = None) -> paramiko.Transport:
     raw = socket.create_connection(("127.0.0.1", site.sftp_port), 20)
-    raw.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.1 12345 22\r\n")
+    raw.sendall(header)
     transport = paramiko.Transport(raw)
-    transport.connect(username=ALICE[0], password=ALICE[1])
+    try:
+        if key is None:
+            transport.connect(username=ALICE[0], password=ALICE[1])
+        else:
+            transport.connect(username=ALICE[0], pkey=key)
+    except BaseException:
+        transport.close()
+        raise
     return transport
 
 
@@ -178,7 +197,7 @@ def _through_proxy(site: SftpSite) -> paramiko.Transport:
 def test_the_true_address_comes_from_a_proxy(behind: GatewayProcess) -> None:
     """And data flows as fast as ever."""
     assert isinstance(behind.site, SftpSite)
-    transport = _through_proxy(behind.site)
+    transport = _through_proxy(behind.site, version_1("192.0.2.7"))
     try:
         sftp = paramiko.SFTPClient.from_transport(transport)
         assert sftp is not None
@@ -193,10 +212,33 @@ def test_the_true_address_comes_from_a_proxy(behind: GatewayProcess) -> None:
     assert "login: user=alice address=192.0.2.7" in behind.output
 
 
+@pytest.mark.parametrize("behind", ["127.0.0.0/8"], indirect=True)
+def test_a_key_that_is_good_from_one_address(behind: GatewayProcess) -> None:
+    """``from=`` is held against the true address, as either version of the header tells it, and so is a wrong login told; without a header nobody comes in."""
+    site = behind.site
+    assert isinstance(site, SftpSite)
+    identity = site.manager("GET", "/vfgateway/v1/users")["users"][0]["id"]
+    line = 'from="192.0.2.7,2001:db8::/32" ' + site.key.with_suffix(".pub").read_text()
+    site.manager("POST", f"/vfgateway/v1/users/{identity}/keys", {"kind": "public_key", "public_key": line})
+    key = paramiko.Ed25519Key.from_private_key_file(str(site.key))
+    for header in (version_1, version_2):
+        _through_proxy(site, header("192.0.2.7"), key).close()
+        with pytest.raises(paramiko.AuthenticationException):
+            _through_proxy(site, header("192.0.2.8"), key)
+    _through_proxy(site, b"PROXY TCP6 2001:db8::7 2001:db8::1 12345 22\r\n", key).close()
+    assert "login: user=alice address=192.0.2.7 protocol=sftp method=publickey" in behind.output
+    assert "login: user=alice address=2001:db8::7" in behind.output
+    assert "login_failed: user=alice address=192.0.2.8 protocol=sftp method=publickey" in behind.output
+    with pytest.raises((paramiko.SSHException, EOFError, OSError)):
+        _through_proxy(site, b"", key)
+
+
 @pytest.mark.parametrize("behind", ["198.51.100.0/24"], indirect=True)
-def test_nobody_else_may_say_who_comes(behind: GatewayProcess) -> None:
+@pytest.mark.parametrize("header", [version_1, version_2])
+def test_nobody_else_may_say_who_comes(behind: GatewayProcess, header: Callable[[str], bytes]) -> None:
     """A header from an address that is no proxy of ours is worth nothing."""
     assert isinstance(behind.site, SftpSite)
     with pytest.raises((paramiko.SSHException, EOFError, OSError)):
-        _through_proxy(behind.site)
+        _through_proxy(behind.site, header("192.0.2.7"))
     assert "192.0.2.7" not in behind.output
+    assert "user=alice" not in behind.output
