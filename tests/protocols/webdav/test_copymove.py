@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
-from tests.support.gateway import new_vfolder
-from tests.support.webdav import failed_members, webdav
-from vfgateway.model import Limits, Permission
+from tests.support.gateway import new_vfolder, orchestrator_in
+from tests.support.processes import turn
+from tests.support.webdav import Dav, failed_members, webdav
+from vfgateway.model import Limits, Permission, Usage, VFolder
+from vfgateway.paths import parse_text
+from vfgateway.services import copying
 
 
 async def test_files(tmp_path: Path) -> None:
@@ -101,22 +105,154 @@ async def test_destinations_as_clients_write_them(tmp_path: Path) -> None:
 
 
 async def test_between_vfolders(tmp_path: Path) -> None:
-    """A tree goes to another vfolder whole, or, where it does not fit, stays whole; limits hold on both sides."""
-    async with webdav(tmp_path) as dav:
-        (dav.root / "d").mkdir()
-        for name in "abc":
-            (dav.root / "d" / name).write_bytes(b"x" * 10)
-        small = await new_vfolder(dav.gateway, "disk", name="small", limits=Limits(bytes=25))
-        refused = await dav.ask("MOVE", "/data/d", Destination="/small/d")
-        assert refused.status == 507
-        assert len(list((dav.root / "d").iterdir())) == 3
-        partly = await dav.ask("COPY", "/data/d", Destination="/small/d")
-        assert list(failed_members(partly).values()) == [507]
-        assert (await dav.gateway.quota.usage(small)).bytes == 20
-        await new_vfolder(dav.gateway, "disk", name="large")
-        assert (await dav.ask("MOVE", "/data/d", Destination="/large/d")).status == 201
+    """A tree goes to another vfolder, the source's limit gets back what the target's is charged; nothing else lies anywhere."""
+    async with webdav(tmp_path, limits=Limits(bytes=100, files=10)) as dav:
+        (dav.root / "d/e").mkdir(parents=True)
+        for name in ("d/a", "d/b", "d/e/c"):
+            assert (await dav.ask("PUT", f"/data/{name}", b"x" * 10)).status == 201
+        await dav.gateway.lifecycle.recount(dav.vfolder)
+        large = await new_vfolder(dav.gateway, "disk", name="large", limits=Limits(bytes=30, files=5))
+        assert (await dav.ask("COPY", "/data/d", Destination="/large/d", Depth="0")).status == 201
+        assert await dav.gateway.quota.usage(large) == Usage(0, 1)
+        assert (await dav.ask("MOVE", "/data/d", Destination="/large/d", Overwrite="F")).status == 412
+        assert (await dav.ask("MOVE", "/data/d", Destination="/large/d")).status == 204
         assert not (dav.root / "d").exists()
-        assert (await dav.ask("GET", "/large/d/c")).body == b"x" * 10
+        assert (await dav.ask("GET", "/large/d/e/c")).body == b"x" * 10
+        assert await dav.gateway.quota.usage(dav.vfolder) == Usage(0, 0)
+        assert await dav.gateway.quota.usage(large) == Usage(30, 5)
+        assert (await dav.ask("PUT", "/data/back", b"x" * 100)).status == 201
+
+
+async def test_what_does_not_fit_stays(tmp_path: Path) -> None:
+    """Of a tree that is moved where it does not fit, each member is in one place; the answer names one that stayed, and the whole."""
+    async with webdav(tmp_path) as dav:
+        (dav.root / "d/e").mkdir(parents=True)
+        for name in ("d/a", "d/b", "d/e/c"):
+            (dav.root / name).write_bytes(b"x" * 10)
+        await dav.gateway.lifecycle.recount(dav.vfolder)
+        small = await new_vfolder(dav.gateway, "disk", name="small", limits=Limits(bytes=25))
+        partly = failed_members(await dav.ask("COPY", "/data/d", Destination="/small/d"))
+        assert list(partly.values()) == [507, 507] and "/small/d" in partly
+        assert (await dav.gateway.quota.usage(small)).bytes == 20
+        assert (await dav.ask("DELETE", "/small/d")).status == 204
+        partly = failed_members(await dav.ask("MOVE", "/data/d", Destination="/small/d"))
+        assert list(partly.values()) == [507, 507]
+        small_root = await root_of(dav, small)
+        here, there = ({path.name for path in root.rglob("*") if path.is_file()} for root in (dav.root, small_root))
+        assert (len(here), len(there), here | there) == (1, 2, {"a", "b", "c"})
+        assert (await dav.gateway.quota.usage(small)).bytes == 20
+        assert (await dav.gateway.quota.usage(dav.vfolder)).bytes == 10
+
+
+async def test_locked_members_stay(tmp_path: Path) -> None:
+    """On either side: they are named, all others go, and what they lie in stays with them."""
+    async with webdav(tmp_path) as dav:
+        await new_vfolder(dav.gateway, "disk", name="other")
+        await dav.let_in("writer", Permission.RW)
+        (dav.root / "d/e").mkdir(parents=True)
+        (dav.root / "d/f").mkdir()
+        for name in ("d/a", "d/e/b", "d/f/c"):
+            (dav.root / name).write_bytes(b"x")
+        assert (await dav.ask("LOCK", "/data/d/e/b", LOCK, user="writer")).status == 200
+        answer = await dav.ask("MOVE", "/data/d", Destination="/other/d")
+        assert failed_members(answer) == {"/data/d/e/b": 423}
+        assert sorted(str(path.relative_to(dav.root)) for path in (dav.root / "d").rglob("*")) == ["d/e", "d/e/b"]
+        assert (await dav.ask("GET", "/other/d/f/c")).status == 200
+        assert (await dav.ask("GET", "/other/d/e/b")).status == 404
+        single = await dav.ask("MOVE", "/data/d/e/b", Destination="/other/b")
+        assert single.status == 423
+        token = (await dav.ask("LOCK", "/other/n", LOCK)).headers["lock-token"]
+        (dav.root / "n").write_bytes(b"n")
+        assert (await dav.ask("MOVE", "/data/n", Destination="/other/n")).status == 423
+        assert (dav.root / "n").exists()
+        submitted = f"</other/n> ({token})"
+        assert (await dav.ask("MOVE", "/data/n", Destination="/other/n", If=submitted)).status == 204
+        assert (await dav.ask("GET", "/other/n")).body == b"n"
+
+
+LOCK = (
+    b'<D:lockinfo xmlns:D="DAV:"><D:lockscope><D:exclusive/></D:lockscope>'
+    b"<D:locktype><D:write/></D:locktype></D:lockinfo>"
+)
+
+
+async def test_moves_that_cross(tmp_path: Path) -> None:
+    """Two trees change places at once; two clients move the same tree: each file is in one place afterwards, whole."""
+    async with webdav(tmp_path) as dav:
+        await new_vfolder(dav.gateway, "disk", name="other")
+        for number in range(3):
+            for name in ("x", "y"):
+                assert (await dav.ask("PUT", f"/data/{name}", b"%d" % number)).status in (201, 204)
+                assert (await dav.ask("PUT", f"/other/{name}", b"other")).status in (201, 204)
+            crossing = (
+                dav.ask("MOVE", "/data/x", Destination="/other/y"),
+                dav.ask("MOVE", "/other/y", Destination="/data/x"),
+            )
+            answers = await gatherResults([Deferred.fromCoroutine(asked) for asked in crossing])
+            assert all(answer.status in (201, 204, 404) for answer in answers)
+            left = [(await dav.ask("GET", path)).status for path in ("/data/x", "/other/y")]
+            assert sorted(left) == [200, 404]
+        (dav.root / "d").mkdir()
+        for number in range(30):
+            (dav.root / "d" / str(number)).write_bytes(b"%d" % number)
+        same = (dav.ask("MOVE", "/data/d", Destination=f"/other/{target}") for target in "pq")
+        await gatherResults([Deferred.fromCoroutine(asked) for asked in same])
+        found: dict[int, bytes] = {}
+        for place in ("data/d", "other/p", "other/q"):
+            for number in range(30):
+                answer = await dav.ask("GET", f"/{place}/{number}")
+                if answer.status == 200:
+                    assert found.setdefault(number, answer.body) is answer.body, "a file is in two places"
+        assert found == {number: b"%d" % number for number in range(30)}
+
+
+async def moving_forty(dav: Dav) -> tuple[VFolder, Path, Path]:
+    """A directory with forty files, and where it shall go."""
+    other = await new_vfolder(dav.gateway, "disk", name="other")
+    (dav.root / "d").mkdir()
+    for number in range(40):
+        (dav.root / "d" / str(number)).write_bytes(b"x")
+    await dav.gateway.lifecycle.recount(dav.vfolder)
+    return other, dav.root / "d", await root_of(dav, other) / "d"
+
+
+async def root_of(dav: Dav, vfolder: VFolder) -> Path:
+    """Where it lies on disk."""
+    volume: Any = dav.gateway.volumes.get("disk")
+    return Path(await volume.mount_path(vfolder.id))
+
+
+async def test_a_client_that_leaves(tmp_path: Path) -> None:
+    """In the middle of a move: it goes on to its end."""
+    async with webdav(tmp_path) as dav:
+        _, here, there = await moving_forty(dav)
+        asking = Deferred.fromCoroutine(dav.ask("MOVE", "/data/d", Destination="/other/d"))
+        while not (there.exists() and list(there.iterdir())):
+            await turn()
+        for channel in list(dav.site.channels):
+            channel.transport.abortConnection()
+        await asking.addErrback(lambda _: None)
+        while here.exists():
+            await turn()
+        assert len(list(there.iterdir())) == 40
+
+
+async def test_a_move_that_is_cancelled(tmp_path: Path) -> None:
+    """Each member is in one place, and the figures are right."""
+    async with webdav(tmp_path) as dav:
+        other, here, there = await moving_forty(dav)
+        into = await orchestrator_in(dav.gateway, other)
+        moving = Deferred.fromCoroutine(copying.move(dav.folder, parse_text("d"), into, parse_text("d")))
+        while not (there.exists() and list(there.iterdir())):
+            await turn()
+        moving.cancel()
+        with pytest.raises(CancelledError):
+            await moving
+        names = [path.name for path in (*here.iterdir(), *there.iterdir())]
+        assert sorted(names) == sorted(map(str, range(40)))
+        for vfolder in (dav.vfolder, other):
+            told = await dav.gateway.quota.usage(vfolder)
+            assert await dav.gateway.lifecycle.recount(vfolder) == told
 
 
 async def test_rights(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
 from tests.support.mirror import Mirror, sync, truth
 from tests.support.webdav import DAV, Dav, condition, responses, webdav
 from vfgateway.model import OpenMode
 from vfgateway.paths import FolderPath, parse_text
 from vfgateway.services import changes as log
+from vfgateway.services import schema
 
 
 def at(text: str) -> FolderPath:
@@ -130,7 +132,7 @@ async def test_nothing_is_written_before_somebody_asks(tmp_path: Path) -> None:
 
 async def rows(dav: Dav) -> int:
     """The length of the log."""
-    query = log.select(log.func.count()).select_from(log.changes)
+    query = select(func.count()).select_from(schema.changes)
     count = await dav.gateway.database.read(lambda connection: connection.execute(query).scalar())
     return int(count or 0)
 

@@ -23,6 +23,7 @@ class Journey:
 
     :ivar stat: of what goes
     :ivar there: what is at its target now, ``None`` for nothing
+    :ivar failures: members that did not get there, and why
     """
 
     folder: FolderSession
@@ -31,6 +32,12 @@ class Journey:
     into: FolderSession
     target: Place
     there: FileStat | None
+    failures: list[type_failure] = attrs.Factory(list)
+
+    def failed(self, hands: FolderSession, path: FolderPath, error: GatewayError) -> None:
+        """A member stays behind."""
+        name = self.source.name if hands is self.folder else self.target.name
+        self.failures.append((Place(name, path), error))
 
     async def make_room(self, moving: bool) -> None:
         """Remove what must not be there (section 9.8.4). A file that a file replaces is left, to be replaced in one step.
@@ -43,6 +50,7 @@ class Journey:
             context = self.folder.context
             async with context.publishing((self.source.path, True)) as intent:
                 intent.names(context.lock_path(self.source.path))
+                intent.changes = ()
         if self.there.is_dir:
             await self.into.remove_tree(self.target.path)
         else:
@@ -55,11 +63,6 @@ async def answer_copy(exchange: Exchange) -> None:
     if depth == "1":
         raise Refused(400, "the Depth of COPY is 0 or infinity")
     journey = await _prepared(exchange)
-    failures: list[type_failure] = []
-
-    def failed(path: FolderPath, error: GatewayError) -> None:
-        failures.append((Place(journey.target.name, path), error))
-
     await journey.make_room(moving=False)
     await copying.copy(
         journey.folder,
@@ -68,9 +71,9 @@ async def answer_copy(exchange: Exchange) -> None:
         journey.target.path,
         expect=ANY,
         shallow=depth == "0",
-        failed=failed,
+        failed=journey.failed,
     )
-    _answer(exchange, journey, failures)
+    _answer(exchange, journey)
 
 
 async def answer_move(exchange: Exchange) -> None:
@@ -81,15 +84,14 @@ async def answer_move(exchange: Exchange) -> None:
     source, target = journey.source, journey.target
     try:
         await journey.make_room(moving=True)
-        await copying.move(journey.folder, source.path, journey.into, target.path)
+        await copying.move(journey.folder, source.path, journey.into, target.path, journey.failed)
     except PathError as error:
         about = parse_text(error.path.lstrip("/"))
         if about in (source.path, target.path) or not (about.within(source.path) or about.within(target.path)):
             raise
         name = source.name if about.within(source.path) else target.name
-        answer_failures(exchange.request, [(Place(name, about), error)])
-        return
-    _answer(exchange, journey, ())
+        journey.failures.append((Place(name, about), error))
+    _answer(exchange, journey)
 
 
 async def _prepared(exchange: Exchange) -> Journey:
@@ -130,9 +132,9 @@ def _refuse_loop(folder: FolderSession, source: FolderPath, target: FolderPath, 
         raise Refused(403, "the source lies within the destination, which would be replaced")
 
 
-def _answer(exchange: Exchange, journey: Journey, failures: list[type_failure] | tuple[()]) -> None:
-    if failures:
-        answer_failures(exchange.request, failures)
+def _answer(exchange: Exchange, journey: Journey) -> None:
+    if journey.failures:
+        answer_failures(exchange.request, journey.failures)
         return
     if journey.there is None:
         where = exchange.request.external_base.encode("ascii") + journey.target.href(journey.stat.is_dir)
