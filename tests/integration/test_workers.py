@@ -58,7 +58,7 @@ def connections(pid: int, port: int) -> int:
     inodes = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            target = os.readlink(link)
+            target = str(link.readlink())
         except FileNotFoundError:
             continue
         inodes.add(target.removeprefix("socket:[").rstrip("]"))
