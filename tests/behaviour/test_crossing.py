@@ -191,6 +191,21 @@ def test_what_tus_lost_reput_brings_to_its_end(
     assert data.charged == (len(CONTENT), 2)
 
 
+def test_what_a_resumable_put_lost_reput_goes_on_with(site: EveryDoor, data: VFolderOfAlice, tmp_path: Path) -> None:
+    """The IETF's, of which nobody has told the length: renaming it out of there is its end."""
+    (tmp_path / "local").write_bytes(CONTENT)
+    with HttpDoor(site, data) as http:
+        where = f"{site.client_url}/vfgateway/v1/uploads?vfolder={data.name}&path=big.iso"
+        http.ask("POST", where, CONTENT[:MIB], Upload_Complete="?0", Upload_Draft_Interop_Version="6")
+        (name,) = _shown(site, data)
+        site.sftp(f"reput {tmp_path}/local {data.name}/.uploads/{name}")
+        assert _shown(site, data) == {name: len(CONTENT)}
+        assert http.list() == {}
+        site.sftp(f"rename {data.name}/.uploads/{name} {data.name}/big.iso")
+        assert http.get("big.iso") == CONTENT
+    assert data.charged == (len(CONTENT), 1)
+
+
 def test_it_goes_from_door_to_door(site: EveryDoor, data: VFolderOfAlice, tmp_path: Path) -> None:
     """tus begins, SFTP goes on and is cut, tus asks how far it is and ends it."""
     with TusDoor(site, data) as tus, SftpDoor(site, data) as sftp:

@@ -112,6 +112,8 @@ async def test_a_lost_upload_is_shown_and_goes_on(lost: Callable[..., Any]) -> N
             await there.mine.stat(path("deep"))
         await there.continue_by_sftp(name, CONTENT[200_000:])
         assert await get(there.mine, path("deep/er/big.iso")) == CONTENT
+        told = there.gateway.metrics.render().decode()
+        assert f'vfgateway_received_bytes_total{{protocol="sftp"}} {float(len(CONTENT))}\n' in told
         assert await there.by_sftp(lambda sftp: sftp.listdir(".uploads")) == []
         assert await there.usage == Usage(len(CONTENT), 3)
 

@@ -13,6 +13,7 @@ from vfgateway.model import DirEntry
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.sftp import faults
 from vfgateway.protocols.sftp.places import Place
+from vfgateway.protocols.sftp.uploads import UploadHandle
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.handles import Handle
 from vfgateway.services.operations import FileOperation
@@ -136,7 +137,7 @@ class Table:
             metrics = self.gateway.metrics
             if handle.read_bytes:
                 metrics.sent("sftp", handle.read_bytes)
-            if handle.written_bytes:
+            if handle.written_bytes and not isinstance(handle, UploadHandle):  # which counts once it is whole
                 metrics.received("sftp", handle.written_bytes)
             self.tell(
                 "write" if opened.writes else "read",
