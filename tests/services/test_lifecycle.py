@@ -150,7 +150,7 @@ async def test_a_new_owner_is_charged(tmp_path: Path) -> None:
         bob = await gateway.accounts.create_user("bob", limits=Limits(bytes=6))
         vfolder = await new_vfolder(gateway)
         await put(await orchestrator_in(gateway, vfolder), path("a"), b"hello")
-        changed = await gateway.lifecycle.edit(vfolder, owner=bob.id)
+        changed = await gateway.vfolders.update(vfolder.key, owner=bob.id)
         folder = await orchestrator_in(gateway, changed)
         await put(folder, path("b"), b"1")
         with pytest.raises(QuotaExceeded, match="bob"):

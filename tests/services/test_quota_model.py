@@ -485,8 +485,9 @@ class QuotaModel(RuleBasedStateMachine):
             subject = f"vfolder:{vfolder.key}"
             figures = self.database.now(partial(holds.usage_of, subjects=[subject]))
             assert figures[subject] == self.stored[vfolder.key]
-        owner = f"user:{ALICE}"
-        assert self.database.now(lambda c: holds.usage_of(c, [owner])[owner]) == sum(self.stored.values(), Usage())
+        for owner in (f"user:{ALICE}", f"scope:mem/{SCOPE}", "volume:mem"):
+            figures = self.database.now(partial(holds.usage_of, subjects=[owner]))
+            assert figures[owner] == sum(self.stored.values(), Usage())
         left = self.database.now(lambda c: c.execute(select(schema.holds)).all())
         assert left == []
         assert self.database.now(lambda c: c.execute(select(schema.dirty)).all()) == []

@@ -27,6 +27,7 @@ from vfgateway.services.gateway import Gateway
 from vfgateway.services.resumable import ResumableUpload
 from vfgateway.services.schema import dirty, processes, uploads
 from vfgateway.services.session import FolderSession
+from vfgateway.services.subjects import keys_of
 from vfgateway.services.uploads import UploadState
 
 
@@ -118,7 +119,7 @@ async def test_crash_after_publishing(tmp_path: Path) -> None:
 async def dies_while_publishing(gateway: Gateway, upload: ResumableUpload, process: str = "d" * 32) -> None:
     """Leave what a process leaves that is killed after the rename: the upload's room still held, and the vfolder marked as dirty."""
     vfolder, size = upload.row.vfolder, upload.row.size or 0
-    subjects = await gateway.database.read(lambda connection: holds.keys_of(connection, vfolder))
+    subjects = await gateway.database.read(lambda connection: keys_of(connection, vfolder))
 
     def write(connection: Connection) -> None:
         holds.add_usage(connection, dict.fromkeys(subjects, Usage(-size, -1)))

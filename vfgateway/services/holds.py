@@ -10,30 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
-from sqlalchemy import Connection, Row, Table, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from vfgateway.model import Limits, ScopeKind, Usage
+from vfgateway.model import Usage
 from vfgateway.services import slabs
 from vfgateway.services.processes import SLAB
-from vfgateway.services.schema import dirty, groups, holds, processes, scopes, uploads, usage, users, vfolders
-
-
-@attrs.frozen
-class Subject:
-    """Who carries a limit.
-
-    :ivar key: as in the tables: ``vfolder:KEY``, ``scope:VOLUME/SCOPE``, ``user:UUID`` or ``group:UUID``
-    :ivar words: as told to people
-    """
-
-    key: str
-    words: str
-    limits: Limits
-
-    @property
-    def is_limited(self) -> bool:
-        return slabs.is_limited(self.limits)
+from vfgateway.services.schema import dirty, holds, processes, uploads, usage, vfolders
+from vfgateway.services.subjects import Subject, forget_subject, keys_of, subjects_of, vfolder_subject
 
 
 @attrs.frozen
@@ -53,25 +37,7 @@ class Short:
     recounting: bool
 
 
-def vfolder_subject(vfolder: int) -> str:
-    """The key of a vfolder's own limit."""
-    return f"vfolder:{vfolder}"
-
-
-def scope_subject(volume: str, scope: object) -> str:
-    """The key of a quota scope's limit."""
-    return f"scope:{volume}/{scope}"
-
-
-def owner_subject(owner: object, kind: ScopeKind) -> str:
-    """The key of an owner's limit over all volumes."""
-    return f"{'user' if kind is ScopeKind.USER else 'group'}:{owner}"
-
-
 # Statements of the hot path are built once: building costs SQLAlchemy more than SQLite takes to answer.
-_CHARGED = select(vfolders.c.volume, vfolders.c.scope, vfolders.c.owner, vfolders.c.kind).where(
-    vfolders.c.key == bindparam("vfolder")
-)
 _SPEND = (
     update(holds)
     .where(holds.c.holder == bindparam("slab"), holds.c.subject == bindparam("of"))
@@ -96,45 +62,6 @@ _ADDING = {
 def _adding(connection: Connection, table: Table) -> Any:
     """Adds to a row's figures, making the row if there is none."""
     return _ADDING[connection.dialect.name, table]
-
-
-def keys_of(connection: Connection, vfolder: int) -> Sequence[str]:
-    """The keys of the subjects that carry a vfolder's usage; the vfolder's own first. Empty if it is gone."""
-    row = connection.execute(_CHARGED, {"vfolder": vfolder}).first()
-    return () if row is None else _keys(vfolder, row)
-
-
-def _keys(vfolder: int, row: Any) -> Sequence[str]:
-    keys = [vfolder_subject(vfolder)]
-    if row.scope is not None:
-        keys.append(scope_subject(row.volume, row.scope))
-    if row.owner is not None:
-        keys.append(owner_subject(row.owner, ScopeKind(row.kind)))
-    return keys
-
-
-def subjects_of(connection: Connection, vfolder: int) -> Sequence[Subject]:
-    """The subjects of a vfolder with their limits, as :func:`keys_of`."""
-    row = connection.execute(select(vfolders).where(vfolders.c.key == vfolder)).first()
-    if row is None:
-        return ()
-    keys = list(_keys(vfolder, row))
-    words = f"vfolder {row.name or row.vfid.rpartition('/')[2]}"
-    found = [Subject(keys[0], words, _limits(row))]
-    if row.scope is not None:
-        at = (scopes.c.volume == row.volume) & (scopes.c.scope == row.scope)
-        scope = connection.execute(select(scopes).where(at)).first()
-        found.append(Subject(keys[1], f"quota scope {row.scope}", _limits(scope)))
-    if row.owner is not None:
-        people = users if row.kind == ScopeKind.USER.value else groups
-        person = connection.execute(select(people).where(people.c.id == row.owner)).first()
-        name = person.name if person is not None else row.owner
-        found.append(Subject(keys[-1], f"{'user' if people is users else 'group'} {name}", _limits(person)))
-    return found
-
-
-def _limits(row: Row[Any] | None) -> Limits:
-    return Limits() if row is None else Limits(row.limit_bytes, row.limit_files)
 
 
 # --- usage ---
@@ -175,6 +102,7 @@ def forget_vfolder(connection: Connection, vfolder: int) -> None:
     connection.execute(delete(holds).where(holds.c.subject == subject))
     recounted(connection, vfolder)
     connection.execute(delete(dirty).where(dirty.c.vfolder == vfolder))
+    forget_subject(connection, subject)
 
 
 def recharge(connection: Connection, vfolder: int, before: Sequence[str]) -> None:
@@ -234,6 +162,7 @@ def grant(
     holder: str,
     process: str,
     needs: Mapping[str, Usage],
+    now: float,
     modest: frozenset[str] = frozenset(),
 ) -> Mapping[str, Usage] | Short:
     """Give ``holder`` what it needs of each subject, all or nothing; a slab gets something extra where there is plenty.
@@ -242,7 +171,7 @@ def grant(
     :param modest: subjects of which nothing extra is taken
     :returns: what was added to its holds, or why nothing was
     """
-    subjects = [subject for subject in subjects_of(connection, vfolder) if subject.key in needs]
+    subjects = [subject for subject in subjects_of(connection, vfolder, now) if subject.key in needs]
     keys = [subject.key for subject in subjects]
     _lock_rows(connection, keys)
     published, taken = usage_of(connection, keys), taken_of(connection, keys)
@@ -319,6 +248,8 @@ def _is_recounting(connection: Connection, subject: str) -> bool:
     elif kind == "scope":
         volume, _, scope = name.partition("/")
         concerned = (vfolders.c.volume == volume) & (vfolders.c.scope == scope)
+    elif kind == "volume":
+        concerned = vfolders.c.volume == name
     else:
         concerned = vfolders.c.owner == name
     query = select(dirty.c.vfolder).join(vfolders).where(dirty.c.recount, concerned)

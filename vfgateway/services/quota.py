@@ -22,11 +22,12 @@ from vfgateway.errors import QuotaExceeded, VFolderNotFound, VolumeUnavailable
 from vfgateway.model import Limits, QuotaScopeId, Usage, VFolder
 from vfgateway.services import holds, slabs
 from vfgateway.services.database import Database
-from vfgateway.services.holds import Short, Subject
+from vfgateway.services.holds import Short
 from vfgateway.services.ledger import Ledger
 from vfgateway.services.processes import SLAB, IsProcess, wait
 from vfgateway.services.remaining import Remaining
 from vfgateway.services.reservations import Reservation, UploadReservation, type_also
+from vfgateway.services.subjects import Subject, owner_subject, scope_subject, subjects_of, vfolder_subject
 
 #: Seconds after which a change that nothing else carried is written.
 FLUSH = 0.5
@@ -113,10 +114,11 @@ class Quota:
         """Who carries the vfolder's usage, with limits at most as old as a generation number may be."""
         database = self._database
         stamp = (await database.generation("vfolders"), await database.generation("accounts"))
+        now = self._clock.seconds()
         known = self._subjects.get(vfolder.key)
-        if known is not None and known[0] == stamp:
+        if known is not None and known[0] == stamp and all(s.until is None or now < s.until for s in known[1]):
             return known[1]
-        found = await database.read(lambda connection: holds.subjects_of(connection, vfolder.key))
+        found = await database.read(lambda connection: subjects_of(connection, vfolder.key, now))
         if not found:
             raise VFolderNotFound(vfolder.id)
         self._subjects[vfolder.key] = (stamp, found)
@@ -232,7 +234,7 @@ class Quota:
         modest = frozenset(key for key, until in self._modest_until.items() if until > now)
 
         def write(connection: Connection) -> Mapping[str, Usage] | Short:
-            return holds.grant(connection, vfolder.key, holder, self._process.id, needs, modest)
+            return holds.grant(connection, vfolder.key, holder, self._process.id, needs, now, modest)
 
         def granted(outcome: Mapping[str, Usage] | Short) -> None:
             if not isinstance(outcome, Short):
@@ -253,17 +255,17 @@ class Quota:
 
     async def usage(self, vfolder: VFolder) -> Usage:
         """What a vfolder holds: published, and promised to uploads under way."""
-        return await self._usage_of(holds.vfolder_subject(vfolder.key))
+        return await self._usage_of(vfolder_subject(vfolder.key))
 
     async def scope_usage(self, volume: str, scope: QuotaScopeId) -> Usage:
         """What the vfolders of a quota scope hold together."""
-        return await self._usage_of(holds.scope_subject(volume, scope))
+        return await self._usage_of(scope_subject(volume, scope))
 
     async def owner_usage(self, vfolder: VFolder) -> Usage:
         """What all vfolders of the same owner hold together; zero if there is none."""
         if vfolder.owner is None:
             return Usage()
-        return await self._usage_of(holds.owner_subject(vfolder.owner, vfolder.kind))
+        return await self._usage_of(owner_subject(vfolder.owner, vfolder.kind))
 
     async def _usage_of(self, subject: str) -> Usage:
         await self.flush()
@@ -277,9 +279,10 @@ class Quota:
     async def remaining(self, vfolder: VFolder) -> Remaining:
         """The tightest limits of a vfolder and what they leave. What other processes leased without needing it counts as free."""
         await self.flush()
+        now = self._clock.seconds()
 
         def read(connection: Connection) -> tuple[Sequence[Subject], Mapping[str, Usage], Mapping[str, Usage]]:
-            found = holds.subjects_of(connection, vfolder.key)
+            found = subjects_of(connection, vfolder.key, now)
             keys = [subject.key for subject in found]
             taken = holds.taken_of(connection, keys, uploads_only=True)
             return found, holds.usage_of(connection, keys), taken
@@ -308,7 +311,7 @@ class Quota:
         await self._ledger.write(lambda connection: holds.forget_vfolder(connection, vfolder.key), durable=True)
         self._subjects.pop(vfolder.key, None)
         for table in (self._ledger.slabs, self._used_at, self._modest_until, self._limits):
-            cast(dict[str, Any], table).pop(holds.vfolder_subject(vfolder.key), None)
+            cast(dict[str, Any], table).pop(vfolder_subject(vfolder.key), None)
 
     # --- life ---
 

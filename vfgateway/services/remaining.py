@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from vfgateway.model import Usage
-from vfgateway.services.holds import Subject
+from vfgateway.services.subjects import Subject
 
 
 @attrs.frozen

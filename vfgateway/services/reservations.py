@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 
 from vfgateway.errors import QuotaExceeded
 from vfgateway.model import Usage, VFolder
-from vfgateway.services import holds, slabs
+from vfgateway.services import slabs
+from vfgateway.services.subjects import vfolder_subject
 
 if TYPE_CHECKING:
     from vfgateway.services.quota import Quota
@@ -116,7 +117,7 @@ class UploadReservation(Reservation):
         super().__init__(quota, vfolder)
         self._holder = holder
         self._covered.update(present)
-        self.held = present.get(holds.vfolder_subject(vfolder.key), Usage())
+        self.held = present.get(vfolder_subject(vfolder.key), Usage())
 
     async def ensure(self, total: Usage) -> None:
         """As in the base class; durable with the next durable write."""

@@ -200,13 +200,42 @@ uploads = Table(
 
 # --- quota ---------------------------------------------------------------------------------------------
 
-# subject: "vfolder:KEY", "scope:VOLUME/SCOPE", "user:UUID" or "group:UUID" (the owner's sum over all volumes)
+# subject: "vfolder:KEY", "volume:NAME", "scope:VOLUME/SCOPE", "user:UUID" or "group:UUID" (the owner's sum over all volumes)
 usage = Table(
     "usage",
     metadata,
     Column("subject", String(512), primary_key=True),
     Column("bytes", BigInteger, nullable=False, default=0),
     Column("files", BigInteger, nullable=False, default=0),
+)
+
+# Hard limits of volumes; those of others are in their own rows.
+volume_limits = Table(
+    "volume_limits",
+    metadata,
+    Column("volume", String(255), primary_key=True),
+    Column("limit_bytes", BigInteger),
+    Column("limit_files", BigInteger),
+)
+
+# Limits of any subject that may be passed for some time.
+soft_limits = Table(
+    "soft_limits",
+    metadata,
+    Column("subject", String(512), primary_key=True),
+    Column("bytes", BigInteger),
+    Column("files", BigInteger),
+    Column("grace", Float, nullable=False),  # seconds
+)
+
+# Limits and thresholds that usage is beyond, each told once. "soft": the time of grace runs.
+crossings = Table(
+    "crossings",
+    metadata,
+    Column("subject", String(512), primary_key=True),
+    Column("resource", String(8), primary_key=True),  # bytes or files
+    Column("level", String(16), primary_key=True),  # percent of the limit, soft, grace, over, refused
+    Column("since", Float, nullable=False),
 )
 
 # Headroom taken out of a limit: a process's slab (holder "slab:PROCESS") or what an upload keeps (holder: the upload's id).

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from vfgateway.model import Usage
 from vfgateway.services import holds
+from vfgateway.services.subjects import keys_of
 
 
 @attrs.frozen
@@ -28,7 +29,7 @@ class Batch:
         sums: dict[str, Usage] = {}
         for vfolder, change in self.changes.items():
             if change != Usage():
-                for key in holds.keys_of(connection, vfolder):
+                for key in keys_of(connection, vfolder):
                     sums[key] = sums.get(key, Usage()) + change
         holds.add_usage(connection, sums)
         holds.spend(connection, slab, self.spent)

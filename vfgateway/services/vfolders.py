@@ -27,11 +27,12 @@ from vfgateway.model import (
 from vfgateway.services import registry
 from vfgateway.services.caches import GenerationCache
 from vfgateway.services.database import Database
-from vfgateway.services.holds import keys_of, recharge
+from vfgateway.services.holds import recharge
 from vfgateway.services.names import UNSET, Unset, checked_vfolder_name
 from vfgateway.services.permissions import Access, Grant, decide, type_subject
 from vfgateway.services.registry import View
 from vfgateway.services.schema import grants, holds, scopes, usage, vfolders
+from vfgateway.services.subjects import keys_of
 
 T = TypeVar("T")
 
