@@ -254,3 +254,13 @@ async def test_clients_that_ask_are_answered(tmp_path: Path, serve: type_serve) 
                     assert "data" in await sftp.listdir("/")
 
         await deferToThread(lambda: asyncio.run(stay()))
+
+
+async def test_small_answers_do_not_wait_in_the_kernel(tmp_path: Path, serve: type_serve) -> None:
+    """Nagle's algorithm would hold back the second of two answers until the client has acknowledged the first, 40 ms later: each file read
+    on a mount took that long."""
+    async with with_alice(tmp_path) as (gateway, _), serve(gateway) as service:
+        client = await deferToThread(connected, port_of(service))
+        (transport,) = service.factory.connections
+        assert transport.transport.getTcpNoDelay()
+        await deferToThread(client.close)
