@@ -83,6 +83,45 @@ def test_git_tar_and_rsync_on_a_mount(mount: Path, data: VFolderOfAlice, tmp_pat
     assert (data.root / "tree/sub/file 9").read_bytes() == b"changed" * 999
 
 
+def test_work_in_a_repository_on_a_mount(mount: Path, data: VFolderOfAlice) -> None:
+    """Commits, branches, a merge, packing: git locks by exclusive creation and publishes by rename all the while."""
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "safe.directory=*", "-C", mount / "work"]
+    (mount / "work").mkdir()
+    run([*git, "-c", "init.defaultBranch=main", "init", "-q"])
+    for number in range(5):
+        (mount / "work" / f"f{number}").write_text("line\n" * number)
+        run([*git, "add", "."])
+        run([*git, "commit", "-q", "-m", f"number {number}"])
+    run([*git, "checkout", "-q", "-b", "side", "HEAD~2"])
+    (mount / "work/side").write_text("side\n")
+    run([*git, "add", "."])
+    run([*git, "commit", "-q", "-m", "side"])
+    run([*git, "checkout", "-q", "main"])
+    run([*git, "merge", "-q", "-m", "both", "side"])
+    run([*git, "gc", "-q", "--prune=now"])
+    run([*git, "fsck", "--strict"])
+    assert run([*git, "status", "--porcelain"]).stdout == ""
+    assert sorted(path.name for path in (data.root / "work").iterdir() if path.is_file()) == [
+        *(f"f{number}" for number in range(5)),
+        "side",
+    ]
+
+
+def test_a_lost_upload_is_continued_on_a_mount(site: SftpSite, mount: Path, data: VFolderOfAlice) -> None:
+    """``tail >> .uploads/NAME``, as in a shell."""
+    content = random.Random(3).randbytes(2_000_003)
+    url = data.upload_url("big.iso", len(content))
+    head = {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
+    assert site.http.patch(url, data=content[:700_001], headers=head).status_code == 204
+    (name,) = (path.name for path in (mount / ".uploads").iterdir())
+    assert (mount / ".uploads" / name).stat().st_size == 700_001
+    with (mount / ".uploads" / name).open("ab", buffering=0) as file:
+        for at in range(700_001, len(content), 100_000):
+            file.write(content[at : at + 100_000])
+    assert (data.root / "big.iso").read_bytes() == content
+    assert data.charged == (len(content), 1)
+
+
 def test_an_editor_saves_by_rename(mount: Path, data: VFolderOfAlice) -> None:
     """Write beside, sync, rename over; a backup is kept by a second name or a rename."""
     (mount / "text").write_text("one")
@@ -141,6 +180,25 @@ def test_lftp_mirrors_both_ways(site: SftpSite, data: VFolderOfAlice, tmp_path: 
     assert run(["diff", "-r", tree, data.root / "tree"]).stdout == ""
     run(["lftp", "-c", f"{head} mirror --parallel=3 {data.name}/tree {tmp_path}/back"])
     assert run(["diff", "-r", tree, tmp_path / "back"]).stdout == ""
+    again = run(["lftp", "-c", f"{head} mirror -R --verbose {tree} {data.name}/tree"])
+    assert "Transferring" not in again.stdout
+    (tree / "run").unlink()
+    run(["lftp", "-c", f"{head} mirror -R --delete {tree} {data.name}/tree"])
+    assert run(["diff", "-r", tree, data.root / "tree"]).stdout == ""
+
+
+def test_lftp_goes_on_with_halves(site: SftpSite, data: VFolderOfAlice, tmp_path: Path) -> None:
+    """``put -c`` and ``get -c``, and one file fetched in several pieces at once by ``pget``."""
+    content = random.Random(4).randbytes(3_000_001)
+    (tmp_path / "local").write_bytes(content)
+    (data.root / "up").write_bytes(content[:1_000_001])
+    (tmp_path / "down").write_bytes(content[:1_999_999])
+    program = " ".join(["ssh", "-a", "-x", *site.ssh_options()])
+    head = f"set sftp:connect-program '{program}'; set net:max-retries 1; open -p {site.sftp_port} sftp://alice:x@127.0.0.1; "
+    script = f"put -c {tmp_path}/local -o {data.name}/up; get -c {data.name}/up -o {tmp_path}/down"
+    run(["lftp", "-c", f"{head} {script}; pget -n 4 {data.name}/up -o {tmp_path}/pieces"])
+    assert (data.root / "up").read_bytes() == (tmp_path / "down").read_bytes() == content
+    assert (tmp_path / "pieces").read_bytes() == content
 
 
 def test_rclone_syncs_checks_and_hashes(site: SftpSite, data: VFolderOfAlice, tmp_path: Path) -> None:
@@ -157,6 +215,15 @@ def test_rclone_syncs_checks_and_hashes(site: SftpSite, data: VFolderOfAlice, tm
     assert "There was nothing to transfer" in again.stderr
     sums = run([RCLONE, *options, "--checkers", "1", "sha1sum", remote]).stdout
     assert hashlib.sha1((tree / "sub/file 5").read_bytes()).hexdigest() in sums
+    damaged = bytearray((data.root / "tree/sub/file 5").read_bytes())
+    damaged[1000] ^= 1  # of the same size: only a digest tells
+    (data.root / "tree/sub/file 5").write_bytes(damaged)
+    os.utime(data.root / "tree/sub/file 5", ns=(0, (tree / "sub/file 5").stat().st_mtime_ns))
+    differing = run([RCLONE, *options, "check", tree, remote], check=False)
+    assert differing.returncode != 0
+    assert "1 differences found" in differing.stderr
+    run([RCLONE, *options, "sync", "--checksum", tree, remote])
+    run([RCLONE, *options, "check", "--download", tree, remote])
     assert "Free" in run([RCLONE, *options, "about", f":sftp:/{data.name}"]).stdout
 
 
@@ -180,6 +247,19 @@ def test_asyncssh_copies_trees(site: SftpSite, data: VFolderOfAlice, tmp_path: P
     asyncio.run(_with_asyncssh(site, data, tree, tmp_path / "back"))
     assert run(["diff", "-r", tree, tmp_path / "back"]).stdout == ""
     assert data.charged == (0, 0)
+
+
+def test_scp_copies_trees(site: SftpSite, data: VFolderOfAlice, tmp_path: Path) -> None:
+    """As it is today, by SFTP: both ways, with times and modes."""
+    tree = _tree(tmp_path)
+    (tree / "link").unlink()
+    site.scp("-rp", str(tree), f"HOST:/{data.name}/")
+    assert run(["diff", "-r", tree, data.root / "tree"]).stdout == ""
+    site.scp("-rp", f"HOST:{data.name}/tree", str(tmp_path / "back"))
+    assert run(["diff", "-r", tree, tmp_path / "back"]).stdout == ""
+    for copied in (data.root / "tree/run", tmp_path / "back/run"):
+        assert int(copied.stat().st_mtime) == int((tree / "run").stat().st_mtime)
+        assert copied.stat().st_mode & 0o777 == 0o755
 
 
 def test_scp_of_old(site: SftpSite, data: VFolderOfAlice, tmp_path: Path) -> None:
