@@ -12,6 +12,7 @@ from vfgateway.protocols.web.handling import handle
 from vfgateway.protocols.web.login import log_in
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.webdav import (
+    chunks,
     copymove,
     delete,
     get,
@@ -78,6 +79,8 @@ class WebDav(Resource):
         verb = VERBS.get(request.method)
         if request.method in post.METHODS and post.is_upload(place):
             verb = post.answer_upload
+        elif chunks.is_chunked(place):
+            verb = chunks.VERBS.get(request.method)
         if verb is None:
             options.describe(request)
             raise Refused(405 if request.method in options.METHODS.split(b", ") else 501, "not with this method")

@@ -36,8 +36,8 @@ class Journey:
 
     def failed(self, hands: FolderSession, path: FolderPath, error: GatewayError) -> None:
         """A member stays behind."""
-        name = self.source.name if hands is self.folder else self.target.name
-        self.failures.append((Place(name, path), error))
+        place = self.source if hands is self.folder else self.target
+        self.failures.append((attrs.evolve(place, path=path), error))
 
     async def make_room(self, moving: bool) -> None:
         """Remove what must not be there (section 9.8.4). A file that a file replaces is left, to be replaced in one step.
@@ -89,8 +89,8 @@ async def answer_move(exchange: Exchange) -> None:
         about = parse_text(error.path.lstrip("/"))
         if about in (source.path, target.path) or not (about.within(source.path) or about.within(target.path)):
             raise
-        name = source.name if about.within(source.path) else target.name
-        journey.failures.append((Place(name, about), error))
+        place = source if about.within(source.path) else target
+        journey.failures.append((attrs.evolve(place, path=about), error))
     _answer(exchange, journey)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import attrs
+
 from vfgateway.errors import GatewayError, PathError
 from vfgateway.model import ANY, Expect, Permission
 from vfgateway.paths import parse_text
@@ -9,7 +11,6 @@ from vfgateway.protocols.web.conditions import expectation
 from vfgateway.protocols.webdav.exchange import INFINITY, Exchange
 from vfgateway.protocols.webdav.faults import Refused, answer_empty
 from vfgateway.protocols.webdav.multistatus import answer_failures
-from vfgateway.protocols.webdav.places import Place
 from vfgateway.services.session import FolderSession
 
 
@@ -28,7 +29,7 @@ async def answer(exchange: Exchange) -> None:
     except PathError as error:
         if not _below(error, exchange):
             raise
-        member = Place(place.name, parse_text(error.path))
+        member = attrs.evolve(place, path=parse_text(error.path))
         answer_failures(exchange.request, [(member, error)])  # section 9.6.1
         return
     answer_empty(exchange.request, 204)

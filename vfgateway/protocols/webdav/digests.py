@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from vfgateway.protocols.web.request import StreamingRequest
-from vfgateway.protocols.webdav.faults import Refused
+from vfgateway.protocols.webdav.exchange import Exchange
+from vfgateway.protocols.webdav.faults import Refused, answer_empty
 from vfgateway.services.checksums import Checksum
 from vfgateway.services.session import Download
 
@@ -80,16 +81,36 @@ async def tell(request: StreamingRequest, download: Download) -> None:
     kind = newer or older
     if kind is None:
         return
-    computed = hashlib.new(_KINDS[kind][0], usedforsecurity=False)
-    offset = 0
-    while data := await download.file.read(offset, CHUNK):
-        computed.update(data)
-        offset += len(data)
-    encoded = base64.b64encode(computed.digest())
+    encoded = base64.b64encode(await _computed(download, _KINDS[kind][0]))
     if newer:
         request.setHeader(b"repr-digest", b"%s=:%s:" % (kind.encode("ascii"), encoded))
     else:
         request.setHeader(b"digest", b"%s=%s" % (kind.upper().encode("ascii"), encoded))
+
+
+async def _computed(download: Download, name: str) -> bytes:
+    computed = hashlib.new(name, usedforsecurity=False)
+    offset = 0
+    while data := await download.file.read(offset, CHUNK):
+        computed.update(data)
+        offset += len(data)
+    return computed.digest()
+
+
+async def answer_recalculate(exchange: Exchange) -> None:
+    """``PATCH`` with ``X-Recalculate-Hash``, as Nextcloud has it: what is stored hashes to what? rclone asks after each upload."""
+    request = exchange.request
+    kind = _text(request, b"x-recalculate-hash").lower()
+    if kind not in _OC_KINDS:
+        raise Refused(400, f"X-Recalculate-Hash must be one of {', '.join(_OC_KINDS)}")
+    folder = await exchange.folder()
+    download = await folder.download(exchange.place.path)
+    try:
+        digest = await _computed(download, _OC_KINDS[kind][0])
+    finally:
+        await download.close()
+    request.setHeader(b"oc-checksum", f"{kind.upper()}:{digest.hex()}".encode("ascii"))
+    answer_empty(request, 204)
 
 
 def _wanted(text: str) -> str | None:

@@ -13,6 +13,7 @@ from vfgateway.errors import IncompleteBody, NotFound, TooLarge
 from vfgateway.model import FileStat, OpenMode
 from vfgateway.protocols.web.conditions import expectation
 from vfgateway.protocols.web.request import StreamingRequest
+from vfgateway.protocols.webdav import digests
 from vfgateway.protocols.webdav.exchange import Exchange, present, refuse_orphan
 from vfgateway.protocols.webdav.faults import Refused, answer_empty, tell_file
 from vfgateway.services.session import FolderSession
@@ -44,6 +45,9 @@ async def answer_put(exchange: Exchange) -> None:
 async def answer_patch(exchange: Exchange) -> None:
     """PATCH with ``X-Update-Range``: into a file that is there."""
     request = exchange.request
+    if request.requestHeaders.hasHeader(b"x-recalculate-hash"):
+        await digests.answer_recalculate(exchange)
+        return
     kind = (request.getHeader(b"content-type") or b"").partition(b";")[0].strip().lower()
     if kind != PATCH_TYPE:
         raise Refused(415, f"expected Content-Type {PATCH_TYPE.decode()}")

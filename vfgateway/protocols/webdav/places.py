@@ -1,9 +1,11 @@
-"""URLs of this front end: ``/`` lists vfolders, ``/<vfolder>/<path>`` is what lies in one."""
+"""URLs of this front end: ``/`` lists vfolders, ``/<vfolder>/<path>`` is what lies in one, and so is
+``/<vfolder>/.uploads/dav/files/<user>/<path>`` for clients that send large files as Nextcloud has it."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Final
 from urllib.parse import urlsplit
 
 import attrs
@@ -15,6 +17,10 @@ from vfgateway.services.session import FolderSession
 
 #: Tells whether a name is its own escaped form, in URLs and in XML.
 is_plain = re.compile(r"[A-Za-z0-9._~!$()*,=@+-]+").fullmatch
+
+
+#: Leads, with the name of a user behind it, to the files of a vfolder as well as nothing at all does.
+FILES: Final = (".uploads", "dav", "files")
 
 
 class BadUrl(GatewayError):
@@ -32,11 +38,13 @@ class Place:
     :ivar name: the vfolder, by the name its user sees; ``""`` for the list of vfolders
     :ivar path: in the vfolder
     :ivar slash: whether the URL ended with a slash
+    :ivar base: what stands between the two in the URL
     """
 
     name: str = ""
     path: FolderPath = ROOT
     slash: bool = True
+    base: tuple[str, ...] = ()
 
     @property
     def is_top(self) -> bool:
@@ -50,8 +58,8 @@ class Place:
 
     @property
     def whole(self) -> FolderPath:
-        """All names, that of the vfolder included."""
-        return FolderPath((self.name, *self.path.parts)) if self.name else ROOT
+        """All names of the URL, that of the vfolder included."""
+        return FolderPath((self.name, *self.base, *self.path.parts)) if self.name else ROOT
 
     def href(self, collection: bool) -> bytes:
         """The path of its URL; that of a collection ends with a slash (RFC 4918 section 5.2)."""
@@ -81,7 +89,8 @@ def place_of(raw: bytes) -> Place:
         raise BadUrl(str(error)) from None
     if whole.is_root:
         return Place()
-    return Place(whole.parts[0], FolderPath(whole.parts[1:]), raw.endswith(b"/"))
+    base = whole.parts[1:5] if whole.parts[1:4] == FILES and len(whole.parts) > 4 else ()
+    return Place(whole.parts[0], FolderPath(whole.parts[1 + len(base) :]), raw.endswith(b"/"), base)
 
 
 def place_of_url(request: StreamingRequest, url: bytes) -> Place:

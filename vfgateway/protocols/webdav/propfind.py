@@ -144,6 +144,7 @@ class View:
     locks: Mapping[FolderPath, Sequence[Lock]]
     now: float
     sync_token: bytes | None
+    base: tuple[str, ...]
 
     @classmethod
     async def of(cls, exchange: Exchange, folder: FolderSession, asked: Asked, rendering: Rendering) -> View:
@@ -161,7 +162,8 @@ class View:
         sync_token = None
         if asked.wants(SYNC_TOKEN, REPORTS) and await is_followed(folder, path):
             sync_token = SyncToken(await gateway.changes.now(folder.vfolder)).text().encode("ascii")
-        return cls(folder, exchange.place.name, path, rendering, remaining, dead, locks, now, sync_token)
+        name, base = exchange.place.name, (exchange.place.name, *exchange.place.base)
+        return cls(folder, name, path, rendering, remaining, dead, locks, now, sync_token, base)
 
     async def blocks(self, depth: str, rootless: bool) -> AsyncGenerator[bytes, None]:
         """The ``response`` elements of what was asked for, with those of its members as far as ``depth`` goes."""
@@ -216,7 +218,7 @@ class View:
         if self.dead:
             gateway = folder.context.gateway
             dead = await gateway.properties.of(folder.vfolder, folder.context.lock_path(path))
-        whole = FolderPath((self.vfolder, *path.parts))
+        whole = FolderPath((*self.base, *path.parts))
         return self.rendering.response(href_of(whole, stat.is_dir), self._item(path, stat), dead)
 
     async def entries(self, parent: FolderPath, entries: Sequence[DirEntry]) -> bytes:
@@ -233,7 +235,7 @@ class View:
         dead: Mapping[bytes, Mapping[str, str]] | None = None,
     ) -> tuple[bytes, Sequence[DirEntry]]:
         """The elements of ``entries``, in whatever thread; and the links among them, which it leaves out."""
-        prefix = href_of(FolderPath((self.vfolder, *parent.parts)), True)
+        prefix = href_of(FolderPath((*self.base, *parent.parts)), True)
         file = self.rendering.file if not self.locks else None
         parts: list[bytes] = []
         links: list[DirEntry] = []

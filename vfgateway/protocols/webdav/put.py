@@ -32,7 +32,7 @@ async def answer(exchange: Exchange) -> None:
         raise Refused(405, "a collection cannot be written")
     expect = expectation(request.requestHeaders, place.path, found)
     await refuse_orphan(folder, place)
-    mtime, checksums = _mtime(request), digests.sent_with(request)
+    mtime, checksums = mtime_of(request), digests.sent_with(request)
     limit = exchange.app.settings.max_upload_size
     await _refuse_what_cannot_fit(request, folder, found, limit)
     stat = await store_body(request, folder, place.path, limit=limit, expect=expect, checksums=checksums)
@@ -65,7 +65,7 @@ async def _refuse_what_cannot_fit(
         return
 
 
-def _mtime(request: StreamingRequest) -> int | None:
+def mtime_of(request: StreamingRequest) -> int | None:
     """``X-OC-Mtime`` (or ``OC-Mtime``) in nanoseconds; what is not a time is ignored."""
     value = (request.getHeader(b"x-oc-mtime") or b"").strip()
     if not _SECONDS.fullmatch(value):

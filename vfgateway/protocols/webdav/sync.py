@@ -225,7 +225,7 @@ async def _blocks(
                 waiting = []
     if waiting:
         yield await _rendered(view, waiting)
-    word = _CUT % href_of(FolderPath((view.vfolder, *view.path.parts)), True) if more else b""
+    word = _CUT % href_of(FolderPath((*view.base, *view.path.parts)), True) if more else b""
     yield word + b"<D:sync-token>%s</D:sync-token>\n" % last.text(scope).encode("ascii")
 
 
@@ -235,7 +235,7 @@ async def _rendered(view: View, told: Sequence[Told]) -> bytes:
     for (above, gone), group in groupby(told, lambda member: (member.path.parent, member.stat is None)):
         if gone:
             for member in group:
-                whole = FolderPath((view.vfolder, *member.path.parts))
+                whole = FolderPath((*view.base, *member.path.parts))
                 parts.append(_GONE % href_of(whole, member.collection))
         else:
             entries = [DirEntry(member.path.name, member.stat) for member in group if member.stat is not None]
