@@ -85,9 +85,10 @@ def test_git_tar_and_rsync_on_a_mount(mount: Path, data: VFolderOfAlice, tmp_pat
 
 def test_work_in_a_repository_on_a_mount(mount: Path, data: VFolderOfAlice) -> None:
     """Commits, branches, a merge, packing: git locks by exclusive creation and publishes by rename all the while."""
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "safe.directory=*", "-C", mount / "work"]
+    options = ["user.name=a", "user.email=a@example.org", "safe.directory=*", "init.defaultBranch=main"]
+    git = ["git", *(word for option in options for word in ("-c", option)), "-C", str(mount / "work")]
     (mount / "work").mkdir()
-    run([*git, "-c", "init.defaultBranch=main", "init", "-q"])
+    run([*git, "init", "-q"])
     for number in range(5):
         (mount / "work" / f"f{number}").write_text("line\n" * number)
         run([*git, "add", "."])

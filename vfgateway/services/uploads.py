@@ -140,13 +140,17 @@ class Uploads:
             raise UploadNotFound(upload_id)
         return row
 
-    async def list(self, vfolder: int | None = None, principal: str | None = None) -> Sequence[UploadRow]:
-        """Those of one vfolder, of one principal, or all; the oldest first."""
+    async def list(
+        self, vfolder: int | None = None, principal: str | None = None, unfinished: bool = False
+    ) -> Sequence[UploadRow]:
+        """Those of one vfolder, of one principal, or all; the oldest first. ``unfinished`` leaves out what is published."""
         query = select(uploads).order_by(uploads.c.created, uploads.c.id)
         if vfolder is not None:
             query = query.where(uploads.c.vfolder == vfolder)
         if principal is not None:
             query = query.where(uploads.c.principal == principal)
+        if unfinished:
+            query = query.where(uploads.c.state != UploadState.PUBLISHED.value)
         return await self._database.read(lambda connection: [_row(row) for row in connection.execute(query)])
 
     async def count_open(self) -> int:

@@ -27,6 +27,7 @@ from vfgateway.errors import (
 from vfgateway.interfaces import IResumableStaging, type_chunk
 from vfgateway.model import ANY, Attrs, DirEntry, Expect, FileStat, FileType, OpenMode, Permission
 from vfgateway.paths import LONGEST_NAME, ROOT, FolderPath
+from vfgateway.protocols.sftp.listing import Known
 from vfgateway.services.handles import Handle
 from vfgateway.services.receiving import MARK_EVERY
 from vfgateway.services.resumable import ResumableUpload
@@ -78,7 +79,7 @@ class UploadsView(FolderSession):
         if len(path.parts) > 1:
             await self._row(path)
             raise NotADirectory(path)
-        return _Uploads(await self._entries(await self._rows()))
+        return Known(await self._entries(await self._rows()))
 
     async def download(self, path: FolderPath) -> Download:
         """Refused."""
@@ -86,24 +87,28 @@ class UploadsView(FolderSession):
         raise Unsupported("reading an upload before it is whole")
 
     async def _rows(self) -> Sequence[UploadRow]:
-        rows = await self.staging.uploads.list(self.vfolder.key)
+        rows = await self.staging.uploads.list(self.vfolder.key, unfinished=True)
         now = self.staging.now()
-        return [
-            row
-            for row in rows
-            if may_continue(self.context, row) and row.state is not UploadState.PUBLISHED and row.expires > now
-        ]
+        return [row for row in rows if self._shows(row) and row.expires > now]
+
+    def _shows(self, row: UploadRow) -> bool:
+        here = row.vfolder == self.vfolder.key and row.state is not UploadState.PUBLISHED
+        return here and may_continue(self.context, row)
 
     async def _row(self, path: FolderPath) -> UploadRow:
         """The upload that is shown under ``path``. ``NotFound``."""
         if len(path.parts) == 1:
             raise IsADirectory(path)
-        rows = {shown_name(row): row for row in await self._rows()}
-        if path.parts[1] not in rows:
+        name = path.parts[1]
+        try:
+            row = await self.staging.uploads.get(name[-_TOKEN:])
+        except UploadNotFound:
+            raise NotFound(path) from None
+        if not self._shows(row) or name != shown_name(row):
             raise NotFound(path)
         if len(path.parts) > 2:
             raise NotADirectory(path)
-        return rows[path.parts[1]]
+        return row
 
     async def _directory(self) -> FileStat:
         changed = max([_changed(row) for row in await self._rows()], default=0)
@@ -261,20 +266,6 @@ class UploadHandle(Handle):
         async with self._one:
             with contextlib.suppress(UploadNotFound):
                 await self._upload.release()
-
-
-class _Uploads(Listing):
-    """A listing of what is known already."""
-
-    def __init__(self, entries: Sequence[DirEntry]) -> None:
-        self._entries = list(entries)
-
-    async def read(self, limit: int) -> Sequence[DirEntry]:
-        taken, self._entries = self._entries[:limit], self._entries[limit:]
-        return taken
-
-    async def close(self) -> None:
-        self._entries = []
 
 
 def _changed(row: UploadRow) -> int:
