@@ -268,3 +268,13 @@ async def test_hostile_documents(tmp_path: Path) -> None:
         assert b" 413 " in client.received
         many = [await dav.ask("PROPPATCH", "/data/", patch(f"<x:n{n}>{'x' * 400_000}</x:n{n}>")) for n in range(3)]
         assert [answer.status for answer in many] == [207, 207, 507]
+
+
+async def test_without_the_root(tmp_path: Path) -> None:
+    """Clients that know the collection itself ask for its members alone (RFC 8144, and Microsoft before it)."""
+    async with webdav(tmp_path) as dav:
+        (dav.root / "f").write_bytes(b"x")
+        for fields in ({"Depth": "1", "Prefer": "depth-noroot"}, {"Depth": "1,noroot"}):
+            answer = await dav.ask("PROPFIND", "/data/", None, "alice", **fields)
+            assert set(responses(answer)) == {"/data/f"}
+            assert ("depth-noroot" in answer.headers.get("preference-applied", "")) is ("Prefer" in fields)

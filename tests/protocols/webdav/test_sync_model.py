@@ -72,7 +72,16 @@ async def resumable(dav: Dav, path: str, data: bytes) -> None:
             raise
 
 
+async def replace(dav: Dav, path: str) -> None:
+    """A collection gives way to another of its name."""
+    target = parse_text(path)
+    with suppress(GatewayError):
+        await dav.folder.remove_tree(target)
+        await dav.folder.make_dir(target)
+
+
 steps = st.one_of(
+    st.builds(lambda path: lambda dav: replace(dav, path), paths),
     st.builds(ask, st.just("PUT"), paths, content),
     st.builds(ask, st.sampled_from(["MKCOL", "DELETE"]), paths),
     st.builds(ask, st.sampled_from(["MOVE", "COPY"]), paths, to=paths, Overwrite=st.sampled_from("TF")),

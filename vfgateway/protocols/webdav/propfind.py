@@ -42,10 +42,12 @@ async def answer(exchange: Exchange) -> None:
     asked = await read_asked(request)
     depth = await _depth(exchange)
     minimal = exchange.prefers("return=minimal") or (request.getHeader(b"brief") or b"").strip().lower() == b"t"
-    if minimal:
-        request.setHeader(b"preference-applied", b"return=minimal")
+    noroot = exchange.prefers("depth-noroot")  # RFC 8144; Microsoft has it in Depth
+    applied = [b"return=minimal"] * minimal + [b"depth-noroot"] * noroot
+    if applied:
+        request.setHeader(b"preference-applied", b", ".join(applied))
     rendering = Rendering(asked, minimal)
-    rootless = depth != "0" and b"noroot" in (request.getHeader(b"depth") or b"").lower()
+    rootless = depth != "0" and (noroot or b"noroot" in (request.getHeader(b"depth") or b"").lower())
     if exchange.place.is_top:
         blocks = _top(exchange, asked, rendering, depth, rootless)
     else:

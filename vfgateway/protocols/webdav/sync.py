@@ -79,7 +79,10 @@ async def answer(exchange: Exchange, root: etree._Element) -> None:
     asked = asked_by(root)
     members = Members(folder, question.infinite, question.limit)
     told, end, more = await _found(exchange, members, path, question.token)
-    view = await View.of(exchange, folder, asked, Rendering(asked, exchange.prefers("return=minimal")))
+    minimal = exchange.prefers("return=minimal")
+    if minimal:
+        exchange.request.setHeader(b"preference-applied", b"return=minimal")
+    view = await View.of(exchange, folder, asked, Rendering(asked, minimal))
     await send_blocks(exchange.request, _blocks(view, told, question.limit, end, more, scope))
 
 
