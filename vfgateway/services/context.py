@@ -86,10 +86,13 @@ class FolderContext:
         names = self.volume.names
         return FolderPath(tuple(names.fold(part) for part in path.parts)) if names.case_folding else path
 
-    async def fence(self, path: FolderPath) -> int:
+    async def fence(self, path: FolderPath, name: FolderPath | None = None) -> int:
         """What to hand to :meth:`publishing` later, so that a lock lost meanwhile is noticed. Raises ``Locked`` now if somebody else
-        holds a lock."""
-        return await self.gateway.locks.fence(self.vfolder, self.lock_path(path), self.lock_tokens)
+        holds a lock: on ``path``, or on the collection in which ``name`` will come."""
+        coming = None if name is None else self.lock_path(name)
+        return await self.gateway.locks.fence(
+            self.vfolder, self.lock_path(path), self.lock_tokens, self.principal_id, coming
+        )
 
     @asynccontextmanager
     async def publishing(self, *changes: tuple[FolderPath, bool], fence: int | None = None) -> AsyncIterator[Intent]:

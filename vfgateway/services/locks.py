@@ -203,18 +203,35 @@ class Locks:
 
     # --- writers ---
 
-    async def fence(self, vfolder: VFolder, path: FolderPath, tokens: frozenset[str]) -> int:
-        """The number under which a writer begins, for :meth:`publishing` at the end. ``Locked`` if somebody else holds a lock now."""
+    async def fence(
+        self,
+        vfolder: VFolder,
+        path: FolderPath,
+        tokens: frozenset[str],
+        principal: str | None = None,
+        name: FolderPath | None = None,
+    ) -> int:
+        """The number under which a writer begins, for :meth:`publishing` at the end. ``Locked`` if somebody else holds a lock now.
+
+        :param principal: who writes; ``None`` is whoever holds ``tokens``
+        :param name: a name that will come, which a lock on the collection above it forbids
+        """
         now, changes = self._clock.seconds(), [(path, False)]
+        around = changes if name is None else [*changes, (name.parent, False)]
 
         def read(connection: Connection) -> Sequence[Lock]:
             if not locktable.is_locked(connection, vfolder.key):
                 return ()
-            return locktable.locks_over(connection, vfolder.key, changes, now)
+            return locktable.locks_over(connection, vfolder.key, around, now)
 
         found = await self._database.read(read)
-        locktable.check(found, changes, tokens, None)
-        return max((lock.fence for lock in found if lock.token in tokens), default=0)
+        locktable.check(found, changes, tokens, principal)
+        held = [lock for lock in found if lock.token in tokens and principal in (None, lock.principal_id)]
+        if name is not None:
+            here = [lock for lock in found if lock.path == name.parent]
+            if here and not any(lock in held for lock in here):
+                raise here[0].blame(name)
+        return max((lock.fence for lock in held), default=0)
 
     @asynccontextmanager
     async def publishing(

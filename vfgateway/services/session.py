@@ -93,6 +93,7 @@ class Listing:
 
     async def close(self) -> None:
         """Let go. Idempotent."""
+
     async def read_mapped(self, limit: int, function: Callable[[Sequence[DirEntry]], T]) -> T | None:
         """What ``function`` makes of up to ``limit`` further entries, perhaps of none; ``None`` at the end. Where the volume can, it is
         called in the thread that read them, so that a long listing costs the reactor little: it must touch nothing that changes."""
@@ -235,11 +236,12 @@ class FolderSession:
         context.allow(Permission.RW, path, "write this")
         if path.is_root:
             raise IsADirectory(path)
-        fence = await context.fence(path)
         missing = await trees.missing_parents(context.folder, path)
         if missing and not parents:
             raise NotFound(missing[0])
-        wanted = await growth(context, path, size or 0, expect) + Usage(0, len(missing))
+        wanted = await growth(context, path, size or 0, expect)
+        fence = await context.fence(path, missing[0] if missing else path if wanted.files else None)
+        wanted += Usage(0, len(missing))
         reservation = await context.gateway.quota.reserve(self.vfolder, wanted)
         try:
             stage = await context.folder.stage(path, size)

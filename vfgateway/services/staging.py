@@ -120,8 +120,8 @@ class Staging:
         if target.is_root and not partial:
             raise IsADirectory(target)
         self.check_size(size or 0)
-        fence = 0 if partial else await context.fence(target)
         wanted = Usage(size or 0, 0) if partial else await transfer.growth(context, target, size or 0, expect)
+        fence = 0 if partial else await context.fence(target, target if wanted.files else None)
         stage = await context.folder.stage(target, size)
         row = self._new_row(context, stage.token, target, size, info, expect, fence, lifetime or self.lifetime)
         if owned_by_vfolder:
