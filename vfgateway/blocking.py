@@ -7,6 +7,7 @@ to threads again for :data:`PENALTY` seconds.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -27,8 +28,8 @@ T = TypeVar("T")
 #: Seconds after which an inline call that waited for the storage counts as slow. The first one has calls watched for a while, and a
 #: second one then goes for threads, since only of a watched call is it known what it waited for.
 SLOW = 0.005
-#: Seconds after which no other reason is looked for.
-STALLED = 0.05
+#: Seconds after which a call that was not watched goes for threads by itself.
+STALLED = 0.25
 #: Seconds of processor time that are no company.
 ALONE = 0.0005
 #: Seconds for which a pool stays with threads after a slow inline call.
@@ -116,13 +117,15 @@ class Pool:
     def _watched(self, began: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As :meth:`call`, looking for what a slow one waited for, which costs more than most of them. A busy machine also makes calls long;
         only one that waited by itself, and for no other thread of ours, speaks against the storage."""
-        waits, others = _waits(), _others()
+        waits, others, queued = _waits(), _others(), _queued()
         try:
             return function(*args, **kwargs)
         finally:
-            took = self._clock.seconds() - began
-            if took > STALLED or (took > SLOW and _waits() > waits and _others() - others < ALONE):
-                self._threads_until = began + took + PENALTY
+            ended = self._clock.seconds()
+            took = ended - began - (_queued() - queued)
+            alone = _waits() > waits and _others() - others < ALONE
+            if took > STALLED or (took > SLOW and alone):
+                self._threads_until = ended + PENALTY
 
 
 class _DaemonThread(threading.Thread):
@@ -140,6 +143,26 @@ def _waits() -> int:
 def _others() -> float:
     """Seconds of processor time that the other threads of this process have used."""
     return time.process_time() - time.thread_time()
+
+
+class _Local(threading.local):
+    """The file in which the kernel counts for how long this thread was ready to run and was not let; -1 where it does not."""
+
+    def __init__(self) -> None:
+        try:
+            self.schedstat = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self.schedstat = -1
+
+
+_local = _Local()
+
+
+def _queued() -> float:
+    """Seconds for which this thread has waited for a processor."""
+    if _local.schedstat < 0:
+        return 0.0
+    return int(os.pread(_local.schedstat, 100, 0).split()[1]) / 1e9
 
 
 class InlinePool(Pool):

@@ -284,6 +284,28 @@ class IResumableStaging(Interface):
 
     async def stages() -> Sequence[tuple[str, FileStat]]:
         """All stages of the vfolder by token, to find leftovers."""
+class IAtHand(Interface):
+    """On folders: what is asked for in place of a coroutine, when all is in memory and nothing has to be waited for. ``None`` wherever it is
+    not so, or not sure; and wherever a link is in the way. The ordinary way is for those cases, and for telling what is wrong."""
+
+    def stat_now(path: FolderPath) -> FileStat | None:
+        """As ``IFolder.stat``. ``None`` also where nothing is. Not a coroutine."""
+
+    def read_now(
+        path: FolderPath, choose: Callable[[FileStat], tuple[int, int] | None]
+    ) -> tuple[FileStat, type_chunk] | None:
+        """A regular file's facts, and the bytes of it that ``choose`` asks for by offset and length: all of them, or ``None`` is the answer.
+        What ``choose`` raises goes through. Not a coroutine."""
+
+
+class IMappedListing(Interface):
+    """On directories: entries are worked on where they were read, off the reactor's thread."""
+
+    async def read_mapped(limit: int, function: Callable[[Sequence[DirEntry]], Any]) -> Any:
+        """What ``function`` makes of up to ``limit`` further entries, of which it is given at least one; ``None`` at the end. It is called
+        in whatever thread has read them, and so must touch nothing that belongs to the reactor."""
+
+
 
     async def join(target: FolderPath, tokens: Sequence[str]) -> IStagedFile:
         """A new stage with the content of ``tokens`` one after the other; those stay."""
@@ -294,14 +316,6 @@ class IServerSideCopy(Interface):
 
     async def copy_file(source: FolderPath, folder: IFolder, target: FolderPath, expect: Expect) -> Published:
         """Copy one regular file to ``target`` in ``folder`` (of the same volume), atomically, with its mode and times."""
-
-
-class IMappedListing(Interface):
-    """On directories: entries are worked on where they were read, off the reactor's thread."""
-
-    async def read_mapped(limit: int, function: Callable[[Sequence[DirEntry]], Any]) -> Any:
-        """What ``function`` makes of up to ``limit`` further entries, of which it is given at least one; ``None`` at the end. It is called
-        in whatever thread has read them, and so must touch nothing that belongs to the reactor."""
 
 
 class IFastClone(Interface):

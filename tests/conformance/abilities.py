@@ -35,6 +35,7 @@ from vfgateway.errors import (
     VFolderNotFound,
 )
 from vfgateway.interfaces import (
+    IAtHand,
     IAttributes,
     IFastClone,
     IFastUsage,
@@ -48,7 +49,19 @@ from vfgateway.interfaces import (
     IServerSideCopy,
     ISnapshots,
 )
-from vfgateway.model import ABSENT, ANY, Actor, Attrs, DirEntry, Expect, FileType, FolderOptions, OpenMode, Usage
+from vfgateway.model import (
+    ABSENT,
+    ANY,
+    Actor,
+    Attrs,
+    DirEntry,
+    Expect,
+    FileStat,
+    FileType,
+    FolderOptions,
+    OpenMode,
+    Usage,
+)
 from vfgateway.paths import ROOT
 
 
@@ -514,6 +527,11 @@ class CopyPromises(VolumeCase):
         assert set(await volume.folders()) == {source, taken}
 
 
+def timeless(stat: FileStat) -> FileStat:
+    """Facts without the time of the last reading."""
+    return stat._replace(atime_ns=0)
+
+
 class OtherAbilityPromises(VolumeCase):
     """The remaining abilities."""
 
@@ -560,6 +578,32 @@ class OtherAbilityPromises(VolumeCase):
         assert mounted.is_relative_to(volume.path)
         with pytest.raises(VFolderNotFound):
             await volume.mount_path(new_vfid())
+
+    async def test_at_hand(self, folder: Able) -> None:
+        """What is told at once is what the ordinary way tells; what is not there, or not plain, is not told."""
+        await put(folder, "file", b"0123456789")
+        await folder.make_dir(at("dir"))
+        await put(folder, "dir/inner", b"x")
+        if not self.claims(IAtHand, folder):
+            return
+        for path in (at("file"), at("dir"), at("dir/inner"), ROOT):
+            told = folder.stat_now(path)
+            assert told is None or timeless(told) == timeless(await folder.stat(path, follow=True))
+        stat = timeless(await folder.stat(at("file")))
+        for part, content in (((0, 10), b"0123456789"), ((3, 4), b"3456"), (None, b"")):
+            read = folder.read_now(at("file"), lambda _, part=part: part)
+            assert read is None or (timeless(read[0]), bytes(read[1])) == (stat, content)
+        assert folder.read_now(at("file"), lambda _: (5, 6)) is None
+        for strange in ("missing", "missing/file", "file/inner", ".upload"):
+            assert folder.stat_now(at(strange)) is None
+            assert folder.read_now(at(strange), lambda _: (0, 1)) is None
+        assert folder.read_now(at("dir"), lambda _: (0, 1)) is None
+        if ILinks in self.abilities:
+            await folder.make_link(at("link"), "file")
+            await folder.make_link(at("way"), "dir")
+            assert folder.stat_now(at("link")) is None
+            assert folder.read_now(at("link"), lambda _: (0, 1)) is None
+            assert folder.read_now(at("way/inner"), lambda _: (0, 1)) is None
 
     async def test_mapped_listing(self, folder: Able) -> None:
         """The function is given every entry once, as a listing gives it, never an empty batch; the end is told by ``None``."""

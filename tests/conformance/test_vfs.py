@@ -14,6 +14,7 @@ from tests.support.mounts import small_tmpfs
 from vfgateway.backends.vfs import VfsSettings, VfsVolume
 from vfgateway.backends.vfs.resolve import KernelResolver, Resolver, WalkResolver
 from vfgateway.interfaces import (
+    IAtHand,
     IDescriptorRead,
     IDescriptorWrite,
     IFastClone,
@@ -33,6 +34,7 @@ class TestVfs(EveryPromise):
     backend = "vfs"
     abilities = frozenset(
         {
+            IAtHand,
             IDescriptorRead,
             IDescriptorWrite,
             IFastClone,

@@ -22,6 +22,7 @@ from vfgateway.backends.vfs import VfsVolumeFactory
 from vfgateway.blocking import Pool
 from vfgateway.model import VFolder
 from vfgateway.protocols.client.frontend import ClientFrontEnd
+from vfgateway.protocols.web.site import GatewaySite
 from vfgateway.runtime import Runtime
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.session import FolderSession
@@ -43,6 +44,7 @@ class ClientApi:
     folder: FolderSession
     root: Path
     port: int
+    site: GatewaySite
 
     @property
     def base(self) -> str:
@@ -136,6 +138,6 @@ async def client_api(
             vfolder = await new_vfolder(gateway, "disk", name="data", **options)
             folder = await orchestrator_in(gateway, vfolder)
             root = Path(await volume.mount_path(vfolder.id))
-            yield ClientApi(gateway, vfolder, folder, root, service.ports[0].getHost().port)
+            yield ClientApi(gateway, vfolder, folder, root, service.ports[0].getHost().port, service._site)
         finally:
             await service.stopService()

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 from vfgateway.services.database import Database
+from vfgateway.services.sharing import Shared
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -29,6 +30,7 @@ class GenerationCache(Generic[K, V]):
         self._size = size
         self._generation: int | None = None
         self._entries: OrderedDict[K, V] = OrderedDict()
+        self._loads: Shared[tuple[int, K], V] = Shared()
 
     async def get(self, key: K, load: Callable[[], Awaitable[V]]) -> V:
         """The entry, read with ``load`` if it is not there; what ``load`` raises is not remembered."""
@@ -39,7 +41,8 @@ class GenerationCache(Generic[K, V]):
         if key in self._entries:
             self._entries.move_to_end(key)
             return self._entries[key]
-        value = await load()
+        # One read for all who ask meanwhile: after a write, a hundred requests would each do it.
+        value = await self._loads.run((generation, key), load)
         # The number was read before the value: a write in between makes the entry stale at the next look, never wrong.
         if generation == self._generation:
             self._entries[key] = value

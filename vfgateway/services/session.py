@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import attrs
 
 from vfgateway.errors import AlreadyExists, InvalidPath, IsADirectory, NotFound, VFolderNotFound
-from vfgateway.interfaces import IDirectory, IFile, IMappedListing, IVolume
+from vfgateway.interfaces import IAtHand, IDirectory, IFile, IMappedListing, IVolume, type_chunk
 from vfgateway.model import (
     ANY,
     Attrs,
@@ -91,9 +91,6 @@ class Listing:
                 return shown
         return ()
 
-    async def close(self) -> None:
-        """Let go. Idempotent."""
-
     async def read_mapped(self, limit: int, function: Callable[[Sequence[DirEntry]], T]) -> T | None:
         """What ``function`` makes of up to ``limit`` further entries, perhaps of none; ``None`` at the end. Where the volume can, it is
         called in the thread that read them, so that a long listing costs the reactor little: it must touch nothing that changes."""
@@ -109,6 +106,8 @@ class Listing:
 
         return cast("T | None", await mapped.read_mapped(limit, shown))
 
+    async def close(self) -> None:
+        """Let go. Idempotent."""
         await self._directory.close()
 
 
@@ -181,6 +180,20 @@ class FolderSession:
         """Facts about an entry."""
         self.context.allow(Permission.RO, path, "read this")
         return await self.context.folder.stat(path, follow)
+
+    def stat_now(self, path: FolderPath) -> FileStat | None:
+        """As :meth:`stat` with ``follow``, if that needs no waiting; else ``None``, as ``IAtHand`` says. Not a coroutine."""
+        self.context.allow(Permission.RO, path, "read this")
+        folder = self.context.folder
+        return folder.stat_now(path) if IAtHand.providedBy(folder) else None
+
+    def read_now(
+        self, path: FolderPath, choose: Callable[[FileStat], tuple[int, int] | None]
+    ) -> tuple[FileStat, type_chunk] | None:
+        """As :meth:`download`, of what ``choose`` asks for, if that needs no waiting; else ``None``, as ``IAtHand`` says. Not a coroutine."""
+        self.context.allow(Permission.RO, path, "read this")
+        folder = self.context.folder
+        return folder.read_now(path, choose) if IAtHand.providedBy(folder) else None
 
     async def list(self, path: FolderPath) -> Listing:
         """Begin to list a directory."""

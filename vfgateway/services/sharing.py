@@ -18,6 +18,10 @@ class Shared(Generic[K, V]):
     def __init__(self) -> None:
         self._waiting: dict[K, list[Deferred[V]]] = {}
 
+    def running(self, key: K) -> bool:
+        """Whether somebody waits for that answer."""
+        return key in self._waiting
+
     def run(self, key: K, start: Callable[[], Awaitable[V]]) -> Deferred[V]:
         """The answer of ``start``, begun now unless it runs already. Who is cancelled stops waiting; the work goes on."""
         waiter: Deferred[V] = Deferred()

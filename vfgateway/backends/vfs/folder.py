@@ -9,20 +9,31 @@ from typing import ParamSpec
 
 from zope.interface import implementer
 
+from vfgateway.backends.vfs import athand
 from vfgateway.backends.vfs.descriptors import Calls, Descriptor
 from vfgateway.backends.vfs.files import Listing, VfsDirectory, VfsFile, VfsStagedFile, VfsWritableFile
 from vfgateway.backends.vfs.staging import Stage, Staging
 from vfgateway.backends.vfs.syscalls import TMPFS
 from vfgateway.backends.vfs.tree import STAGING, Tree
 from vfgateway.errors import Unsupported
-from vfgateway.interfaces import IDirectory, IFile, IFolder, ILinks, IResumableStaging, IServerSideCopy, IStagedFile
+from vfgateway.interfaces import (
+    IAtHand,
+    IDirectory,
+    IFile,
+    IFolder,
+    ILinks,
+    IResumableStaging,
+    IServerSideCopy,
+    IStagedFile,
+    type_chunk,
+)
 from vfgateway.model import Attrs, Expect, FileStat, OpenMode, Published
 from vfgateway.paths import FolderPath
 
 P = ParamSpec("P")
 
 
-@implementer(IFolder, IResumableStaging, IServerSideCopy, ILinks)
+@implementer(IAtHand, IFolder, IResumableStaging, IServerSideCopy, ILinks)
 class VfsFolder:
     """One vfolder on behalf of one actor."""
 
@@ -52,6 +63,19 @@ class VfsFolder:
         if mode & OpenMode.WRITE:
             return VfsWritableFile(self._calls, Descriptor(number), self._tree.durable)
         return VfsFile(self._calls, Descriptor(number), self._staging.file_system == TMPFS)
+
+    # --- at hand
+
+    def stat_now(self, path: FolderPath) -> FileStat | None:
+        pool = self._calls.check()
+        return pool.call(athand.stat_now, self._tree, path) if pool.in_place else None
+
+    def read_now(
+        self, path: FolderPath, choose: Callable[[FileStat], tuple[int, int] | None]
+    ) -> tuple[FileStat, type_chunk] | None:
+        pool = self._calls.check()
+        in_memory = self._staging.file_system == TMPFS
+        return pool.call(athand.read_now, self._tree, path, choose, in_memory) if pool.in_place else None
 
     # --- names
 

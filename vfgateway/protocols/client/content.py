@@ -16,8 +16,9 @@ from vfgateway.protocols.client.listing import answer_listing
 from vfgateway.protocols.client.query import Query
 from vfgateway.protocols.web.conditions import etag_of, expectation, http_date, seconds_of
 from vfgateway.protocols.web.faults import Fault, answer_json
+from vfgateway.protocols.web.lane import CONDITIONS, Answer, Asked, Route, place_in
 from vfgateway.protocols.web.login import log_in
-from vfgateway.protocols.web.reply import send_file
+from vfgateway.protocols.web.reply import file_at_hand, send_file
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.storing import store_body
 from vfgateway.services.session import FolderSession, Session
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 #: Where our own routes live.
 PREFIX = b"/vfgateway/v1/"
 _FILES = PREFIX + b"files/"
+_UNSHARED = ((b"Cache-Control", b"private, no-cache"),)
 _VFOLDERS = PREFIX + b"vfolders"
 _ALLOWED = {b"files": b"GET, HEAD, PUT, DELETE, OPTIONS", b"vfolders": b"GET, HEAD, OPTIONS"}
 
@@ -98,8 +100,24 @@ async def _get(request: StreamingRequest, folder: FolderSession, path: FolderPat
         await answer_listing(request, folder, path)
         return
     Query(request, ())
-    request.setHeader(b"cache-control", b"private, no-cache")
+    for field in _UNSHARED:
+        request.setHeader(*field)
     await send_file(request, await folder.download(path), disposition_name=path.name)
+
+
+def get_at_hand(asked: Asked) -> Answer | None:
+    """GET and HEAD of a file on the fast lane."""
+    if not asked.target.startswith(_FILES):
+        return None
+    name, path = place_in(asked.target, _FILES)
+    folder = asked.enter(name)
+    if folder is None:
+        return None
+    return file_at_hand(asked, folder, path, disposition_name=path.name, more=_UNSHARED)
+
+
+#: By method.
+ROUTES = {method: Route(get_at_hand, CONDITIONS) for method in (b"GET", b"HEAD")}
 
 
 async def _put(app: ClientApp, request: StreamingRequest, folder: FolderSession, path: FolderPath) -> None:

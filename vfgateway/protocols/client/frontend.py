@@ -11,8 +11,10 @@ from zope.interface import implementer
 
 from vfgateway.interfaces import IFrontEnd
 from vfgateway.protocols.client.app import ClientApp
+from vfgateway.protocols.client.content import ROUTES
 from vfgateway.protocols.client.faults import fail
 from vfgateway.protocols.client.settings import ClientSettings
+from vfgateway.protocols.web.lane import Lane
 from vfgateway.protocols.web.site import GatewaySite, SiteListener
 from vfgateway.section import Secret
 from vfgateway.services.gateway import Gateway
@@ -48,6 +50,7 @@ class ClientService(SiteListener):
             body_timeout=settings.body_timeout,
         )
         endpoints = [settings.endpoint] if isinstance(settings.endpoint, str) else list(settings.endpoint)
+        site.lane = Lane(site, ROUTES)
         super().__init__(site, endpoints, first_steps=_first_steps)
 
     def startService(self) -> None:

@@ -17,7 +17,8 @@ from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
 from twisted.python.failure import Failure
 from twisted.web import http
 
-from vfgateway.protocols.web.forwarded import address_of
+from vfgateway.interfaces import type_chunk
+from vfgateway.protocols.web.forwarded import Caller, address_of
 from vfgateway.protocols.web.receiving import Receiver
 
 if TYPE_CHECKING:
@@ -43,10 +44,12 @@ class StreamingChannel(http.HTTPChannel):
     handler wants to read.
 
     :ivar site: the :class:`vfgateway.protocols.web.site.GatewaySite`
+    :ivar far_end: what the fast lane (:mod:`vfgateway.protocols.web.lane`) found out about the other end
     """
 
     site: GatewaySite
     transport: Any
+    far_end: Caller | None = None
     _networkProducer: Any
     _transferDecoder: Any
     requests: list[StreamingRequest]
@@ -118,7 +121,15 @@ class StreamingChannel(http.HTTPChannel):
             return
         if not self.requests and not self._buffer:  # a head has its time as a whole, however slowly it trickles in
             self.resetTimeout()
+            if self._on_the_lane(data):
+                return
         super(http.HTTPChannel, self).dataReceived(data)
+
+    def _on_the_lane(self, data: bytes) -> bool:
+        """Whether the fast lane has answered."""
+        lane = self.site.lane
+        at_rest = self.line_mode and self.persistent and not self._waitingForTransport
+        return lane is not None and bool(at_rest) and lane.take(self, data)
 
     def allHeadersReceived(self) -> None:
         request = self.requests[-1]
@@ -257,6 +268,24 @@ class StreamingChannel(http.HTTPChannel):
             request.body.fail()
 
     # --- the answer ---
+
+    def send_now(self, head: bytes, body: type_chunk = b"") -> None:
+        """Send an answer of the fast lane, what the socket takes of it at once."""
+        plain = self.plain_transport
+        if plain is None or plain.dataBuffer or plain._tempDataBuffer or plain.disconnecting:
+            self.transport.write(head)
+            if body:
+                self.transport.write(bytes(body))
+            return
+        try:
+            sent = plain.getHandle().sendmsg([head, body]) if body else plain.getHandle().send(head)
+        except OSError:  # nothing goes now; the transport finds out why
+            sent = 0
+        if sent < len(head):
+            plain.write(head[sent:])
+            sent = len(head)
+        if sent < len(head) + len(body):
+            plain.write(bytes(body)[sent - len(head) :])
 
     def keeps_open(self, request: StreamingRequest) -> bool:
         """Whether the connection can stay open after ``request`` is answered as far as it has been read."""

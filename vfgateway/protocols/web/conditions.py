@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Protocol
 
 from twisted.web.http import datetimeToString, stringToDatetime
-from twisted.web.http_headers import Headers
 
 from vfgateway.errors import PreconditionFailed
 from vfgateway.model import ABSENT, ANY, Expect, FileStat
@@ -17,6 +18,13 @@ STRONG_AFTER = 1
 
 _TAGS = re.compile(rb'\s*(?:(W/)?"([\x21\x23-\x7e\x80-\xff]*)")?\s*(?:,|$)')
 _SECOND = 1_000_000_000
+
+
+class IFields(Protocol):
+    """The fields of a request, as far as they are looked at here."""
+
+    def getRawHeaders(self, name: bytes, /) -> Sequence[bytes] | None:
+        """The values of a field, in the order in which they came; ``None`` without it. ``name`` is in lower case."""
 
 
 class NotModified(Exception):
@@ -49,7 +57,7 @@ def parse_date(value: bytes | None) -> int | None:
         return None
 
 
-def _tags(headers: Headers, name: bytes) -> tuple[bool, list[tuple[bool, bytes]]] | None:
+def _tags(headers: IFields, name: bytes) -> tuple[bool, list[tuple[bool, bytes]]] | None:
     """Whether ``*`` is given, and all tags as (weak, text); ``None`` without the field. A list that cannot be read ends there."""
     values = headers.getRawHeaders(name)
     if values is None:
@@ -69,7 +77,7 @@ def _tags(headers: Headers, name: bytes) -> tuple[bool, list[tuple[bool, bytes]]
     return False, tags
 
 
-def check_read(headers: Headers, path: FolderPath, stat: FileStat) -> None:
+def check_read(headers: IFields, path: FolderPath, stat: FileStat) -> None:
     """Apply the conditions of a GET or HEAD, in the order of section 13.2.2. Raises ``PreconditionFailed`` or :class:`NotModified`."""
     identity = stat.identity.encode("ascii")
     wanted = _tags(headers, b"if-match")
@@ -88,7 +96,7 @@ def check_read(headers: Headers, path: FolderPath, stat: FileStat) -> None:
         raise NotModified
 
 
-def range_applies(headers: Headers, stat: FileStat, now: float) -> bool:
+def range_applies(headers: IFields, stat: FileStat, now: float) -> bool:
     """Whether ``If-Range`` (section 13.1.5) lets a range be sent: without the field yes; with a tag that matches strongly; with a date
     that is exactly that of the file, and old enough to tell apart what came after it."""
     value = _single(headers, b"if-range")
@@ -100,7 +108,7 @@ def range_applies(headers: Headers, stat: FileStat, now: float) -> bool:
     return parse_date(value) == seconds_of(stat) and now >= seconds_of(stat) + STRONG_AFTER
 
 
-def expectation(headers: Headers, path: FolderPath, present: FileStat | None) -> Expect:
+def expectation(headers: IFields, path: FolderPath, present: FileStat | None) -> Expect:
     """The state in which a target must be found for a PUT, DELETE or the like to happen, checked already against ``present`` (``None``:
     nothing is there). What is returned makes the change fail if the target changes in between. Raises ``PreconditionFailed``."""
     wanted, unwanted = _tags(headers, b"if-match"), _tags(headers, b"if-none-match")
@@ -127,11 +135,11 @@ def _as_found(present: FileStat | None) -> Expect:
     return Expect.same(present.identity) if present.is_file else ANY
 
 
-def _changed_since(headers: Headers, stat: FileStat) -> bool:
+def _changed_since(headers: IFields, stat: FileStat) -> bool:
     since = parse_date(_single(headers, b"if-unmodified-since"))
     return since is not None and seconds_of(stat) > since
 
 
-def _single(headers: Headers, name: bytes) -> bytes | None:
+def _single(headers: IFields, name: bytes) -> bytes | None:
     values = headers.getRawHeaders(name)
     return values[-1] if values else None

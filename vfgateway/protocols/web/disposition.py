@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import quote
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9!#$&+.^_`|~' (),:;<=>?@\[\]{}-]")
@@ -10,6 +11,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9!#$&+.^_`|~' (),:;<=>?@\[\]{}-]")
 _PLAIN = "!#$&+^`|"
 
 
+@lru_cache(maxsize=1024)
 def attachment(name: str) -> bytes:
     """The value that makes a client save under ``name``: an ASCII form for old clients, the exact name for all others.
 

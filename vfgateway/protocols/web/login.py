@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+from functools import lru_cache
 from typing import Any
 
 from twisted.cred.credentials import UsernamePassword
 
 from vfgateway.credentials import Bearer
 from vfgateway.errors import AuthenticationFailed, PermissionDenied
-from vfgateway.protocols.web.forwarded import UNIX
+from vfgateway.protocols.web.forwarded import UNIX, Caller
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.session import Session
@@ -25,28 +26,32 @@ async def log_in(gateway: Gateway, request: StreamingRequest, *, guarded: bool =
     :param guarded: take no password that others may have read on the way, and ask for none: ``PermissionDenied`` unless
         :func:`is_private`
     """
-    if guarded and not is_private(request):
+    if guarded and not is_private(request.caller):
         raise PermissionDenied("", "log in over an unencrypted connection", "https")
     try:
-        principal = await gateway.authenticate(_credentials(request.getHeader(b"authorization") or b""))
+        principal = await gateway.authenticate(credentials_of(request.getHeader(b"authorization") or b""))
     except AuthenticationFailed:
         request.responseHeaders.setRawHeaders(b"www-authenticate", CHALLENGES)
         raise
+    request.principal_name = principal.name
     return gateway.session(principal, request.origin)
 
 
-def is_private(request: StreamingRequest) -> bool:
+def is_private(caller: Caller) -> bool:
     """Whether nobody between can read the request: it came over TLS, as far as a trusted proxy tells, or from this machine."""
-    caller = request.caller
-    if caller.scheme == "https" or caller.address == UNIX:
-        return True
+    return caller.scheme == "https" or caller.address == UNIX or _is_loopback(caller.address)
+
+
+@lru_cache(maxsize=1024)
+def _is_loopback(address: str) -> bool:
     try:
-        return ipaddress.ip_address(caller.address).is_loopback
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
 
 
-def _credentials(header: bytes) -> Any:
+def credentials_of(header: bytes) -> Any:
+    """What an ``Authorization`` field says. ``AuthenticationFailed`` for what cannot be read."""
     scheme, _, value = header.strip().partition(b" ")
     if scheme.lower() == b"bearer" and value.strip():
         return Bearer(value.strip().decode("latin-1"))

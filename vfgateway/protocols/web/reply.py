@@ -6,18 +6,24 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
-from twisted.web import http
+from twisted.web.http import NOT_MODIFIED, OK, PARTIAL_CONTENT, REQUESTED_RANGE_NOT_SATISFIABLE
 
+from vfgateway.errors import PreconditionFailed
+from vfgateway.model import FileStat
+from vfgateway.paths import FolderPath
 from vfgateway.protocols.web import conditions, ranges
-from vfgateway.protocols.web.conditions import NotModified, etag_of, http_date, seconds_of
+from vfgateway.protocols.web.conditions import IFields, NotModified, etag_of, http_date, seconds_of
 from vfgateway.protocols.web.disposition import attachment
 from vfgateway.protocols.web.faults import PROBLEMS, answer_problem
+from vfgateway.protocols.web.lane import Answer, Asked
 from vfgateway.protocols.web.ranges import Span, Unsatisfiable
 from vfgateway.protocols.web.request import StreamingRequest
-from vfgateway.protocols.web.sending import send_part
-from vfgateway.services.session import Download
+from vfgateway.protocols.web.sending import SMALL, send_part
+from vfgateway.services.session import Download, FolderSession
 
 OCTETS = b"application/octet-stream"
+#: Bytes of the largest part of a file that is read and sent at once.
+LARGEST_PART = 256 << 10
 
 
 async def send_file(
@@ -37,15 +43,16 @@ async def send_file(
     """
     try:
         stat = download.stat
-        _describe(request, download, disposition_name, no_store)
+        for name, value in _described(stat, disposition_name, no_store):
+            request.responseHeaders.setRawHeaders(name, [value])
         try:
             conditions.check_read(request.requestHeaders, download.path, stat)
         except NotModified:
-            request.setResponseCode(http.NOT_MODIFIED)
+            request.setResponseCode(NOT_MODIFIED)
             request.write(b"")
             return
         try:
-            spans = _wanted(request, download)
+            spans = _wanted(request.requestHeaders, request.method, stat, request.site.reactor.seconds())
         except Unsatisfiable:
             _refuse_range(request, stat.size)
             return
@@ -59,32 +66,33 @@ async def send_file(
         await download.close()
 
 
-def _describe(request: StreamingRequest, download: Download, name: str | None, no_store: bool) -> None:
-    headers = request.responseHeaders
-    headers.setRawHeaders(b"etag", [etag_of(download.stat)])
-    headers.setRawHeaders(b"last-modified", [http_date(seconds_of(download.stat))])
-    headers.setRawHeaders(b"accept-ranges", [b"bytes"])
-    headers.setRawHeaders(b"x-content-type-options", [b"nosniff"])
+def _described(stat: FileStat, name: str | None, no_store: bool) -> list[tuple[bytes, bytes]]:
+    """What every answer about a file says of it."""
+    fields = [
+        (b"Etag", etag_of(stat)),
+        (b"Last-Modified", http_date(seconds_of(stat))),
+        (b"Accept-Ranges", b"bytes"),
+        (b"X-Content-Type-Options", b"nosniff"),
+    ]
     if name is not None:
-        headers.setRawHeaders(b"content-disposition", [attachment(name)])
+        fields.append((b"Content-Disposition", attachment(name)))
     if no_store:
-        headers.setRawHeaders(b"cache-control", [b"no-store"])
+        fields.append((b"Cache-Control", b"no-store"))
+    return fields
 
 
-def _wanted(request: StreamingRequest, download: Download) -> Sequence[Span] | None:
+def _wanted(headers: IFields, method: bytes, stat: FileStat, now: float) -> Sequence[Span] | None:
     """Ranges are for GET alone (section 14.2)."""
-    header = request.getHeader(b"range")
-    if header is None or request.method != b"GET":
+    values = headers.getRawHeaders(b"range")
+    if not values or method != b"GET" or not conditions.range_applies(headers, stat, now):
         return None
-    if not conditions.range_applies(request.requestHeaders, download.stat, request.site.reactor.seconds()):
-        return None
-    return ranges.parse(header, download.stat.size)
+    return ranges.parse(values[-1], stat.size)
 
 
 def _refuse_range(request: StreamingRequest, size: int) -> None:
     body = {"type": PROBLEMS + "storage/range-not-satisfiable", "title": "Range not satisfiable", "status": 416}
     request.before_head.append(lambda _: request.setHeader(b"content-range", b"bytes */%d" % size))
-    answer_problem(request, http.REQUESTED_RANGE_NOT_SATISFIABLE, body)
+    answer_problem(request, REQUESTED_RANGE_NOT_SATISFIABLE, body)
 
 
 async def _send_whole(request: StreamingRequest, download: Download, content_type: bytes) -> None:
@@ -98,7 +106,7 @@ async def _send_whole(request: StreamingRequest, download: Download, content_typ
 
 
 async def _send_one(request: StreamingRequest, download: Download, span: Span, content_type: bytes) -> None:
-    request.setResponseCode(http.PARTIAL_CONTENT)
+    request.setResponseCode(PARTIAL_CONTENT)
     request.setHeader(b"content-type", content_type)
     request.setHeader(b"content-length", b"%d" % span.length)
     request.setHeader(b"content-range", span.content_range(download.stat.size))
@@ -118,7 +126,7 @@ async def _send_several(
     ]
     tail = b"\r\n--%s--\r\n" % boundary
     total = sum(map(len, heads)) + sum(span.length for span in spans) + len(tail)
-    request.setResponseCode(http.PARTIAL_CONTENT)
+    request.setResponseCode(PARTIAL_CONTENT)
     request.setHeader(b"content-type", b"multipart/byteranges; boundary=" + boundary)
     request.setHeader(b"content-length", b"%d" % total)
     for head, span in zip(heads, spans, strict=True):
@@ -130,3 +138,78 @@ async def _send_several(
 async def _send_span(request: StreamingRequest, download: Download, span: Span) -> None:
     request.write(b"")  # the head, so that it goes first whichever way the rest goes
     await send_part(request, download.file, span.start, span.length)
+
+
+# --- at hand -----------------------------------------------------------------------------------------------
+
+
+def file_at_hand(
+    asked: Asked,
+    folder: FolderSession,
+    path: FolderPath,
+    *,
+    disposition_name: str | None = None,
+    content_type: bytes = OCTETS,
+    more: Sequence[tuple[bytes, bytes]] = (),
+) -> Answer | None:
+    """What :func:`send_file` would answer, if the file is in memory and small; ``None`` where it has to be asked.
+
+    :param more: further fields of the answer
+    """
+    choice = _Choice(asked, path)
+    try:
+        found = folder.read_now(path, choice)
+    except (PreconditionFailed, Unsatisfiable, _NotAtHand):
+        return None
+    if found is None:
+        return None
+    stat, content = found
+    fields = [*more, *_described(stat, disposition_name, False)]
+    if choice.status != NOT_MODIFIED:
+        fields += [(b"Content-Type", content_type), (b"Content-Length", b"%d" % choice.length)]
+    if choice.span is not None:
+        fields.append((b"Content-Range", choice.span.content_range(stat.size)))
+    return Answer(choice.status, fields, content, folder.principal.name)
+
+
+class _NotAtHand(Exception):
+    """Too much, or too many parts."""
+
+
+class _Choice:
+    """Which bytes of a file answer a request; what is made of the facts, once they are known.
+
+    :ivar length: of the body, sent or not (HEAD)
+    :ivar span: for an answer with a part of the file
+    """
+
+    def __init__(self, asked: Asked, path: FolderPath) -> None:
+        self._asked = asked
+        self._path = path
+        self.status: int = OK
+        self.length = 0
+        self.span: Span | None = None
+
+    def __call__(self, stat: FileStat) -> tuple[int, int] | None:
+        asked = self._asked
+        if asked.conditional:
+            try:
+                conditions.check_read(asked, self._path, stat)
+            except NotModified:
+                self.status = NOT_MODIFIED
+                return None
+            spans = _wanted(asked, asked.method, stat, asked.now)
+            if spans is not None:
+                return self._part(spans)
+        self.length = stat.size
+        if asked.method == b"HEAD" or not stat.size:
+            return None
+        if stat.size > SMALL:
+            raise _NotAtHand
+        return 0, stat.size
+
+    def _part(self, spans: Sequence[Span]) -> tuple[int, int]:
+        if len(spans) > 1 or spans[0].length > LARGEST_PART:
+            raise _NotAtHand
+        self.status, self.span, self.length = PARTIAL_CONTENT, spans[0], spans[0].length
+        return spans[0].start, spans[0].length

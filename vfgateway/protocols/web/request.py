@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
 SAFE_METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PROPFIND", b"REPORT", b"SEARCH", b"TRACE"})
 
 
+#: Names requests; need only be unlike all others.
+_names = random.Random(secrets.randbits(128))  # noqa: S311
+
+
+def new_request_id() -> str:
+    """A name for a request, told to the client and to whoever reads the log."""
+    return f"{_names.getrandbits(64):016x}"
+
+
 class StreamingRequest(server.Request):
     """A request that begins when its headers are complete; its :attr:`body` comes in while it is handled.
 
@@ -35,6 +45,7 @@ class StreamingRequest(server.Request):
 
     :ivar body: what the client sends
     :ivar request_id: told to the client in ``X-Request-ID``, and to whoever reads the log
+    :ivar principal_name: that of whoever logged in, for the log
     :ivar before_head: called with the request just before the head of the answer is written
     :ivar continue_pending: the client waits to be told to send the body
     """
@@ -47,7 +58,8 @@ class StreamingRequest(server.Request):
         super().__init__(channel, parsePOSTFormSubmission=False)
         self.site = channel.site
         self.body = BodyStream(channel, 0)
-        self.request_id = secrets.token_hex(8)
+        self.request_id = new_request_id()
+        self.principal_name = ""
         self.before_head: list[Callable[[StreamingRequest], None]] = []
         self.continue_pending = False
         self._begun = False

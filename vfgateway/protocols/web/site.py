@@ -14,8 +14,10 @@ from twisted.web.resource import IResource, Resource
 
 from vfgateway.listening import Listener
 from vfgateway.protocols.web import faults
+from vfgateway.protocols.web.accesslog import AccessLog
 from vfgateway.protocols.web.channel import StreamingChannel
 from vfgateway.protocols.web.forwarded import TrustedProxies, address_of
+from vfgateway.protocols.web.lane import Lane
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.tls import ReloadingCertificate, speaking_tls
 
@@ -38,6 +40,7 @@ class GatewaySite(server.Site):
     :param fail: answers an error that no handler answered, without finishing the request
     :param public_url: ``scheme://host[:port]`` under which callers know us, where that cannot be told from their requests
     :ivar channels: the open connections
+    :ivar lane: answers small requests before anything else is done with them
     """
 
     protocol = StreamingChannel  # type: ignore[assignment]
@@ -66,6 +69,8 @@ class GatewaySite(server.Site):
         self.channels: set[StreamingChannel] = set()
         self._all_gone: Deferred[None] | None = None
 
+        self.access_log = AccessLog(front_end, gateway.reactor)
+        self.lane: Lane | None = None
     # --- requests ---
 
     def prepare(self, request: StreamingRequest) -> None:
@@ -83,15 +88,14 @@ class GatewaySite(server.Site):
     def log(self, request: http.Request) -> None:
         """One line for each request, without its query: tokens travel there."""
         assert isinstance(request, StreamingRequest)
-        self.log_events.info(
-            "{front_end} {address} {method} {path} {status} {sent} [{request_id}]",
-            front_end=self.front_end,
-            address=request.caller.address or "-",
-            method=request.method.decode("ascii", "backslashreplace"),
-            path=request.path.decode("ascii", "backslashreplace"),
-            status=request.code,
-            sent=request.sentLength,
-            request_id=request.request_id,
+        self.access_log.add(
+            request.caller.address,
+            request.principal_name,
+            request.method,
+            request.path,
+            request.code,
+            request.sentLength,
+            request.request_id,
         )
 
     def startFactory(self) -> None:
@@ -101,6 +105,7 @@ class GatewaySite(server.Site):
         """See :meth:`startFactory`."""
 
     def acceptableProtocols(self) -> list[bytes]:
+        self.access_log.flush()
         """HTTP/1.1 alone: bodies stream over its channel only."""
         return [b"http/1.1"]
 
@@ -119,6 +124,7 @@ class GatewaySite(server.Site):
             channel.end_soon()
         if not self.channels:
             return
+        self.access_log.flush()
         gone: Deferred[None] = Deferred()
         self._all_gone = gone
         forced = self.reactor.callLater(grace, self._abort_all)
@@ -127,6 +133,7 @@ class GatewaySite(server.Site):
         finally:
             if forced.active():
                 forced.cancel()
+            self.access_log.flush()
 
     def _abort_all(self) -> None:
         for channel in list(self.channels):

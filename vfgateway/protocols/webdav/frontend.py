@@ -9,8 +9,10 @@ from twisted.application.service import IService
 from zope.interface import implementer
 
 from vfgateway.interfaces import IFrontEnd
+from vfgateway.protocols.web.lane import Lane
 from vfgateway.protocols.web.site import GatewaySite, SiteListener
 from vfgateway.protocols.web.tls import ReloadingCertificate
+from vfgateway.protocols.webdav import express
 from vfgateway.protocols.webdav.app import WebDav
 from vfgateway.protocols.webdav.faults import fail
 from vfgateway.protocols.webdav.settings import WebDavSettings
@@ -42,6 +44,7 @@ class WebDavService(SiteListener):
             body_timeout=settings.body_timeout,
         )
         endpoints = [settings.endpoint] if isinstance(settings.endpoint, str) else list(settings.endpoint)
+        site.lane = Lane(site, express.routes(settings))
         certificate = None
         if settings.certificate is not None:
             certificate = ReloadingCertificate(settings.certificate, settings.key, gateway.reactor)

@@ -1,0 +1,343 @@
+"""The fast lane answers nothing that the ordinary way would answer differently, and answers what it is there for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import pytest_twisted
+from twisted.logger import ILogObserver, globalLogPublisher
+from zope.interface import implementer
+
+from tests.support.client_api import PASSWORD, client_api, parsed
+from tests.support.gateway import ALICE
+from tests.support.site import Client
+from tests.support.uploading import Answer, head
+from tests.support.webdav import basic, webdav
+from vfgateway.model import Permission
+from vfgateway.protocols.web.lane import Lane
+from vfgateway.protocols.web.site import GatewaySite
+
+FILES = "/vfgateway/v1/files"
+LAST = head("GET", "/", Connection="close")
+
+
+@attrs.define
+class Door:
+    """One front end, asked on connections that stay open, with its lane or without.
+
+    :ivar taken: what the lane said to each request
+    """
+
+    dav: Any
+    site: GatewaySite
+    prefix: str
+    taken: list[bool] = attrs.Factory(list)
+
+    async def ask(
+        self, method: str, path: str, body: bytes = b"", *, lane: bool = True, user: str = "alice", **fields: Any
+    ) -> Answer:
+        """One request that is alone on its connection until it is answered. A field without a value is left out."""
+        fields = {"Authorization": basic(user), **fields}
+        if body:
+            fields.setdefault("Content_Length", len(body))
+        request = head(
+            method, self.prefix + path, **{name: value for name, value in fields.items() if value is not None}
+        )
+        return await self.send(method, request + body, lane)
+
+    async def send(self, method: str, request: bytes, lane: bool = True) -> Answer:
+        """As :meth:`ask`, byte for byte."""
+        kept = self.site.lane
+        assert isinstance(kept, Lane)
+        self.site.lane = _Watched(kept, self.taken) if lane else None  # type: ignore[assignment]
+        try:
+            client = await Client.open(self.dav.port)
+            client.send(request)
+            await client.until(b"\r\n\r\n")
+        finally:
+            self.site.lane = kept
+        client.send(LAST)
+        await client.lost
+        return parsed(method, client.received)
+
+    async def warm(self, **fields: Any) -> None:
+        """Ask until the lane knows who asks: what it needs is in memory after a request or two."""
+        for _ in range(10):
+            assert (await self.ask("GET", "/small.txt", **fields)).status == 200
+            if self.taken[-1]:
+                return
+        raise AssertionError("the lane does not take what it is there for")
+
+    async def both(self, method: str, path: str, body: bytes = b"", **fields: Any) -> tuple[Answer, bool]:
+        """What both ways answer, once they are seen to be the same; and whether the lane took it. If not, both went the same way."""
+        ordinary = await self.ask(method, path, body, lane=False, **fields)
+        answer = await self.ask(method, path, body, **fields)
+        assert answer.status == ordinary.status
+        if self.taken[-1]:
+            assert comparable(answer) == comparable(ordinary), (method, path, fields)
+        return answer, self.taken[-1]
+
+
+class _Watched:
+    """A lane that is listened to."""
+
+    def __init__(self, lane: Lane, taken: list[bool]) -> None:
+        self._lane = lane
+        self._taken = taken
+
+    def take(self, channel: Any, data: bytes) -> bool:
+        taken = self._lane.take(channel, data)
+        self._taken.append(taken)
+        return taken
+
+
+def comparable(answer: Answer) -> tuple[int, dict[str, str], bytes]:
+    """All but what differs from one request to the next."""
+    fields = {name: value for name, value in answer.headers.items() if name not in ("date", "x-request-id")}
+    assert "date" in answer.headers
+    assert len(answer.headers["x-request-id"]) == 16
+    return answer.status, fields, answer.body.replace(answer.headers["x-request-id"].encode(), b"ID")
+
+
+@pytest_twisted.async_yield_fixture(params=["webdav", "client"])
+async def door(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Door]:
+    """Either front end, with files of several sizes, and Alice logged in."""
+    if request.param == "webdav":
+        async with webdav(tmp_path) as dav:
+            yield await _furnished(Door(dav, dav.site, "/data"))
+    else:
+        async with client_api(tmp_path) as client:
+            await client.let_people_in()
+            yield await _furnished(Door(client, client.site, f"{FILES}/data"))
+
+
+async def _furnished(door: Door) -> Door:
+    root = door.dav.root
+    for name, size in (("small.txt", 4096), ("empty", 0), ("large", 1 << 20), ("page.html", 10), ("b@d,(1)", 5)):
+        (root / name).write_bytes(os.urandom(size))
+    (root / "dir").mkdir()
+    (root / "dir" / "inner.tar.gz").write_bytes(b"inner")
+    (root / "link").symlink_to("small.txt")
+    (root / "out").symlink_to("/etc/passwd")
+    os.mkfifo(root / "fifo")
+    await door.warm()
+    return door
+
+
+#: Paths below a vfolder, and whether a GET of them is for the lane.
+PATHS = {
+    "/small.txt": True,
+    "/empty": True,
+    "/page.html": True,
+    "/b@d,(1)": True,
+    "/dir/inner.tar.gz": True,
+    "/large": False,
+    "/link": False,
+    "/out": False,
+    "/fifo": False,
+    "/dir": False,
+    "/dir/": False,
+    "/": False,
+    "": False,
+    "/missing": False,
+    "/missing/small.txt": False,
+    "/small.txt/": None,
+    "/small.txt/inner": False,
+    "/dir/../small.txt": False,
+    "/./small.txt": False,
+    "//small.txt": False,
+    "/small%2etxt": False,
+    "/%73mall.txt": False,
+    "/dir%2finner.tar.gz": False,
+    "/small.txt?x=1": False,
+    "/.upload/x": False,
+    "/.uploads": False,
+    "/" + "n" * 300: False,
+    "x/small.txt": False,
+}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_every_path_means_the_same(door: Door, method: str) -> None:
+    """Whatever a path names, both ways answer alike; small files and no others are for the lane (and large ones where no byte is asked)."""
+    for path, quick in PATHS.items():
+        _, taken = await door.both(method, path)
+        if path == "/large":
+            quick = method == "HEAD"
+        assert quick is None or taken is quick, path
+
+
+#: Fields of a GET of a file with 4096 bytes, and whether they are for the lane. ``TAG`` and ``DATE`` stand for those of the file.
+FIELDS: list[tuple[dict[str, str], bool]] = [
+    ({"User_Agent": "curl/8", "Accept": "*/*", "Accept_Encoding": "gzip"}, True),
+    ({"Connection": "keep-alive"}, True),
+    ({"If_None_Match": "TAG"}, True),
+    ({"If_None_Match": '"other", TAG'}, True),
+    ({"If_None_Match": "*"}, True),
+    ({"If_None_Match": '"other"'}, True),
+    ({"If_Match": "TAG"}, True),
+    ({"If_Match": '"other"'}, False),
+    ({"If_Modified_Since": "DATE"}, True),
+    ({"If_Modified_Since": "Thu, 01 Jan 1970 00:00:00 GMT"}, True),
+    ({"If_Unmodified_Since": "Thu, 01 Jan 1970 00:00:00 GMT"}, False),
+    ({"Range": "bytes=0-99"}, True),
+    ({"Range": "bytes=-7"}, True),
+    ({"Range": "bytes=4000-"}, True),
+    ({"Range": "bytes=4096-"}, False),
+    ({"Range": "bytes=0-9,20-29"}, False),
+    ({"Range": "bytes=0-4095"}, True),
+    ({"Range": "lines=1-2"}, True),
+    ({"Range": "bytes=0-9", "If_Range": "TAG"}, True),
+    ({"Range": "bytes=0-9", "If_Range": '"other"'}, True),
+    ({"Range": "bytes=0-9", "If_None_Match": "TAG"}, True),
+    ({"Origin": "https://example.org"}, False),
+    ({"If": "(<opaquelocktoken:x>)"}, False),
+    ({"Want_Repr_Digest": "sha-256=1"}, False),
+    ({"X_Forwarded_For": "192.0.2.1"}, False),
+    ({"X_Request_ID": "somebody-elses"}, False),
+    ({"Expect": "100-continue"}, False),
+    ({"Authorization": "Basic !"}, False),
+    ({"Authorization": basic("alice", "wrong")}, False),
+    ({"Authorization": basic("nobody")}, False),
+    ({"Content_Length": "0"}, True),
+]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_every_field_means_the_same(door: Door, method: str) -> None:
+    """Conditions, ranges and everything else are judged alike."""
+    facts = await door.ask("HEAD", "/small.txt", lane=False)
+    stand_in = {"TAG": facts.headers["etag"], "DATE": facts.headers["last-modified"]}
+    for fields, quick in FIELDS:
+        filled = {
+            name: value.replace("TAG", stand_in["TAG"]).replace("DATE", stand_in["DATE"])
+            for name, value in fields.items()
+        }
+        _, taken = await door.both(method, "/small.txt", b"", **filled)
+        whole = method == "HEAD" and "Range" in fields  # it knows no ranges
+        assert taken is (quick or whole), fields
+
+
+async def test_odd_heads_go_the_ordinary_way(door: Door) -> None:
+    """What is not written as everybody writes it is left to the parser that knows all of it."""
+    login = basic("alice").encode()
+    target = f"{door.prefix}/small.txt".encode()
+    plain = b"GET %s HTTP/1.1\r\nHost: a\r\nAuthorization: %s\r\n\r\n" % (target, login)
+    await door.warm(Host="a")
+    assert (await door.send("GET", plain)).status == 200
+    assert door.taken[-1]
+    kept = door.site.lane
+    assert isinstance(kept, Lane)
+    for odd in (
+        plain.replace(b"GET ", b"GET  "),
+        plain.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        plain.replace(b"Host: a", b"Host: a\r\nHost: a"),
+        plain.replace(b"Host: a", b"Host : a"),
+        plain.replace(b"Host: a", b"Host: a\r\n folded"),
+        plain.replace(b"Host: a", b"Host: a\rb"),
+        plain.replace(b"Host: a", b"Host: \xe4"),
+        plain.replace(b"Host: a\r\n", b""),
+        plain.replace(b"Host: a", b"Host: a\r\nTransfer-Encoding: chunked"),
+        plain.replace(b"Host: a", b"Host: a\r\nAuthorization: Basic eA=="),
+        plain.replace(b"GET /", b"GET http://a/"),
+        b"\r\n" + plain,
+    ):
+        client = await Client.open(door.dav.port)
+        channel_saw = len(door.taken)
+        door.site.lane = _Watched(kept, door.taken)  # type: ignore[assignment]
+        try:
+            client.send(odd)
+            await client.until(b"\r\n\r\n")
+        finally:
+            door.site.lane = kept
+            await client.cut()
+        assert not any(door.taken[channel_saw:]), odd
+    channel: Any = None
+    for end in range(len(plain)):  # nor what is not whole
+        assert not kept.take(channel, plain[:end])
+
+
+async def test_a_changed_password_counts_at_once(door: Door) -> None:
+    """Nobody gets in with a login that was good a moment ago."""
+    assert (await door.both("GET", "/small.txt"))[1]
+    await door.dav.gateway.accounts.set_password(ALICE, "another password altogether")
+    answer = await door.ask("GET", "/small.txt")
+    assert (answer.status, door.taken[-1]) == (401, False)
+
+
+async def test_a_revoked_grant_counts_at_once(door: Door) -> None:
+    """Nor does anybody see what is closed to him."""
+    gateway, vfolder = door.dav.gateway, door.dav.vfolder
+    user = next((u for u in await gateway.accounts.users() if u.name == "bob"), None)
+    if user is None:
+        user = await gateway.accounts.create_user("bob")
+        await gateway.accounts.set_password(user.id, PASSWORD)
+    grant = await gateway.vfolders.grant(vfolder.key, "user", user.id, Permission.RO)
+    await door.warm(user="bob")
+    await gateway.vfolders.revoke(grant.id)
+    answer = await door.ask("GET", "/small.txt", user="bob")
+    assert (answer.status, door.taken[-1]) == (404, False)
+
+
+async def test_many_requests_on_one_connection(door: Door) -> None:
+    """Requests that follow each other, some for the lane and some not, and some that come together, are answered in their order."""
+    client = await Client.open(door.dav.port)
+    wanted = [b"small.txt", b"dir/inner.tar.gz", b"large", b"missing", b"small.txt"]
+    requests = [head("GET", f"{door.prefix}/{name.decode()}", Authorization=basic("alice")) for name in wanted]
+    client.send(requests[0])
+    await client.until(b"\r\n\r\n")
+    client.send(b"".join(requests[1:]))
+    client.send(LAST)
+    await client.lost
+    assert client.received.count(b"HTTP/1.1 200 OK") >= 4
+    assert client.received.count(b"HTTP/1.1 404 ") >= 1
+    root = door.dav.root
+    places = [client.received.find((root / name.decode()).read_bytes()) for name in wanted[:3]]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[dict[str, Any]]]:
+    """The requests that the log tells of."""
+    found: list[dict[str, Any]] = []
+
+    @implementer(ILogObserver)
+    def observe(event: Any) -> None:
+        if event.get("log_namespace") == "vfgateway.http" and "requests" in event:
+            found.extend(event["requests"])
+
+    globalLogPublisher.addObserver(observe)
+    yield found
+    globalLogPublisher.removeObserver(observe)
+
+
+async def test_every_request_is_logged(door: Door, logged: list[dict[str, Any]]) -> None:
+    """By whichever way it was answered: who asked for what from where, what came of it, and the identifier that the client was told."""
+    door.site.access_log.flush()
+    logged.clear()
+    answers = [await door.ask("GET", "/small.txt", lane=lane) for lane in (True, False)]
+    door.site.access_log.flush()
+    told = [line for line in logged if line["status"] == 200 and line["sent"] == 4096]
+    assert [line["request_id"] for line in told] == [answer.headers["x-request-id"] for answer in answers]
+    for line in told:
+        assert (line["user"], line["method"], line["address"]) == ("alice", "GET", "127.0.0.1")
+        assert line["path"] == f"{door.prefix}/small.txt".encode()
+
+
+async def test_a_login_over_an_open_line_is_no_business_of_the_lane(tmp_path: Path) -> None:
+    """Where passwords are taken over TLS only, a remembered one helps nobody."""
+    async with webdav(tmp_path) as dav:
+        door = await _furnished(Door(dav, dav.site, "/data"))
+        assert (await door.both("GET", "/small.txt"))[1]
+        lane: Any = dav.site.lane
+        lane.caller = lambda channel: attrs.evolve(Lane.caller(lane, channel), address="192.0.2.1")
+        assert (
+            await door.ask("GET", "/small.txt")
+        ).status == 200  # by the ordinary way, which sees that it is loopback
+        assert not door.taken[-1]

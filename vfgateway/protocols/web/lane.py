@@ -1,0 +1,285 @@
+"""The fast lane: small requests that need no waiting are answered at once, without a request object and all that belongs to it.
+
+A request is looked at here before anything else is done with it. If it is a single, complete, plain one, if its login was found good a
+moment ago, and if its route finds the answer at hand, then the answer goes out in one piece. In all other cases, and whenever
+anything is unusual or wrong, nothing has happened, and the same bytes go the ordinary way, where all meaning is: the lane answers
+nothing that would not be answered so there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+from twisted.internet.interfaces import ISSLTransport
+from twisted.logger import Logger
+from twisted.web.http import RESPONSES
+from twisted.web.http_headers import Headers
+
+from vfgateway.errors import GatewayError
+from vfgateway.interfaces import type_chunk
+from vfgateway.model import Origin
+from vfgateway.paths import FolderPath
+from vfgateway.protocols.web.conditions import http_date
+from vfgateway.protocols.web.forwarded import Caller
+from vfgateway.protocols.web.login import credentials_of, is_private
+from vfgateway.protocols.web.request import new_request_id
+from vfgateway.services.entrances import Entrances
+from vfgateway.services.session import FolderSession
+
+if TYPE_CHECKING:
+    from vfgateway.protocols.web.channel import StreamingChannel
+    from vfgateway.protocols.web.site import GatewaySite
+
+#: Bytes of the largest head, and of the largest body, that is looked at.
+LARGEST_HEAD: Final = 4 << 10
+LARGEST_BODY: Final = 64 << 10
+#: Heads that are remembered.
+MOST_HEADS: Final = 4096
+
+#: Fields that mean nothing to any route. A field that is neither among these nor among those that a route names makes a request unusual.
+PLAIN_FIELDS: Final = frozenset(
+    {
+        b"accept",
+        b"accept-charset",
+        b"accept-encoding",
+        b"accept-language",
+        b"authorization",
+        b"cache-control",
+        b"connection",
+        b"content-length",
+        b"content-type",
+        b"cookie",
+        b"dnt",
+        b"host",
+        b"pragma",
+        b"referer",
+        b"translate",
+        b"user-agent",
+    }
+)
+#: Fields by which GET and HEAD ask for less than a whole file.
+CONDITIONS: Final = frozenset(
+    {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range"}
+)
+
+_FIELD: Final = re.compile(rb"([A-Za-z0-9-]+):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)")
+_HOST: Final = re.compile(rb"[A-Za-z0-9._-]+(?::[0-9]{1,5})?")
+_LENGTH: Final = re.compile(rb"[0-9]{1,6}")
+#: A path that is its own decoded form and names one thing: no escapes, no empty or dotted segments.
+_PLAIN_PATH: Final = re.compile(rb"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$()*,=@+-]+)+/?")
+
+
+@lru_cache(maxsize=4096)
+def place_in(target: bytes, prefix: bytes = b"/") -> tuple[str, FolderPath]:
+    """The name of a vfolder and the path in it that a plain ``target`` names below ``prefix``, which it begins with. ``""`` for no vfolder."""
+    name, *rest = target[len(prefix) :].decode("ascii").rstrip("/").split("/")
+    return name, FolderPath(tuple(rest))
+
+
+@attrs.frozen(eq=False)
+class Head:
+    """The fields of a request, and what follows from them alone.
+
+    :ivar fields: by names in lower case
+    :ivar special: the names of those that are not plain
+    :ivar length: of the body
+    :ivar ticket: stands for the whole, login included
+    """
+
+    fields: Mapping[bytes, bytes]
+    special: frozenset[bytes]
+    conditional: bool
+    length: int
+    ticket: bytes
+
+
+class Asked:
+    """One request on the lane.
+
+    :ivar target: its path
+    :ivar conditional: whether any of :data:`CONDITIONS` is given
+    :ivar now: epoch seconds
+    """
+
+    __slots__ = ("_channel", "_head", "_lane", "_login", "body", "conditional", "method", "now", "request_id", "target")
+
+    def __init__(
+        self, lane: Lane, channel: StreamingChannel, method: bytes, target: bytes, head: Head, login: bytes, body: bytes
+    ) -> None:
+        self._lane = lane
+        self._channel = channel
+        self._head = head
+        self._login = login
+        self.method = method
+        self.target = target
+        self.body = body
+        self.conditional = head.conditional
+        self.now: float = lane.site.reactor.seconds()
+        self.request_id = new_request_id()
+
+    def getRawHeaders(self, name: bytes, /) -> Sequence[bytes] | None:
+        """See :class:`vfgateway.protocols.web.conditions.IFields`."""
+        value = self._head.fields.get(name)
+        return None if value is None else (value,)
+
+    @property
+    def caller(self) -> Caller:
+        """As of a request without any field of a proxy's."""
+        return self._lane.caller(self._channel)
+
+    def enter(self, name: str, guarded: bool = False) -> FolderSession | None:
+        """The hands in a vfolder, by the name that whoever asks sees; ``None`` if that is not known now. ``guarded`` as for ``log_in``."""
+        if guarded and not is_private(self.caller):
+            return None
+        entrances, ticket = self._lane.entrances, self._head.ticket
+        return entrances.find(ticket, name) or entrances.enter(ticket, name, self._credentials, self._origin)
+
+    def _credentials(self) -> Any:
+        fields = _read_fields(self._login) or {}
+        return credentials_of(fields.get(b"authorization", b""))
+
+    @property
+    def _origin(self) -> Origin:
+        return Origin(self._lane.site.front_end, self.caller.address, self.request_id)
+
+
+@attrs.frozen(eq=False)
+class Answer:
+    """An answer: all fields but those that every answer has.
+
+    :ivar user: who asked, for the log
+    """
+
+    status: int
+    fields: Sequence[tuple[bytes, bytes]]
+    body: type_chunk = b""
+    user: str = ""
+
+
+type_serve = Callable[[Asked], Answer | None]
+
+
+@attrs.frozen
+class Route:
+    """What answers one method.
+
+    :ivar serve: the answer, or ``None`` if it is not at hand; then nothing may have happened. What it raises of the family of errors is
+        taken for that, too
+    :ivar fields: those that it understands, beside :data:`PLAIN_FIELDS`
+    """
+
+    serve: type_serve
+    fields: frozenset[bytes] = frozenset()
+
+
+class Lane:
+    """The lane of one site.
+
+    :param routes: by method
+    """
+
+    log = Logger()
+
+    def __init__(self, site: GatewaySite, routes: Mapping[bytes, Route]) -> None:
+        self.site = site
+        self.entrances = Entrances(site.gateway)
+        self._routes = routes
+        self._heads: dict[bytes, Head | None] = {}
+        self._common = b""
+        self._common_until = 0.0
+
+    def take(self, channel: StreamingChannel, data: bytes) -> bool:
+        """Answer what is in ``data``, if it is one request that can be; whether it was answered."""
+        end = data.find(b"\r\n\r\n", 0, LARGEST_HEAD)
+        first = data.find(b"\r\n", 0, end)
+        if first < 0 or not self.site.gateway.running:
+            return False
+        words = data[:first].split(b" ")
+        route = self._routes.get(words[0])
+        if route is None or len(words) != 3 or words[2] != b"HTTP/1.1" or not _PLAIN_PATH.fullmatch(words[1]):
+            return False
+        login = data[first + 2 : end]
+        head = self._head(login)
+        if head is None or len(data) != end + 4 + head.length or not head.special <= route.fields:
+            return False
+        asked = Asked(self, channel, words[0], words[1], head, login, data[end + 4 :])
+        try:
+            answered = route.serve(asked)
+        except GatewayError:
+            return False
+        if answered is None:
+            return False
+        self._answer(channel, asked, answered)
+        return True
+
+    def _answer(self, channel: StreamingChannel, asked: Asked, answered: Answer) -> None:
+        status, body = answered.status, answered.body
+        lines = [b"HTTP/1.1 %d %s\r\n" % (status, RESPONSES[status]), self._common_fields(asked.now)]
+        lines.append(asked.request_id.encode("ascii"))
+        for field in answered.fields:
+            lines.append(b"\r\n%s: %s" % field)
+        lines.append(b"\r\n\r\n")
+        if len(body) <= LARGEST_BODY:
+            lines.append(bytes(body))
+            channel.send_now(b"".join(lines))
+        else:
+            channel.send_now(b"".join(lines), body)
+        address = self.caller(channel).address
+        self.site.access_log.add(
+            address, answered.user, asked.method, asked.target, status, len(body), asked.request_id
+        )
+
+    def _common_fields(self, now: float) -> bytes:
+        """What every answer begins with; made once a second."""
+        if now >= self._common_until:
+            self._common = b"Server: vfgateway\r\nDate: %s\r\nX-Request-Id: " % http_date(int(now))
+            self._common_until = int(now) + 1
+        return self._common
+
+    def caller(self, channel: StreamingChannel) -> Caller:
+        """Who is at the other end of a connection, if no field of a proxy's says otherwise; ``host`` is left out."""
+        known = channel.far_end
+        if known is None:
+            secure = ISSLTransport(channel.transport, None) is not None
+            known = channel.far_end = self.site.proxies.resolve(channel.transport.getPeer(), secure, Headers())
+        return known
+
+    def _head(self, text: bytes) -> Head | None:
+        """What the lines of a head say; ``None`` if they are unusual. Clients send the same over and over."""
+        ticket = self.entrances.ticket(text)
+        try:
+            return self._heads[ticket]
+        except KeyError:
+            if len(self._heads) >= MOST_HEADS:
+                self._heads.clear()
+            head = self._heads[ticket] = _read_head(text, ticket)
+            return head
+
+
+def _read_fields(text: bytes) -> dict[bytes, bytes] | None:
+    """The fields by names in lower case; ``None`` unless all are of the plainest form, and none is there twice."""
+    fields: dict[bytes, bytes] = {}
+    for line in text.split(b"\r\n"):
+        match = _FIELD.fullmatch(line)
+        if match is None or match[1].lower() in fields:
+            return None
+        fields[match[1].lower()] = match[2]
+    return fields
+
+
+def _read_head(text: bytes, ticket: bytes) -> Head | None:
+    fields = _read_fields(text)
+    if fields is None or not _HOST.fullmatch(fields.get(b"host", b"")) or b"authorization" not in fields:
+        return None
+    if fields.get(b"connection", b"keep-alive").lower() != b"keep-alive":
+        return None
+    length = fields.get(b"content-length", b"0")
+    if not _LENGTH.fullmatch(length) or int(length) > LARGEST_BODY:
+        return None
+    special = frozenset(fields) - PLAIN_FIELDS
+    kept = {name: value for name, value in fields.items() if name != b"authorization"}
+    return Head(kept, special, not special.isdisjoint(CONDITIONS), int(length), ticket)

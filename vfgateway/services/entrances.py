@@ -1,0 +1,81 @@
+"""Whoever entered a vfolder a moment ago enters it again without being asked anew.
+
+For many small requests who asks and what he may do costs more than what is asked for. What was found out is good for as long as
+the generations of accounts and vfolders stay what they were, and for :data:`vfgateway.services.database.FRESH` seconds at most: no longer
+than any other cache of permissions. Nothing here waits; where something would have to, the ordinary way is to be taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from vfgateway.errors import GatewayError
+from vfgateway.model import Origin
+from vfgateway.services import logins, vfolders
+from vfgateway.services.database import FRESH
+from vfgateway.services.session import FolderSession
+
+if TYPE_CHECKING:
+    from vfgateway.services.gateway import Gateway
+
+#: Entries that are kept.
+MOST: Final = 4096
+
+
+@attrs.frozen(eq=False)
+class _Entrance:
+    stamp: tuple[int, ...]
+    until: float
+    folder: FolderSession
+
+
+class Entrances:
+    """See the module. Safe against whoever reads memory: of a login only a keyed hash is kept."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._key = secrets.token_bytes(32)
+        self._known: dict[tuple[bytes, str], _Entrance] = {}
+
+    def ticket(self, text: bytes) -> bytes:
+        """A keyed hash that stands for ``text``, which holds a login."""
+        return hashlib.blake2b(text, key=self._key, digest_size=16).digest()
+
+    def find(self, ticket: bytes, name: str) -> FolderSession | None:
+        """The hands in the vfolder that whoever has the ``ticket`` sees under ``name``; ``None`` if :meth:`enter` has to be asked."""
+        known = self._known.get((ticket, name))
+        gateway = self._gateway
+        if known is None or gateway.reactor.seconds() >= known.until:
+            return None
+        if known.stamp != gateway.database.at_hand(logins.GENERATION, vfolders.GENERATION):
+            return None
+        return known.folder
+
+    def enter(self, ticket: bytes, name: str, credentials: Callable[[], Any], origin: Origin) -> FolderSession | None:
+        """As :meth:`find`, after finding it out. ``None`` where that would take time, and for whoever may not enter: it is not for us to
+        say why."""
+        gateway = self._gateway
+        stamp = gateway.database.at_hand(logins.GENERATION, vfolders.GENERATION)
+        if stamp is None:
+            return None
+
+        async def entering() -> FolderSession:
+            principal = await gateway.authenticate(credentials())
+            return await gateway.session(principal, origin).folder_named(name)
+
+        outcome: list[FolderSession] = []
+        asked = Deferred.fromCoroutine(entering())
+        asked.addCallbacks(outcome.append, lambda failure: failure.trap(GatewayError) and None)
+        if not outcome:
+            return None
+        if len(self._known) >= MOST:
+            self._known.clear()
+        until = gateway.reactor.seconds() + FRESH
+        self._known[ticket, name] = _Entrance(stamp, until, outcome[0])
+        return outcome[0]
