@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
+from tests.support.client_api import disk_volume
+from tests.support.gateway import orchestrator_in, running_gateway
 from tests.support.mirror import Mirror, sync, truth
 from tests.support.webdav import DAV, Dav, condition, responses, webdav
 from vfgateway.model import OpenMode
@@ -326,6 +328,40 @@ async def test_what_nobody_asks_about_is_forgotten(tmp_path: Path, monkeypatch: 
         assert await rows(dav) == 0
         monkeypatch.setattr(log, "KEPT", 1000.0)
         await put(dav, "g")
+        await mirror.follow()
+        assert mirror.begun == 1
+        assert mirror.members == await truth(dav, "/data/")
+
+
+async def test_two_processes(tmp_path: Path) -> None:
+    """What another process changes is told here, from the moment in which tracking begins, also by a file that it had open by then; and
+    when it dies in the middle of things, clients begin anew."""
+    async with followed(tmp_path) as dav:
+        await put(dav, "f")
+        volume = disk_volume(tmp_path / "volume", shared=False)
+        async with running_gateway(tmp_path, [volume]) as other:
+            there = await orchestrator_in(other, await other.vfolders.get(dav.vfolder.id, "disk"))
+            handle = await there.open(at("f"), OpenMode.WRITE)
+            await handle.write(0, [b"before"])
+            mirror = Mirror(dav, "/data/")
+            await mirror.follow()
+            await handle.write(0, [b"after!"])
+            await handle.close()
+            for number in range(3):
+                await there.make_dir(at(f"d{number}"))
+                await put(dav, f"d{number}/g")
+                await there.rename(at(f"d{number}"), at(f"e{number}"))
+            while "/data/f" not in mirror.told:  # closing does not wait for the database
+                await mirror.follow()
+            await mirror.follow()
+            assert mirror.members == await truth(dav, "/data/")
+            assert not mirror.begun
+            dead = other.processes.id
+        # It has ended cleanly; had it not, its mark would be there.
+        mark = insert(schema.dirty).values(process=dead, vfolder=dav.vfolder.key, recount=False)
+        await dav.gateway.database.write(lambda connection: connection.execute(mark).rowcount)
+        (dav.root / "unheard-of").write_bytes(b"x")
+        await dav.gateway.lifecycle.recover()
         await mirror.follow()
         assert mirror.begun == 1
         assert mirror.members == await truth(dav, "/data/")
