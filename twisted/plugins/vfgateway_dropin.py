@@ -57,3 +57,9 @@ ldap = LazyPlugin(
     "people and groups of a directory (OpenLDAP, FreeIPA, Active Directory)",
     "vfgateway.authenticators.ldap.LdapFactory",
 )
+jwt = LazyPlugin(
+    IAuthenticatorFactory,
+    "jwt",
+    "bearer tokens of an identity provider (OpenID Connect)",
+    "vfgateway.authenticators.jwt.JwtFactory",
+)

@@ -11,7 +11,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from vfgateway.authenticators.ldap.entries import Found, People, Verdict
-from vfgateway.authenticators.ldap.servers import Job, Link, Servers, Unanswered
+from vfgateway.authenticators.ldap.link import Link, Unanswered
+from vfgateway.authenticators.ldap.servers import Job, Servers
 from vfgateway.authenticators.ldap.settings import LdapSettings
 from vfgateway.authenticators.remembered import Remembered
 from vfgateway.blocking import Pool

@@ -12,7 +12,8 @@ from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import escape_rdn, parse_dn
 from twisted.logger import Logger
 
-from vfgateway.authenticators.ldap.servers import Entry, Link, Servers
+from vfgateway.authenticators.ldap.link import Entry, Link
+from vfgateway.authenticators.ldap.servers import Servers
 from vfgateway.authenticators.ldap.settings import NAME, LdapSettings
 from vfgateway.identity import Identity, OutsideGroup
 from vfgateway.model import Actor

@@ -3,7 +3,6 @@
 # mypy: disallow-untyped-calls=False
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Self
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from ldap3.core.exceptions import LDAPException
 from ldap3.operation.search import parse_filter
 from pydantic import Field, field_validator, model_validator
 
+from vfgateway.authenticators.urls import is_private
 from vfgateway.section import ConfigPath, Seconds, Secret, Section
 
 #: What stands for the name of whoever logs in.
@@ -125,14 +125,3 @@ class LdapSettings(Section):
                 f"passwords to {readable[0]} could be read on the way: use ldaps://, start_tls = true, or allow_plain = true"
             )
         return self
-
-
-def is_private(url: str) -> bool:
-    """Whether nobody between can read: TLS, a Unix socket, or this machine."""
-    parts = urlsplit(url)
-    if parts.scheme in ("ldaps", "ldapi"):
-        return True
-    try:
-        return ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return parts.hostname == "localhost"
