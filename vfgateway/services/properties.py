@@ -56,6 +56,12 @@ class Properties:
         self._known[vfolder.key] = (stamp, found)
         return found
 
+    def any_at_hand(self, vfolder: VFolder) -> tuple[bool, bool] | None:
+        """As :meth:`any_in`, if that is known without waiting. Not a coroutine."""
+        known = self._known.get(vfolder.key)
+        stamp = self._database.at_hand(SET, LOCKED)
+        return None if known is None or known[0] != stamp else known[1]
+
     async def of(self, vfolder: VFolder, path: FolderPath) -> type_properties:
         """The properties of one file or directory."""
         query = select(properties.c.name, properties.c.value).where(_at(vfolder.key, path))

@@ -223,6 +223,55 @@ async def test_every_field_means_the_same(door: Door, method: str) -> None:
         assert taken is (quick or whole), fields
 
 
+NAMED = b'<propfind xmlns="DAV:"><prop><resourcetype/><getcontentlength/><getetag/><displayname/><x:y xmlns:x="urn:x"/></prop></propfind>'
+#: Bodies of PROPFIND, and whether they are for the lane.
+ASKED = [
+    (b"", True),
+    (NAMED, True),
+    (b'<propfind xmlns="DAV:"><propname/></propfind>', True),
+    (b'<propfind xmlns="DAV:"><allprop/><include><supported-report-set/></include></propfind>', True),
+    (b'<propfind xmlns="DAV:"><prop><lockdiscovery/></prop></propfind>\r\n', True),
+    (b'<propfind xmlns="DAV:"><prop><quota-used-bytes/></prop></propfind>', False),
+    (b'<propfind xmlns="DAV:">', False),
+    (b"<x/>", False),
+    (b'<!DOCTYPE x><propfind xmlns="DAV:"><allprop/></propfind>', False),
+    (NAMED + b" " * 70_000, False),
+]
+
+
+async def test_every_propfind_means_the_same(tmp_path: Path) -> None:
+    """Properties of files and directories are told alike, or not for the lane: depth, preferences, links, what is not there."""
+    async with webdav(tmp_path) as dav:
+        door = await _furnished(Door(dav, dav.site, "/data"))
+        for body, quick in ASKED:
+            await door.ask("PROPFIND", "/small.txt", body, Depth="0")
+            for path in ("/small.txt", "/small.txt/", "/dir", "/dir/", "/b@d,(1)", "", "/"):
+                _, taken = await door.both("PROPFIND", path, body, Depth="0")
+                assert taken is quick, (path, body[:100])
+        for path in ("/missing", "/link", "/out", "/fifo", "/.upload", "/dir/../small.txt"):
+            assert not (await door.both("PROPFIND", path, NAMED, Depth="0"))[1]
+        for fields in ({"Depth": "1"}, {"Depth": "infinity"}, {}, {"Depth": "0", "Brief": "t"}):
+            assert not (await door.both("PROPFIND", "/small.txt", NAMED, **fields))[1]
+
+
+async def test_locks_and_properties_are_told(tmp_path: Path) -> None:
+    """What is set on a file is in the next answer, whichever way that goes."""
+    async with webdav(tmp_path) as dav:
+        door = await _furnished(Door(dav, dav.site, "/data"))
+        for _ in range(3):
+            assert (await door.ask("PROPFIND", "/small.txt", Depth="0")).status == 207
+        assert door.taken[-1]
+        patch = b'<propertyupdate xmlns="DAV:"><set><prop><n xmlns="urn:n">told</n></prop></set></propertyupdate>'
+        assert (await door.ask("PROPPATCH", "/small.txt", patch)).status == 207
+        for _ in range(3):
+            assert b"told" in (await door.ask("PROPFIND", "/small.txt", Depth="0")).body
+        lock = b'<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>'
+        assert (await door.ask("LOCK", "/small.txt", lock)).status == 200
+        asked = b'<propfind xmlns="DAV:"><prop><lockdiscovery/></prop></propfind>'
+        for _ in range(3):
+            assert b"opaquelocktoken:" in (await door.ask("PROPFIND", "/small.txt", asked, Depth="0")).body
+
+
 async def test_odd_heads_go_the_ordinary_way(door: Door) -> None:
     """What is not written as everybody writes it is left to the parser that knows all of it."""
     login = basic("alice").encode()

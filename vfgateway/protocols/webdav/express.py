@@ -9,7 +9,7 @@ import attrs
 
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.web.lane import CONDITIONS, Answer, Asked, Route, place_in
-from vfgateway.protocols.webdav import get
+from vfgateway.protocols.webdav import get, propfind
 from vfgateway.protocols.webdav.settings import WebDavSettings
 from vfgateway.services.session import FolderSession
 
@@ -18,6 +18,7 @@ type_verb = Callable[[Asked, FolderSession, FolderPath], Answer | None]
 _VERBS: Final[Mapping[bytes, tuple[type_verb, frozenset[bytes]]]] = {
     b"GET": (get.answer_at_hand, CONDITIONS),
     b"HEAD": (get.answer_at_hand, CONDITIONS),
+    b"PROPFIND": (propfind.answer_at_hand, frozenset({b"depth"})),
 }
 
 
