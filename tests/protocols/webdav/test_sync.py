@@ -355,7 +355,7 @@ async def test_two_processes(tmp_path: Path) -> None:
                 await mirror.follow()
             await mirror.follow()
             assert mirror.members == await truth(dav, "/data/")
-            assert not mirror.begun
+            assert (await sync(dav, "/data/", mirror.token)).status == 207
             dead = other.processes.id
         # It has ended cleanly; had it not, its mark would be there.
         mark = insert(schema.dirty).values(process=dead, vfolder=dav.vfolder.key, recount=False)
