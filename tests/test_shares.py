@@ -18,14 +18,14 @@ def test_whoever_has_more_than_another_leaves_the_next_one() -> None:
     _, (first, second) = table(2)
     first.come()
     second.come()
-    assert not first.is_largest
+    assert not first.is_largest()
     first.opened()
-    assert first.is_largest
-    assert not second.is_largest
+    assert first.is_largest()
+    assert not second.is_largest()
     second.opened()
-    assert not first.is_largest
+    assert not first.is_largest()
     second.closed()
-    assert first.is_largest
+    assert first.is_largest()
 
 
 def test_those_who_accept_nothing_do_not_count() -> None:
@@ -33,14 +33,14 @@ def test_those_who_accept_nothing_do_not_count() -> None:
     number, (first, second, third) = table(3)
     first.come()
     first.opened()
-    assert not first.is_largest
+    assert not first.is_largest()
     second.come()
-    assert first.is_largest
+    assert first.is_largest()
     second.opened()
     second.leave()
     second.closed()
-    assert not first.is_largest
+    assert not first.is_largest()
     third.come()
-    assert first.is_largest
+    assert first.is_largest()
     mark_away(number, 2)
-    assert not first.is_largest
+    assert not first.is_largest()

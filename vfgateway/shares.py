@@ -61,7 +61,6 @@ class Share:
         if self._memory[self._place] != AWAY:
             self._memory[self._place] = self._open
 
-    @property
     def is_largest(self) -> bool:
         """Whether another has fewer."""
         return min(self._memory) < self._open

@@ -174,7 +174,7 @@ class InheritedSockets(_Listening):
             accept()
 
         def accept_or_leave() -> None:
-            if not share.is_largest:
+            if not share.is_largest():
                 accept_one()
                 return
             port.stopReading()

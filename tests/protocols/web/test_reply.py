@@ -60,6 +60,7 @@ class KernelFile(PlainFile):
     """The same with a descriptor to borrow."""
 
     borrowed = 0
+    in_memory = False
 
     def borrow(self) -> int:
         self.borrowed += 1
