@@ -48,9 +48,10 @@ class ClientService(SiteListener):
             fail=fail,
             public_url=settings.public_url,
             body_timeout=settings.body_timeout,
+            grace=gateway.settings.gateway.grace,
         )
-        endpoints = [settings.endpoint] if isinstance(settings.endpoint, str) else list(settings.endpoint)
         site.lane = Lane(site, ROUTES)
+        endpoints = [settings.endpoint] if isinstance(settings.endpoint, str) else list(settings.endpoint)
         super().__init__(site, endpoints, first_steps=_first_steps)
 
     def startService(self) -> None:

@@ -25,7 +25,7 @@ from vfgateway.protocols.web.tls import ReloadingCertificate, speaking_tls
 IDLE = 75.0
 #: Seconds without a byte after which a body that is being read is given up.
 BODY_IDLE = 120.0
-#: Seconds that requests get to finish when the front end stops.
+#: Seconds that requests get to finish when the front end stops, unless configured.
 GRACE = 10.0
 
 _GOOD_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
@@ -58,6 +58,7 @@ class GatewaySite(server.Site):
         public_url: str = "",
         idle: float = IDLE,
         body_timeout: float = BODY_IDLE,
+        grace: float = GRACE,
     ) -> None:
         super().__init__(resource, reactor=gateway.reactor, timeout=idle, parsePOSTFormSubmission=False)
         self.gateway = gateway
@@ -65,12 +66,13 @@ class GatewaySite(server.Site):
         self.fail = fail
         self.public_url = public_url.rstrip("/")
         self.body_timeout = body_timeout
+        self.grace = grace
         self.proxies = TrustedProxies(gateway.settings.gateway.trusted_proxies)
         self.channels: set[StreamingChannel] = set()
-        self._all_gone: Deferred[None] | None = None
-
         self.access_log = AccessLog(front_end, gateway.reactor)
         self.lane: Lane | None = None
+        self._all_gone: Deferred[None] | None = None
+
     # --- requests ---
 
     def prepare(self, request: StreamingRequest) -> None:
@@ -103,9 +105,9 @@ class GatewaySite(server.Site):
 
     def stopFactory(self) -> None:
         """See :meth:`startFactory`."""
+        self.access_log.flush()
 
     def acceptableProtocols(self) -> list[bytes]:
-        self.access_log.flush()
         """HTTP/1.1 alone: bodies stream over its channel only."""
         return [b"http/1.1"]
 
@@ -118,22 +120,22 @@ class GatewaySite(server.Site):
             done, self._all_gone = self._all_gone, None
             done.callback(None)
 
-    async def close_connections(self, grace: float = GRACE) -> None:
+    async def close_connections(self, grace: float | None = None) -> None:
         """Close idle connections now, others after their request, or by force after ``grace`` seconds."""
         for channel in list(self.channels):
             channel.end_soon()
+        self.access_log.flush()
         if not self.channels:
             return
-        self.access_log.flush()
         gone: Deferred[None] = Deferred()
         self._all_gone = gone
-        forced = self.reactor.callLater(grace, self._abort_all)
+        forced = self.reactor.callLater(self.grace if grace is None else grace, self._abort_all)
         try:
             await gone
         finally:
+            self.access_log.flush()
             if forced.active():
                 forced.cancel()
-            self.access_log.flush()
 
     def _abort_all(self) -> None:
         for channel in list(self.channels):

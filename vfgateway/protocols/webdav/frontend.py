@@ -42,9 +42,10 @@ class WebDavService(SiteListener):
             fail=fail,
             public_url=settings.public_url,
             body_timeout=settings.body_timeout,
+            grace=gateway.settings.gateway.grace,
         )
-        endpoints = [settings.endpoint] if isinstance(settings.endpoint, str) else list(settings.endpoint)
         site.lane = Lane(site, express.routes(settings))
+        endpoints = [settings.endpoint] if isinstance(settings.endpoint, str) else list(settings.endpoint)
         certificate = None
         if settings.certificate is not None:
             certificate = ReloadingCertificate(settings.certificate, settings.key, gateway.reactor)
