@@ -63,3 +63,9 @@ jwt = LazyPlugin(
     "bearer tokens of an identity provider (OpenID Connect)",
     "vfgateway.authenticators.jwt.JwtFactory",
 )
+manager_accounts = LazyPlugin(
+    IAuthenticatorFactory,
+    "manager",
+    "people whom the orchestrator knows, and the vfolders that it opens to them",
+    "vfgateway.authenticators.manager.ManagerFactory",
+)

@@ -15,7 +15,14 @@ from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool, ResponseDone, ResponseFailed
+from twisted.web.client import (
+    Agent,
+    BrowserLikePolicyForHTTPS,
+    HTTPConnectionPool,
+    ResponseDone,
+    ResponseFailed,
+    ResponseNeverReceived,
+)
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 
@@ -62,7 +69,7 @@ class Asking:
         await self._pool.closeCachedConnections()
 
     async def ask(self, method: str, url: str, headers: Mapping[str, str], body: Any = None) -> Answer:
-        """One question. ``AuthenticatorUnavailable`` for whatever is no answer."""
+        """One question, which may be asked twice. ``AuthenticatorUnavailable`` for whatever is no answer."""
         asked: Deferred[Answer] = Deferred.fromCoroutine(self._ask(method, url, headers, body))
         try:
             return await asked.addTimeout(self._timeout, self._reactor)
@@ -81,9 +88,15 @@ class Asking:
         for name, value in headers.items():
             fields.setRawHeaders(name, [value])
         options = {} if body is None else {"json": body}
-        response = await self._made().request(
-            method, url, headers=fields, allow_redirects=False, unbuffered=True, **options
-        )
+        client = self._made()
+        try:
+            response = await client.request(
+                method, url, headers=fields, allow_redirects=False, unbuffered=True, **options
+            )
+        except ResponseNeverReceived:  # a kept connection had ended meanwhile
+            response = await client.request(
+                method, url, headers=fields, allow_redirects=False, unbuffered=True, **options
+            )
         gathered = _Gathered()
         response.deliverBody(gathered)
         raw = await gathered.whole

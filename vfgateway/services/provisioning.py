@@ -236,7 +236,7 @@ class Provisioning:
         """Have the source look. ``AccountWithdrawn``, ``AuthenticatorUnavailable``, ``IdentityRefused``."""
         assert source.look_up is not None
         found = await source.look_up(outside.subject or "", person.user.name)
-        if found is not None and found.subject == outside.subject:
+        if found is not None and outside.subject in (None, found.subject):
             await self.admit(found)
             return
         self._hear_at(person.user.id, outside.revision)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,9 +13,10 @@ from vfgateway.authenticators.ldap.entries import Found, People, Verdict
 from vfgateway.authenticators.ldap.link import Link, Unanswered
 from vfgateway.authenticators.ldap.servers import Job, Servers
 from vfgateway.authenticators.ldap.settings import LdapSettings
+from vfgateway.authenticators.outside import outside_name, outside_password
 from vfgateway.authenticators.remembered import Remembered
 from vfgateway.blocking import Pool
-from vfgateway.credentials import IProvenKey, text_of
+from vfgateway.credentials import IProvenKey
 from vfgateway.errors import (
     AuthenticationFailed,
     AuthenticatorUnavailable,
@@ -28,8 +28,6 @@ from vfgateway.identity import Identity
 from vfgateway.interfaces import IAuthenticator, ICheckable, IRunning
 from vfgateway.model import Health, HealthState, Principal, PrincipalKind
 from vfgateway.services import publickeys
-from vfgateway.services.names import checked_account_name
-from vfgateway.services.passwords import KEY_PREFIX, LONGEST_PASSWORD
 from vfgateway.services.provisioning import Source
 from vfgateway.services.sharing import Shared
 
@@ -80,16 +78,10 @@ class LdapAuthenticator:
 
     async def authenticate(self, credentials: Any) -> Principal:
         """See ``IAuthenticator``."""
-        name = _usable(text_of(credentials.username))
+        name = outside_name(credentials)
         if IProvenKey.providedBy(credentials):
             return await self._by_key(name, credentials)
-        password = text_of(credentials.password)
-        if (
-            not password
-            or password.startswith(KEY_PREFIX)
-            or len(password.encode("utf-8", "replace")) > LONGEST_PASSWORD
-        ):
-            raise NotMine  # an empty one would be a bind as nobody, which succeeds; a key of ours is nobody else's business
+        password = outside_password(credentials)
         ticket = self._remembered.ticket(name, password)
         if (known := await self._remembered.recall(ticket)) is not None:
             return known
@@ -201,11 +193,3 @@ class LdapAuthenticator:
         if not wrong:
             return Health(HealthState.HEALTHY)
         return Health(HealthState.UNAVAILABLE if len(wrong) == len(found) else HealthState.DEGRADED, "; ".join(wrong))
-
-
-def _usable(name: str) -> str:
-    """A name that somebody could have here, in the form in which it is kept. ``NotMine`` for any other: no directory is asked."""
-    try:
-        return checked_account_name("name", unicodedata.normalize("NFC", name))
-    except InvalidArgument:
-        raise NotMine from None
