@@ -252,8 +252,17 @@ class IRandomWrite(Interface):
         """Cut or extend with zeros."""
 
 
+class IFileAttributes(Interface):
+    """On files: mode and times of what is open, whatever its name has become. Else they are changed by path."""
+
+    async def set_attrs(attrs: Attrs) -> FileStat:
+        """As ``IFolder.set_attrs``, also for a file that has lost its last name."""
+
+
 class IDescriptorRead(Interface):
     """On files: a descriptor that ``sendfile`` and ``pread`` may use."""
+
+    in_memory: bool = Attribute("whether the storage is memory, so that no read ever has to wait for it")
 
     def borrow() -> int:
         """A descriptor that stays open until :meth:`give_back`, even if the file is closed before. Not a coroutine."""
@@ -275,15 +284,6 @@ class IDescriptorWrite(Interface):
         """Tell that ``count`` bytes were appended through the descriptor. Not a coroutine."""
 
 
-class IResumableStaging(Interface):
-    """On folders: stages survive their process."""
-
-    async def resume(token: str, keep: int | None = None) -> IStagedFile:
-        """Open a stage again; with ``keep`` cut it back to that many bytes first. ``UploadNotFound`` if there is none, or if it is
-        shorter than ``keep``: never padded."""
-
-    async def stages() -> Sequence[tuple[str, FileStat]]:
-        """All stages of the vfolder by token, to find leftovers."""
 class IAtHand(Interface):
     """On folders: what is asked for in place of a coroutine, when all is in memory and nothing has to be waited for. ``None`` wherever it is
     not so, or not sure; and wherever a link is in the way. The ordinary way is for those cases, and for telling what is wrong."""
@@ -306,6 +306,15 @@ class IMappedListing(Interface):
         in whatever thread has read them, and so must touch nothing that belongs to the reactor."""
 
 
+class IResumableStaging(Interface):
+    """On folders: stages survive their process."""
+
+    async def resume(token: str, keep: int | None = None) -> IStagedFile:
+        """Open a stage again; with ``keep`` cut it back to that many bytes first. ``UploadNotFound`` if there is none, or if it is
+        shorter than ``keep``: never padded."""
+
+    async def stages() -> Sequence[tuple[str, FileStat]]:
+        """All stages of the vfolder by token, to find leftovers."""
 
     async def join(target: FolderPath, tokens: Sequence[str]) -> IStagedFile:
         """A new stage with the content of ``tokens`` one after the other; those stay."""

@@ -235,11 +235,8 @@ async def test_offsets_beyond_reason_are_refused(tmp_path: Path) -> None:
 
 async def test_a_descriptor_reads_without_a_detour(tmp_path: Path) -> None:
     """On disk, what is in the page cache is had at once, into the caller's own buffers."""
-    (tmp_path / "disk").mkdir()
     async with running_gateway(tmp_path, []) as gateway:
-        options = {"path": str(tmp_path / "disk")}
-        gateway.install([VfsVolumeFactory().configure("disk", options, gateway.runtime_for("disk"))], [])
-        await gateway.volumes.start()
+        await with_disk(gateway, tmp_path)
         folder = await orchestrator_in(gateway, await new_vfolder(gateway, "disk"))
         await put(folder, path("a"), b"0123456789")
         handle = await folder.open(path("a"), READ)
@@ -248,3 +245,54 @@ async def test_a_descriptor_reads_without_a_detour(tmp_path: Path) -> None:
         assert count is None or bytes(buffer) == b"23456789"
         await handle.close()
         assert handle.read_now(0, [memoryview(buffer)]) is None
+
+
+@pytest.mark.parametrize("volume", ["mem", "disk"])
+async def test_growth_without_a_name_is_given_back_at_close(tmp_path: Path, volume: str) -> None:
+    """A file that was removed while it was open still needs room when it grows; with its handle that is free again."""
+    async with running_gateway(tmp_path, []) as gateway:
+        await with_disk(gateway, tmp_path)
+        folder = await orchestrator_in(gateway, await new_vfolder(gateway, volume, limit_bytes=100))
+        handle = await folder.open(path("a"), NEW)
+        await handle.write(0, [b"x" * 40])
+        await handle.rest()
+        await folder.remove(path("a"))
+        assert await folder.usage() == Usage(0, 0)
+        await handle.truncate(10)
+        await handle.rest()
+        assert await folder.usage() == Usage(0, 0)
+        await handle.write(0, [b"y" * 100])
+        with pytest.raises(QuotaExceeded):
+            await handle.write(100, [b"y" * 100])
+        await handle.rest()
+        assert (await folder.usage()).bytes == 90
+        await handle.close()
+        assert await folder.usage() == Usage(0, 0)
+        await put(folder, path("b"), b"z" * 100)
+
+
+async def test_attributes_of_an_open_file_need_no_name(tmp_path: Path) -> None:
+    """On disk, mode and times reach the file itself, after it was renamed and after it was removed."""
+    async with running_gateway(tmp_path, []) as gateway:
+        await with_disk(gateway, tmp_path)
+        folder = await orchestrator_in(gateway, await new_vfolder(gateway, "disk"))
+        handle = await folder.open(path("a"), NEW)
+        await handle.rest()
+        await folder.rename(path("a"), path("b"))
+        await put(folder, path("a"), b"another")
+        await handle.set_attrs(Attrs(mode=0o600, mtime_ns=10**18))
+        stat = await folder.stat(path("b"))
+        assert (stat.mode, stat.mtime_ns) == (0o600, 10**18)
+        assert (await folder.stat(path("a"))).mtime_ns != 10**18
+        await handle.rest()
+        await folder.remove(path("b"))
+        assert (await handle.set_attrs(Attrs(mode=0o640))).mode == 0o640
+        await handle.close()
+
+
+async def with_disk(gateway: Gateway, tmp_path: Path) -> None:
+    """Give a gateway without volumes one of each kind, a disk among them."""
+    (tmp_path / "disk").mkdir()
+    disk = VfsVolumeFactory().configure("disk", {"path": str(tmp_path / "disk")}, gateway.runtime_for("disk"))
+    gateway.install([*volumes(), disk], [])
+    await gateway.volumes.start()

@@ -8,30 +8,24 @@ byte of somebody else, a limit is never exceeded, and after a crash a recount is
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from typing import Any
 
-import attrs
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
-from vfgateway.errors import IsADirectory, NotFound, StorageFailure, TooLarge, Unsupported
-from vfgateway.interfaces import IDescriptorRead, IRandomWrite, type_chunk
+from vfgateway.eager import in_background
+from vfgateway.errors import AlreadyExists, IsADirectory, Locked, NotFound, StorageFailure, TooLarge, Unsupported
+from vfgateway.interfaces import IDescriptorRead, IFile, IFileAttributes, IRandomWrite, type_chunk
 from vfgateway.model import Attrs, FileStat, OpenMode, Permission, Usage
 from vfgateway.paths import FolderPath
-from vfgateway.services.context import FolderContext, type_write
+from vfgateway.services.context import FolderContext
 from vfgateway.services.localcopies import LocalCopy
-from vfgateway.services.locks import Intent
-from vfgateway.services.quota import Reservation
+from vfgateway.services.windows import Window
 
-#: Seconds after which a window ends: what a LOCK waits at most, and how often what was written is settled.
-WINDOW = 0.1
 #: The last byte that a file can have.
 LARGEST = (1 << 63) - 1
-#: Flags of a read that must not wait for the storage.
-_NOWAIT = os.RWF_NOWAIT
-
 log = Logger()
 
 
@@ -52,34 +46,55 @@ async def open_handle(context: FolderContext, path: FolderPath, mode: OpenMode) 
 
 
 async def _open_to_write(context: FolderContext, path: FolderPath, mode: OpenMode, window: Window) -> Handle:
-    present = await _present(context, path)
-    makes = present is None and OpenMode.CREATE in mode
-    if makes:
-        window.intent.names(context.lock_path(path))
-        await window.reservation.ensure(Usage(0, 1))
     try:
-        file = await context.folder.open(path, mode)
+        file = None
+        if OpenMode.CREATE in mode and not await context.gateway.quota.is_limited(context.vfolder):
+            file = await _make(context, path, mode, window)
+        if file is None:
+            file = await _open_or_make(context, path, mode, window)
         if not IRandomWrite.providedBy(file):
             await file.close()
             raise Unsupported("writing in place")
     except Unsupported:
         await window.end()
         return CopyHandle(context, path, await LocalCopy.open(context, path, mode))
-    if makes:
-        window.made = 1
+    if window.made:
         window.also = context.after_creation(window.intent, path)
-    elif present is not None:
-        window.began_with = window.size = present.size
-        if OpenMode.TRUNCATE in mode:
-            window.size = 0
     handle = WritableHandle(context, path, file, window)
-    if makes:
+    if window.made:
         try:
             await context.remember_creation(path)
         except BaseException:
             await handle.close()
             raise
     return handle
+
+
+async def _make(context: FolderContext, path: FolderPath, mode: OpenMode, window: Window) -> IFile | None:
+    """Make a file without looking first, where no limit can be in the way; ``None`` if one is there, or none must be made."""
+    try:
+        window.intent.names(context.lock_path(path))
+        file: IFile = await context.folder.open(path, mode | OpenMode.EXCLUSIVE)
+    except (AlreadyExists, Locked):
+        return None
+    window.made = 1
+    return file
+
+
+async def _open_or_make(context: FolderContext, path: FolderPath, mode: OpenMode, window: Window) -> IFile:
+    present = await _present(context, path)
+    makes = present is None and OpenMode.CREATE in mode
+    if makes:
+        window.intent.names(context.lock_path(path))
+        await window.reservation.ensure(Usage(0, 1))
+    file: IFile = await context.folder.open(path, mode)
+    if makes:
+        window.made = 1
+    elif present is not None:
+        window.began_with = window.size = present.size
+        if OpenMode.TRUNCATE in mode:
+            window.size = 0
+    return file
 
 
 async def _present(context: FolderContext, path: FolderPath) -> FileStat | None:
@@ -106,6 +121,8 @@ class Handle:
         self._descriptor: int | None = None
         self._closed = False
         self._nowait = IDescriptorRead.providedBy(file)
+        # What lies in memory needs no flag, and knows none.
+        self._flags = 0 if self._nowait and file.in_memory else os.RWF_NOWAIT
         self.read_bytes = 0
         self.written_bytes = 0
 
@@ -127,7 +144,7 @@ class Handle:
         if self._descriptor is None:
             self._descriptor = self._file.borrow()
         try:
-            count = os.preadv(self._descriptor, buffers, offset, _NOWAIT)
+            count = os.preadv(self._descriptor, buffers, offset, self._flags)
         except BlockingIOError:
             return None
         except (OSError, OverflowError):  # this storage does not know the flag, or has an error that read() will tell
@@ -167,7 +184,7 @@ class Handle:
         self._check()
         self.context.allow(Permission.RW, self.path, "change this")
         async with self.context.publishing((self.path, False)) as intent:
-            stat = await self.context.folder.set_attrs(self.path, attributes)
+            stat = await _set_attrs(self.context, self.path, self._file, attributes)
             intent.touches(stat)
             return stat
 
@@ -193,63 +210,6 @@ class Handle:
         return StorageFailure(f"was opened for reading only: {self.path}")
 
 
-@attrs.define(eq=False)
-class Window:
-    """A short time in which one handle changes its file.
-
-    :ivar began_with: bytes of the file when the window began
-    :ivar size: bytes of the file now
-    :ivar made: 1 if the file was made in this window
-    :ivar also: what is to be written with its end
-    :ivar users: calls under way
-    :ivar over: no further call may begin in it
-    """
-
-    intent: Intent
-    reservation: Reservation
-    _held: AsyncExitStack
-    began_with: int = 0
-    size: int = 0
-    made: int = 0
-    also: Sequence[type_write] = ()
-    users: int = 0
-    over: bool = False
-    _idle: Deferred[None] | None = None
-
-    @classmethod
-    async def begin(cls, context: FolderContext, path: FolderPath) -> Window:
-        """Take a turn, announce, check locks, and prepare to reserve."""
-        gateway, folded = context.gateway, context.lock_path(path)
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(gateway.locks.turn(context.vfolder, folded))
-            announcement = await gateway.writers.enter(context, folded)
-            stack.callback(gateway.writers.leave, announcement)
-            intent = announcement.check(context, folded, gateway.reactor.seconds())
-            reservation = await gateway.quota.reserve(context.vfolder, Usage())
-            return cls(intent, reservation, stack.pop_all())
-
-    async def make_room(self, size: int) -> None:
-        """Reserve for the file to become ``size`` bytes long. ``QuotaExceeded``."""
-        await self.reservation.stretch(size - self.began_with)
-
-    def leave(self) -> None:
-        """A call has ended."""
-        self.users -= 1
-        if not self.users and self._idle is not None:
-            idle, self._idle = self._idle, None
-            idle.callback(None)
-
-    async def end(self) -> None:
-        """Once the calls under way have ended, settle what has changed and let others in. Idempotent."""
-        self.over = True
-        if self.users:
-            self._idle = Deferred()
-            await self._idle
-        async with self._held:
-            also = [*self.also, self.intent.record] if self.intent.standing.tracked else self.also
-            await self.reservation.settle(Usage(self.size - self.began_with, self.made), also=also)
-
-
 class WritableHandle(Handle):
     """A file opened for reading and writing in place."""
 
@@ -259,14 +219,16 @@ class WritableHandle(Handle):
         super().__init__(context, path, file)
         self._gate = DeferredLock()
         self._window: Window | None = None
-        self._timer: Any = None
         self._failed = False
+        self._unnamed: int | None = None
         self._use(window)
 
     def _use(self, window: Window) -> None:
         self._window = window
-        clock = self.context.gateway.reactor
-        self._timer = clock.callLater(WINDOW, lambda: _in_background(self._end(window)))
+        window.when_late(lambda: self._in_background(self._end(window)))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        in_background(work, lambda: log.failure("could not settle what was written in place"))
 
     async def _enter(self) -> Window:
         window = self._window
@@ -285,7 +247,10 @@ class WritableHandle(Handle):
             window = await Window.begin(self.context, self.path)
             try:
                 # Under the intent nobody else here changes it; what others did since the last window is theirs to settle.
-                window.began_with = window.size = (await self._file.stat()).size
+                stat: FileStat = await self._file.stat()
+                window.began_with = window.size = stat.size
+                if not stat.nlink:
+                    window.unnamed = self._unnamed or 0
             except BaseException:
                 await window.end()
                 raise
@@ -294,13 +259,10 @@ class WritableHandle(Handle):
 
     async def _end(self, window: Window) -> None:
         window.over = True
-        async with self._gate:
-            if self._window is window:
-                await self._finish(window)
+        if self._window is window:
+            await self._finish(window)
 
     async def _finish(self, window: Window) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
         window.over = True
         self._window = None
         try:
@@ -311,6 +273,15 @@ class WritableHandle(Handle):
                 await self._tell_names(window)
         finally:
             await window.end()
+            self._unnamed = window.unnamed
+            if self._closed:
+                await self._forget_unnamed()
+
+    async def _forget_unnamed(self) -> None:
+        """What was written to the file since it lost its name is gone with it, as far as it can be told from here."""
+        unnamed, self._unnamed = self._unnamed, None
+        if unnamed:
+            await self.context.gateway.quota.change(self.context.vfolder, Usage(-unnamed))
 
     async def _tell_names(self, window: Window) -> None:
         """Whoever follows the vfolder is told of the file's path: see whether it still is that, and no other."""
@@ -357,7 +328,7 @@ class WritableHandle(Handle):
         self._check()
         window = await self._enter()
         try:
-            return await self.context.folder.set_attrs(self.path, attributes)
+            return await _set_attrs(self.context, self.path, self._file, attributes)
         finally:
             window.leave()
 
@@ -369,13 +340,14 @@ class WritableHandle(Handle):
     async def close(self) -> None:
         """As in the base class. What was written is settled at once; that it stands in the database is not waited for."""
         window = self._window
-        if not self._closed and window is not None:
+        if not self._closed:
             self._closed = True
-            if self._failed or window.intent.standing.tracked:  # the file is looked at once more
+            if window is None:
+                await self._forget_unnamed()
+            elif self._failed or window.intent.standing.tracked:  # the file is looked at once more
                 await self._end(window)
             else:
-                _in_background(self._end(window))
-        self._closed = True
+                self._in_background(self._end(window))
         await self._let_go()
 
 
@@ -407,6 +379,9 @@ class CopyHandle(Handle):
             await super().close()
 
 
-def _in_background(work: Any) -> None:
-    running: Deferred[None] = Deferred.fromCoroutine(work)
-    running.addErrback(lambda failure: log.failure("could not settle what was written in place", failure=failure))
+async def _set_attrs(context: FolderContext, path: FolderPath, file: Any, attributes: Attrs) -> FileStat:
+    """Change the open file itself, whatever its name is by now, where the storage can."""
+    if IFileAttributes.providedBy(file):
+        stat: FileStat = await file.set_attrs(attributes)
+        return stat
+    return await context.folder.set_attrs(path, attributes)

@@ -273,14 +273,13 @@ class Locks:
                 intent.changes = ()
                 raise
 
-    @asynccontextmanager
-    async def turn(self, vfolder: VFolder, path: FolderPath) -> AsyncIterator[None]:
+    async def take_turn(self, vfolder: VFolder, path: FolderPath) -> Turn:
         """The turn of an in-place writer on one file, in this process alone; see :mod:`vfgateway.services.writers`."""
-        turn = await self._turns.take(vfolder.key, [(path, False)])
-        try:
-            yield
-        finally:
-            self._turns.leave(vfolder.key, turn)
+        return await self._turns.take(vfolder.key, [(path, False)])
+
+    def leave_turn(self, vfolder: VFolder, turn: Turn) -> None:
+        """Give it back. Idempotent."""
+        self._turns.leave(vfolder.key, turn)
 
     async def announce(self, vfolder: VFolder, changes: Sequence[type_change]) -> tuple[Intent, Sequence[Lock]]:
         """Announce changes to the other processes, for writers that have their turns; and all locks of the vfolder. Whoever asks ends

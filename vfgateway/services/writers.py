@@ -1,13 +1,14 @@
 """Announcements that in-place writers of one process share.
 
 A writer's window (:mod:`vfgateway.services.handles`) has its turn in this process by its path. To the other processes one announcement
-speaks for all windows in a directory, for as long as :data:`LIFE`: it costs a write or two, not two for each small file. What locks there
+speaks for all windows in a directory, for as long as :data:`LIFE`: it costs a write or two, not two for each small file. At its end they
+end, too. What locks there
 are is read with the announcement; no other process can add one before its end, and one added in this process makes it out of date.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from vfgateway.services.context import FolderContext
     from vfgateway.services.gateway import Gateway
 
-#: Seconds after which an announcement takes in no further window.
+#: Seconds after which an announcement and its windows end: what a LOCK waits at most, and how often what was written is settled.
 LIFE = 0.1
 
 type_key = tuple[int, FolderPath]
+_NO_GUARDS: Mapping[FolderPath, Lock] = {}
 
 
 @attrs.define(eq=False)
@@ -36,7 +38,7 @@ class Announcement:
 
     :ivar locks: all there are in the vfolder
     :ivar changes: of locks by this process, when they were read
-    :ivar users: windows in it
+    :ivar users: windows in it, and about to be
     :ivar over: it takes in no more
     """
 
@@ -46,10 +48,30 @@ class Announcement:
     changes: int
     users: int = 0
     over: bool = False
+    _late: dict[object, Callable[[], object]] = attrs.Factory(dict)
+
+    def when_over(self, window: object, call: Callable[[], object], clock: Any) -> None:
+        """Have ``call()`` called when the announcement takes in no more, unless ``window`` has left before."""
+        if self.over:
+            clock.callLater(0, call)
+        else:
+            self._late[window] = call
+
+    def leave(self, window: object) -> None:
+        """``window`` has ended."""
+        self.users -= 1
+        self._late.pop(window, None)
+
+    def close(self) -> None:
+        """Take in no more."""
+        self.over = True
+        late, self._late = list(self._late.values()), {}
+        for call in late:
+            call()
 
     def check(self, context: FolderContext, path: FolderPath, now: float) -> Intent:
         """``Locked`` if somebody else holds a lock over ``path`` (folded). Otherwise what to ask before names come and go."""
-        guards: Mapping[FolderPath, Lock] = {}
+        guards: Mapping[FolderPath, Lock] = _NO_GUARDS
         if self.locks:
             live = [lock for lock in self.locks if lock.expires is None or lock.expires > now]
             locktable.check(live, [(path, False)], context.lock_tokens, context.principal_id)
@@ -91,9 +113,9 @@ class Writers:
         self._gateway.reactor.callLater(LIFE, self._close, key, made)
         return made
 
-    def leave(self, announcement: Announcement) -> None:
-        """A window has ended."""
-        announcement.users -= 1
+    def leave(self, announcement: Announcement, window: object = None) -> None:
+        """A window has ended, or did not come about."""
+        announcement.leave(window)
         if announcement.over and not announcement.users:
             self._end(announcement)
 
@@ -101,9 +123,9 @@ class Writers:
         if self._open.get(key) is announcement:
             del self._open[key]
         if not announcement.over:
-            announcement.over = True
-            if not announcement.users:
-                self._end(announcement)
+            announcement.users += 1  # so that it ends here, once
+            announcement.close()
+            self.leave(announcement)
 
     def _end(self, announcement: Announcement) -> None:
         """Strike it, in the same write as all figures that were settled under it."""

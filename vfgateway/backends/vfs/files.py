@@ -16,18 +16,20 @@ from vfgateway.backends.vfs.faults import would_block
 from vfgateway.backends.vfs.gather import length_of, write_all
 from vfgateway.backends.vfs.publish import Busy
 from vfgateway.backends.vfs.staging import Stage, Staging
+from vfgateway.backends.vfs.tree import change_attrs
 from vfgateway.errors import UploadNotFound
 from vfgateway.interfaces import (
     IDescriptorRead,
     IDescriptorWrite,
     IDirectory,
     IFile,
+    IFileAttributes,
     IMappedListing,
     IRandomWrite,
     IStagedFile,
     type_chunk,
 )
-from vfgateway.model import DirEntry, Expect, FileStat, Published
+from vfgateway.model import Attrs, DirEntry, Expect, FileStat, Published
 from vfgateway.paths import FolderPath
 
 #: The most bytes that are written, or read from the cache, in place.
@@ -59,7 +61,7 @@ def read_all(descriptor: int, offset: int, length: int) -> bytes:
     return b"".join(pieces)
 
 
-@implementer(IFile, IDescriptorRead)
+@implementer(IFile, IDescriptorRead, IFileAttributes)
 class VfsFile:
     """A regular file opened for reading.
 
@@ -69,6 +71,7 @@ class VfsFile:
     def __init__(self, calls: Calls, descriptor: Descriptor, in_memory: bool = False) -> None:
         self._calls = calls
         self._descriptor = descriptor
+        self.in_memory = in_memory
         self._flags = 0 if in_memory else os.RWF_NOWAIT  # tmpfs does not know the flag, nor does it need it
         self._nowait = True
 
@@ -96,6 +99,9 @@ class VfsFile:
 
     async def stat(self) -> FileStat:
         return await self._calls.with_descriptor(self._descriptor, True, facts_of)
+
+    async def set_attrs(self, attrs: Attrs) -> FileStat:
+        return await self._calls.with_descriptor(self._descriptor, True, change_attrs, attrs)
 
     async def sync(self) -> None:
         self._descriptor.borrow()

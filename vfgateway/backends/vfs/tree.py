@@ -350,26 +350,40 @@ class Tree:
     def set_attrs(self, path: FolderPath, attrs: Attrs) -> FileStat:
         with self.found(path) as descriptor:
             now = os.fstat(descriptor)
-            times = (
-                now.st_atime_ns if attrs.atime_ns is None else attrs.atime_ns,
-                now.st_mtime_ns if attrs.mtime_ns is None else attrs.mtime_ns,
-            )
-            changes_times = attrs.atime_ns is not None or attrs.mtime_ns is not None
-            if stat.S_ISLNK(now.st_mode):
-                if changes_times:
-                    self._set_link_times(path, times)
-                return facts_of(descriptor)
-            # An O_PATH descriptor cannot be changed itself; its entry in /proc leads to exactly this inode.
-            itself = f"/proc/self/fd/{descriptor}"
-            if attrs.mode is not None:
-                Path(itself).chmod(changed_mode(now.st_mode, attrs.mode))
-            if changes_times:
-                os.utime(itself, ns=times)
+            if not stat.S_ISLNK(now.st_mode):
+                # An O_PATH descriptor cannot be changed itself; its entry in /proc leads to exactly this inode.
+                return change_attrs(descriptor, attrs, f"/proc/self/fd/{descriptor}")
+            if (times := _times(now, attrs)) is not None:
+                self._set_link_times(path, times)
             return facts_of(descriptor)
 
     def _set_link_times(self, path: FolderPath, times: tuple[int, int]) -> None:
         with self.place(path, NotFound) as place:
             os.utime(place.name, ns=times, dir_fd=place.parent, follow_symlinks=False)
+
+
+def change_attrs(descriptor: int, attrs: Attrs, itself: int | str | None = None) -> FileStat:
+    """Change mode and times of a file or directory; the new facts.
+
+    :param itself: what to name it by, if not by the descriptor
+    """
+    now = os.fstat(descriptor)
+    named = descriptor if itself is None else itself
+    if attrs.mode is not None:
+        os.chmod(named, changed_mode(now.st_mode, attrs.mode))  # noqa: PTH101
+    if (times := _times(now, attrs)) is not None:
+        os.utime(named, ns=times)
+    return facts_of(descriptor)
+
+
+def _times(now: os.stat_result, attrs: Attrs) -> tuple[int, int] | None:
+    """Those of access and change, where one of them shall become another."""
+    if attrs.atime_ns is None and attrs.mtime_ns is None:
+        return None
+    return (
+        now.st_atime_ns if attrs.atime_ns is None else attrs.atime_ns,
+        now.st_mtime_ns if attrs.mtime_ns is None else attrs.mtime_ns,
+    )
 
 
 def real_path(descriptor: int) -> Path:
@@ -388,4 +402,4 @@ def regular(descriptor: int, path: FolderPath) -> int:
     raise UnsupportedFileType(path)
 
 
-__all__ = ["STAGING", "Place", "Tree", "regular"]
+__all__ = ["STAGING", "Place", "Tree", "change_attrs", "regular"]

@@ -10,17 +10,17 @@ from vfgateway.model import ABSENT, ANY, DirEntry, Expect, FileStat, FileType, O
 from vfgateway.paths import ROOT
 from vfgateway.protocols.sftp import faults, wire
 from vfgateway.protocols.sftp.files import refuse_owner
-from vfgateway.protocols.sftp.longname import Owners, longname
-from vfgateway.protocols.sftp.opened import OpenDirectory, Table
+from vfgateway.protocols.sftp.listing import Known, OpenDirectory
+from vfgateway.protocols.sftp.longname import Owners
+from vfgateway.protocols.sftp.opened import Table
 from vfgateway.protocols.sftp.places import Place, Places, normal
 from vfgateway.protocols.sftp.wire import Reader, Wanted
+from vfgateway.services.session import Listing
 
 #: Bytes of one answer to READDIR: for clients that are known to take 256 KiB, and for others (sshfs takes 128).
 BIG_ANSWER, ANSWER = 200_000, 100_000
 #: Clients that send the arguments of SYMLINK as the draft has them to servers that do not call themselves OpenSSH.
 _BY_THE_DRAFT = (b"SSH-2.0-AsyncSSH", b"SSH-2.0-libssh_", b"SSH-2.0-WinSCP")
-#: Entries read at once.
-BATCH = 512
 
 
 class Client(Protocol):
@@ -105,9 +105,11 @@ class Names:
         began = self._table.gateway.reactor.seconds()
         place = await self._places.find(raw)
         if place is None:
-            opened = OpenDirectory("/", None, await self._vfolders(), began)
+            listing: Listing = Known(await self._vfolders())
         else:
-            opened = OpenDirectory(str(place), await place.folder.list(place.path), [], began)
+            listing = await place.folder.list(place.path)
+        shown = "/" if place is None else str(place)
+        opened = OpenDirectory(shown, listing, self._owners, began, self._table.ahead)
         return wire.answer(wire.HANDLE, request, wire.string(self._table.add(opened)))
 
     async def _vfolders(self) -> list[DirEntry]:
@@ -127,21 +129,10 @@ class Names:
         """READDIR: as many entries as one answer holds."""
         opened = self._table.directory(reader.string())
         limit = BIG_ANSWER if self._client.big_answers else ANSWER
-        names, now = await self._owners.names(), self._table.gateway.reactor.seconds()
-        parts: list[bytes] = []
-        size = 0
-        while size < limit:
-            if not opened.waiting:
-                if opened.ended or opened.listing is None:
-                    break
-                opened.waiting = list(await opened.listing.read(BATCH))
-                if not opened.waiting:
-                    opened.ended = True
-                    break
-            size = _add(parts, size, limit, opened.waiting, names, now)
-        if not parts:
+        count, parts = await opened.read(limit, self._table.gateway.reactor.seconds())
+        if not count:
             return wire.status(request, wire.EOF, "end of the directory")
-        return wire.answer(wire.NAME, request, len(parts).to_bytes(4, "big") + b"".join(parts))
+        return wire.answer(wire.NAME, request, b"".join((count.to_bytes(4, "big"), *parts)))
 
     async def make_dir(self, request: int, reader: Reader) -> bytes:
         """MKDIR. The mode is the site's."""
@@ -246,27 +237,3 @@ def same_vfolder(source: Place, target: Place) -> None:
     """``Unsupported`` between two vfolders: clients then copy and remove."""
     if source.folder.vfolder.key != target.folder.vfolder.key:
         raise Unsupported("moving or linking from one vfolder into another")
-
-
-def _add(
-    parts: list[bytes], size: int, limit: int, waiting: list[DirEntry], owners: Mapping[int, str], now: float
-) -> int:
-    """Move entries over until the answer is full; its size then."""
-    taken = 0
-    for entry in waiting:
-        if size >= limit:
-            break
-        name = entry.name.encode("utf-8", "surrogateescape")
-        line = longname(name, entry.stat, owners, now)
-        part = b"%b%b%b%b%b" % (
-            len(name).to_bytes(4, "big"),
-            name,
-            len(line).to_bytes(4, "big"),
-            line,
-            wire.attributes(entry.stat),
-        )
-        parts.append(part)
-        size += len(part)
-        taken += 1
-    del waiting[:taken]
-    return size

@@ -9,15 +9,15 @@ import attrs
 from twisted.logger import Logger
 
 from vfgateway.errors import GatewayError, StorageFailure
-from vfgateway.model import DirEntry
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.sftp import faults
+from vfgateway.protocols.sftp.listing import Ahead, OpenDirectory
 from vfgateway.protocols.sftp.places import Place
 from vfgateway.protocols.sftp.uploads import UploadHandle
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.handles import Handle
 from vfgateway.services.operations import FileOperation
-from vfgateway.services.session import Listing, Session
+from vfgateway.services.session import Session
 
 #: Things that one channel may have open.
 MOST_OPEN = 1024
@@ -36,21 +36,6 @@ class OpenFile:
     error: str = ""
 
 
-@attrs.define(eq=False)
-class OpenDirectory:
-    """A directory.
-
-    :ivar listing: ``None`` for the top, whose entries are all in ``waiting``
-    :ivar waiting: entries that did not fit into the last answer
-    """
-
-    shown: str
-    listing: Listing | None
-    waiting: list[DirEntry]
-    began: float
-    ended: bool = False
-
-
 class UnknownHandle(GatewayError):
     """No such handle: never given out, or closed."""
 
@@ -59,13 +44,17 @@ class UnknownHandle(GatewayError):
 
 
 class Table:
-    """See the module."""
+    """See the module.
+
+    :ivar ahead: what is read ahead of directories
+    """
 
     log = Logger(namespace="vfgateway.sftp")
 
     def __init__(self, session: Session, gateway: Gateway) -> None:
         self.session = session
         self.gateway = gateway
+        self.ahead = Ahead()
         self._random = secrets.token_bytes(8)
         self._count = 0
         self._open: dict[bytes, OpenFile | OpenDirectory] = {}
@@ -123,8 +112,7 @@ class Table:
 
     async def _close(self, opened: OpenFile | OpenDirectory) -> None:
         if isinstance(opened, OpenDirectory):
-            if opened.listing is not None:
-                await opened.listing.close()
+            await opened.close()
             self.tell("list", opened.shown, began=opened.began)
             return
         handle, error = opened.handle, opened.error

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from vfgateway.eager import begin
 from vfgateway.errors import GatewayError
 from vfgateway.protocols.sftp import faults, wire
 from vfgateway.protocols.sftp.extensions import Extensions
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 MOST_READS = 16
 #: Bytes of writes that go to the storage together.
 TOGETHER = 512 << 10
+#: Seconds for which requests are dealt with before other connections have their turn.
+TURN = 0.02
 #: Buffers of requests that are kept for the next ones.
 MOST_SPARE = 4
 
@@ -53,6 +56,7 @@ class SftpServer:
     def __init__(self, channel: SessionChannel, session: Session) -> None:
         factory = channel.conn.transport.factory
         self._channel = channel
+        self._clock = factory.reactor
         self._queue: deque[type_request] = deque()
         self._head = b""
         self._body: bytearray | None = None
@@ -153,12 +157,31 @@ class SftpServer:
         if self._pumping:
             return
         self._pumping = True
+        clock = self._clock
+        until = clock.seconds() + TURN
         try:
             while self._queue and not self._working and not self._stopped and self._channel.writable:
                 if not self._step():
                     break
+                if self._queue and clock.seconds() > until:
+                    self._give_way()
+                    break
         finally:
             self._pumping = False
+
+    def _give_way(self) -> None:
+        """Others have their turn before the rest."""
+        self._working = True
+
+        def go_on() -> None:
+            self._working = False
+            if self._stopped:
+                self._end_if_idle()
+            else:
+                self.pump()
+                self._channel.conn.transport.flush()
+
+        self._clock.callLater(0, go_on)
 
     def _step(self) -> bool:
         """Begin with the next request; ``False`` if it has to wait."""
@@ -188,7 +211,11 @@ class SftpServer:
         return True
 
     def _start(self, work: Any, bodies: Sequence[tuple[bytes | bytearray, int]], reads: bool) -> None:
-        Deferred.fromCoroutine(work).addBoth(self._done, bodies, reads)
+        outcome = begin(work)
+        if isinstance(outcome, Deferred):
+            outcome.addBoth(self._done, bodies, reads)
+        else:
+            self._done(outcome, bodies, reads)
 
     def _done(self, answer: Any, bodies: Sequence[tuple[bytes | bytearray, int]], reads: bool) -> None:
         if reads:
@@ -196,8 +223,7 @@ class SftpServer:
         else:
             self._working = False
         if self._stopped:
-            if not self.busy:
-                self._close_all()
+            self._end_if_idle()
             return
         if isinstance(answer, bytes):
             self._channel.send(answer)
@@ -289,11 +315,11 @@ class SftpServer:
         """See ``Program``."""
         self._stopped = True
         self._queue.clear()
-        if not self.busy:
-            self._close_all()
+        self._end_if_idle()
 
-    def _close_all(self) -> None:
-        self._channel.conn.transport.factory.finish(self.table.close_all())
+    def _end_if_idle(self) -> None:
+        if not self.busy:
+            self._channel.conn.transport.factory.finish(self.table.close_all())
 
 
 def _place(body: bytes | bytearray) -> tuple[bytes, int, int] | None:
