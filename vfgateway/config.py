@@ -16,6 +16,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 from twisted.internet.endpoints import serverFromString
 
+from vfgateway.alert_settings import AlertSettings
 from vfgateway.errors import ConfigurationError
 from vfgateway.section import ConfigPath, Secret, Section, locate, mistake
 from vfgateway.whereabouts import EMBEDDED, SYSTEM_FILE, find
@@ -138,6 +139,7 @@ class Settings(Section):
     volumes: dict[str, VolumeSettings] = Field(default_factory=dict)
     authenticators: dict[str, dict[str, Any]] = Field(default_factory=dict)
     events: EventsSettings = EventsSettings()
+    alerts: AlertSettings = AlertSettings()
 
     _source: Path | None = PrivateAttr(default=None)
     _folder: Path = PrivateAttr(default_factory=Path.cwd)

@@ -51,6 +51,12 @@ class Metrics:
         self._ended_tasks = Counter(
             "vfgateway_ended_tasks", "Background tasks that ended.", ["task", "state"], registry=registry
         )
+        self._quota_alerts = Counter(
+            "vfgateway_quota_alerts",
+            "Thresholds and limits that usage crossed, and refusals that were told.",
+            ["resource", "crossed"],
+            registry=registry,
+        )
         self._health = Gauge(
             "vfgateway_volume_health",
             "1 for the state that a volume is in; with several processes, as any of them sees it.",
@@ -99,6 +105,10 @@ class Metrics:
         """It runs no more; ``state`` as of the task (``queued``: it will be tried again)."""
         self._tasks.labels(task).dec()
         self._ended_tasks.labels(task, state).inc()
+
+    def quota_alert(self, resource: str, crossed: str) -> None:
+        """Count an alert (:class:`vfgateway.services.events.QuotaAlert`)."""
+        self._quota_alerts.labels(resource, crossed).inc()
 
     def volume_health(self, volume: str, state: HealthState) -> None:
         """Note the state of a volume."""

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import attrs
+from sqlalchemy import Connection
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, TimeoutError
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -33,8 +34,8 @@ KEPT = 24 * 3600.0
 LOOK = 2.0
 #: Seconds between two writes of a task's progress.
 PROGRESS = 0.5
-#: Seconds before a task that failed is tried again, doubled each time; and how often it is tried in all.
-BACK_OFF, ATTEMPTS = 5.0, 6
+#: Seconds before a task that failed is tried again, doubled each time up to the longest; and how often it is tried in all by default.
+BACK_OFF, LONGEST_BACK_OFF, ATTEMPTS = 5.0, 600.0, 6
 
 type_handler = Callable[..., Awaitable[None]]
 
@@ -44,7 +45,7 @@ __all__ = ["RunningTask", "Task", "TaskState", "Tasks"]
 @attrs.frozen
 class _Kind:
     handler: type_handler
-    retriable: bool
+    attempts: int
 
 
 class RunningTask:
@@ -100,12 +101,13 @@ class Tasks:
         """How many run in this process."""
         return len(self._running)
 
-    def register(self, name: str, handler: type_handler, retriable: bool = False) -> None:
+    def register(self, name: str, handler: type_handler, retriable: bool = False, attempts: int = ATTEMPTS) -> None:
         """Have ``handler(task, **arguments)`` do the tasks called ``name``.
 
         :param retriable: whether a failure may pass, so that it is tried again
+        :param attempts: how often in all
         """
-        self._kinds[name] = _Kind(handler, retriable)
+        self._kinds[name] = _Kind(handler, attempts if retriable else 1)
 
     # --- life ---
 
@@ -154,8 +156,21 @@ class Tasks:
         :param arguments: what JSON can hold
         :param delay: seconds to wait first
         """
+        task = self._new(name, arguments, delay)
+        await self._database.write(lambda connection: records.add(connection, task))
+        self._publish(task)
+        if self._accepting and not delay:
+            running = Deferred.fromCoroutine(self._run_due())
+            running.addErrback(lambda failure: self.log.failure("could not start tasks", failure=failure))
+        return task.id
+
+    def enter(self, connection: Connection, name: str, arguments: Mapping[str, Any]) -> None:
+        """Enter a task within the caller's write. It runs soon after, in any process."""
+        records.add(connection, self._new(name, arguments))
+
+    def _new(self, name: str, arguments: Mapping[str, Any], delay: float = 0.0) -> Task:
         now = self.clock.seconds()
-        task = Task(
+        return Task(
             id=str(uuid4()),
             name=name,
             arguments=json.loads(json.dumps(dict(arguments))),
@@ -163,12 +178,6 @@ class Tasks:
             created=now,
             not_before=now + delay if delay else None,
         )
-        await self._database.write(lambda connection: records.add(connection, task))
-        self._publish(task)
-        if self._accepting and not delay:
-            running = Deferred.fromCoroutine(self._run_due())
-            running.addErrback(lambda failure: self.log.failure("could not start tasks", failure=failure))
-        return task.id
 
     async def get(self, task_id: str) -> Task:
         """A task. ``TaskNotFound``; also some time after it ended."""
@@ -266,11 +275,11 @@ class Tasks:
         except Exception:
             self.log.failure("task {task} {task_id} failed", task=task.name, task_id=task.id)
         self._metrics.task_ended(task.name, state.value)
-        await self._finish(running.task, state, message, kind.retriable)
+        await self._finish(running.task, state, message, kind.attempts)
 
-    async def _finish(self, task: Task, state: TaskState, message: str, retriable: bool) -> None:
+    async def _finish(self, task: Task, state: TaskState, message: str, attempts: int) -> None:
         now = self.clock.seconds()
-        again = state is TaskState.FAILED and retriable and task.attempt < ATTEMPTS
+        again = state is TaskState.FAILED and task.attempt < attempts
         if again:
             state = TaskState.QUEUED
         changed = attrs.evolve(
@@ -278,7 +287,7 @@ class Tasks:
             state=state,
             message=message or task.message,
             done=task.total if state is TaskState.DONE else task.done,
-            not_before=now + BACK_OFF * 2 ** (task.attempt - 1) if again else None,
+            not_before=now + _back_off(task.attempt) if again else None,
             finished=now if state in FINISHED else None,
         )
         await self._database.write(lambda connection: records.save(connection, changed))
@@ -308,6 +317,11 @@ class Tasks:
                 message=task.message,
             )
         )
+
+
+def _back_off(attempt: int) -> float:
+    """Seconds to wait after an attempt that failed, counted from 1."""
+    return min(LONGEST_BACK_OFF, BACK_OFF * 2.0 ** min(attempt - 1, 30))
 
 
 async def until_finished(tasks: Tasks, task_id: str) -> Task:
