@@ -424,6 +424,23 @@ async def test_a_limit_set_later_knows_uploads_under_way(alone: Process) -> None
     await store(alone, vfolder, Usage(100, 1))
 
 
+@pytest.mark.parametrize("stored", [60, 0])
+async def test_an_upload_that_ends_is_not_charged_twice(alone: Process, stored: int) -> None:
+    """Not even to one that was asking already when it ended: what was held goes in the moment in which the file comes."""
+    vfolder = await alone.vfolder(limits=Limits(bytes=100))
+    upload = await alone.quota.reserve(vfolder, Usage(60, 1), await upload_of(alone, vfolder))
+    other = await upload_of(alone, vfolder)
+    go_on = threading.Event()
+    alone.database.write(lambda _: go_on.wait(10))
+    asking = begin(alone.quota.reserve(vfolder, Usage(40, 1), other))
+    assert not await settled(asking)
+    ending = begin(upload.settle(Usage(stored, 1), also=[_nothing]))
+    go_on.set()
+    await asking
+    await ending
+    assert await alone.quota.usage(vfolder) == Usage(stored + 40, 2)
+
+
 # --- several processes ---
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection
@@ -28,14 +28,22 @@ class Ledger:
 
     :param holder: the name of the process's slabs
     :param delayed: called when a write failed and its changes wait again
+    :param changed: told the vfolders whose usage was written
     :ivar slabs: by subject
     :ivar touched: whether anything was ever written
     """
 
     log = Logger()
 
-    def __init__(self, database: Database, holder: str, delayed: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        holder: str,
+        delayed: Callable[[], object],
+        changed: Callable[[Collection[int]], object],
+    ) -> None:
         self._database = database
+        self._changed = changed
         self._delayed = delayed
         self._unwritten = Unwritten()
         self._writing = 0
@@ -57,16 +65,16 @@ class Ledger:
         """Whether the database knows everything."""
         return not self._unwritten and not self._writing
 
-    def change(self, vfolder: int, change: Usage, covered: Mapping[str, Usage]) -> None:
-        """Count a true change, and end what was held for it."""
+    def change(self, vfolder: int, change: Usage, covered: Mapping[str, Usage] = {}, upload: str | None = None) -> None:
+        """Count a true change, and end what was held for it: ``covered`` out of the slabs, or all that ``upload`` has."""
         spent: dict[str, Usage] = {}
         for key, amount in covered.items():
             slab = self.slab(key)
             spent[key] = slabs.used_of(amount, change)
             slab.held -= amount
             slab.spent += spent[key]
-        if change != Usage():
-            self._unwritten.add({vfolder: change}, spent)
+        if change != Usage() or upload is not None:
+            self._unwritten.add(Batch({vfolder: change}, spent, () if upload is None else (upload,)))
 
     async def give_back(self, keys: Sequence[str]) -> None:
         """Let others have what is free of the slabs."""
@@ -120,6 +128,8 @@ class Ledger:
                 slab = self.slab(key)
                 slab.leased -= amount
                 slab.spent -= amount
+            if batch.changes:
+                self._changed(batch.changes.keys())
         then(outcome)
         if not waiter.called:
             waiter.callback(outcome)
@@ -129,7 +139,7 @@ class Ledger:
     ) -> None:
         self._writing -= 1
         for batch in taken:
-            self._unwritten.add(batch.changes, batch.spent)
+            self._unwritten.add(batch)
         otherwise()
         if self._unwritten:
             self._delayed()

@@ -9,7 +9,7 @@ waits to be written; a vfolder whose process died in between is recounted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -44,6 +44,9 @@ ROUNDS = 2
 #: Seconds between sweeps for vfolders at rest, and how long they must have been.
 SWEEP, REST = 60.0, 120.0
 
+type_on_usage = Callable[[Collection[str]], object]
+type_on_refusal = Callable[[Subject, str], object]
+
 __all__ = ["Quota", "Remaining", "Reservation"]
 
 
@@ -56,7 +59,9 @@ class Quota:
         self._database = database
         self._clock = clock
         self._process = process
-        self._ledger = Ledger(database, SLAB + process.id, self._write_soon)
+        self._ledger = Ledger(database, SLAB + process.id, self._write_soon, self._tell_usage)
+        self._on_usage: type_on_usage = lambda _: None
+        self._on_refusal: type_on_refusal = lambda _subject, _resource: None
         self._used_at: dict[str, float] = {}
         self._modest_until: dict[str, float] = {}
         self._leasing = DeferredLock()
@@ -64,6 +69,19 @@ class Quota:
         self._limits: dict[str, Limits] = {}
         self._open: Counter[int] = Counter()
         self._timers: dict[str, IDelayedCall] = {}
+
+    def observe(self, on_usage: type_on_usage, on_refusal: type_on_refusal) -> None:
+        """Have ``on_usage(keys)`` told of the subjects with limits whose usage has been written, and ``on_refusal(subject, resource)`` of each
+        refusal."""
+        self._on_usage, self._on_refusal = on_usage, on_refusal
+
+    def _tell_usage(self, changed: Collection[int]) -> None:
+        keys = {s.key for vfolder in changed for s in self._known(vfolder) if s.has_limits}
+        if keys:
+            self._on_usage(keys)
+
+    def _known(self, vfolder: int) -> Sequence[Subject]:
+        return self._subjects[vfolder][1] if vfolder in self._subjects else ()
 
     # --- reserving ---
 
@@ -155,13 +173,9 @@ class Quota:
 
     async def settle_holder(self, vfolder: VFolder, change: Usage, holder: str, also: type_also) -> None:
         """End an upload's reservation with the true change."""
-        self._ledger.change(vfolder.key, change, {})
-
-        def write(connection: Connection) -> None:
-            holds.drop_holds(connection, holder)
-            _run(connection, also)
-
-        await self._ledger.write(write)
+        # Whichever write comes next enters both, the change and the end of what was held for it: nobody must see one without the other.
+        self._ledger.change(vfolder.key, change, upload=holder)
+        await self._ledger.write(partial(_run, also=also))
 
     async def lease(self, vfolder: VFolder, needs: Mapping[str, Usage]) -> None:
         """Have the slabs grow by what is missing of ``needs``. Raises ``QuotaExceeded``."""
@@ -187,6 +201,7 @@ class Quota:
             return short
 
         await self._persist(attempt, needs)
+        self._tell_usage([vfolder.key])
 
     async def _persist(self, attempt: Callable[[], Any], needs: Mapping[str, Usage]) -> None:
         """Try until it succeeds, or until it is certain that it does not fit."""
@@ -221,6 +236,7 @@ class Quota:
         limit = limits.bytes if resource == "bytes" else limits.files
         taken = short.taken - self._ledger.slab(short.subject.key).free
         used, more = (getattr(amount, resource) for amount in (taken, wanted))
+        self._on_refusal(short.subject, resource)
         return QuotaExceeded(short.subject.words, resource, limit or 0, used, more)
 
     async def _grant(
@@ -256,6 +272,12 @@ class Quota:
     async def usage(self, vfolder: VFolder) -> Usage:
         """What a vfolder holds: published, and promised to uploads under way."""
         return await self._usage_of(vfolder_subject(vfolder.key))
+
+    async def settled(self, vfolder: VFolder) -> Usage:
+        """What is charged for what a vfolder holds, without what is promised to anybody. What this process has not written is written."""
+        await self.flush()
+        subject = vfolder_subject(vfolder.key)
+        return (await self._database.read(lambda connection: holds.usage_of(connection, [subject])))[subject]
 
     async def scope_usage(self, volume: str, scope: QuotaScopeId) -> Usage:
         """What the vfolders of a quota scope hold together."""
@@ -305,6 +327,7 @@ class Quota:
             holds.recounted(connection, vfolder.key)
 
         await self._ledger.write(write, durable=True)
+        self._tell_usage([vfolder.key])
 
     async def forget(self, vfolder: VFolder) -> None:
         """The vfolder was purged: take all it held off the sums. Repeating it is harmless."""

@@ -19,10 +19,12 @@ class Batch:
 
     :ivar changes: by vfolder
     :ivar spent: what of it came out of this process's slab, by subject
+    :ivar ended: uploads whose room goes with it: some of the changes are what they became
     """
 
     changes: Mapping[int, Usage]
     spent: Mapping[str, Usage]
+    ended: Collection[str] = ()
 
     def enter(self, connection: Connection, slab: str) -> None:
         """Write it. The owner and the scope charged are those that the vfolder has now."""
@@ -33,6 +35,8 @@ class Batch:
                     sums[key] = sums.get(key, Usage()) + change
         holds.add_usage(connection, sums)
         holds.spend(connection, slab, self.spent)
+        for upload in self.ended:
+            holds.drop_holds(connection, upload)
 
 
 class Unwritten:
@@ -42,21 +46,24 @@ class Unwritten:
         self._guard = threading.Lock()
         self._changes: dict[int, Usage] = {}
         self._spent: dict[str, Usage] = {}
+        self._ended: list[str] = []
 
-    def add(self, changes: Mapping[int, Usage], spent: Mapping[str, Usage]) -> None:
+    def add(self, batch: Batch) -> None:
         """Count changes in."""
         with self._guard:
-            for vfolder, change in changes.items():
-                self._changes[vfolder] = self._changes.get(vfolder, Usage()) + change
-            for subject, amount in spent.items():
+            for vfolder, change in batch.changes.items():
+                if change != Usage():
+                    self._changes[vfolder] = self._changes.get(vfolder, Usage()) + change
+            for subject, amount in batch.spent.items():
                 if amount != Usage():
                     self._spent[subject] = self._spent.get(subject, Usage()) + amount
+            self._ended.extend(batch.ended)
 
     def take(self) -> Batch:
         """All there is; the caller enters it, or gives it to :meth:`add` again."""
         with self._guard:
-            batch = Batch(self._changes, self._spent)
-            self._changes, self._spent = {}, {}
+            batch = Batch(self._changes, self._spent, self._ended)
+            self._changes, self._spent, self._ended = {}, {}, []
         return batch
 
     @property
@@ -67,4 +74,4 @@ class Unwritten:
 
     def __bool__(self) -> bool:
         with self._guard:
-            return bool(self._changes or self._spent)
+            return bool(self._changes or self._spent or self._ended)
