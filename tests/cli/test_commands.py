@@ -13,7 +13,7 @@ from twisted.cred.credentials import UsernamePassword
 from tests.cli.command import administered, with_alice
 from tests.support.gateway import orchestrator_in
 from vfgateway.credentials import Bearer
-from vfgateway.model import Limits, QuotaScopeId, ScopeKind, VFolderId
+from vfgateway.model import Limits, QuotaScopeId, ScopeKind, Usage, VFolderId
 from vfgateway.paths import parse_text
 
 
@@ -235,3 +235,22 @@ async def test_a_lock_is_seen_and_broken(tmp_path: Path) -> None:
         await vfgateway("lock", "break", lock["token"], "--yes")
         assert await vfgateway.json("lock", "list") == []
         assert (await vfgateway.run("lock", "break", lock["token"], "--yes")).exit_code == 3
+
+
+async def test_a_scan_shows_what_is_wrong_and_puts_it_right(tmp_path: Path) -> None:
+    """The figures first; nothing is changed before that was confirmed."""
+    async with administered(tmp_path) as vfgateway:
+        await with_alice(vfgateway)
+        vfolder = await vfgateway.json("vfolder", "create", "alice/data")
+        assert "everything is as it should be" in await vfgateway("scan", "run")
+        await vfgateway.gateway.quota.change(
+            await vfgateway.gateway.find_vfolder(VFolderId.parse(vfolder["id"])), Usage(5, 1)
+        )
+        report = await vfgateway.json("scan", "run", "alice/data")
+        assert [(one["kind"], one["fixed"]) for one in report["findings"]] == [("drift", False)]
+        assert (await vfgateway.run("scan", "run", "--fix")).exit_code == 2, "no terminal to ask on"
+        assert "charged 5 bytes" in await vfgateway("scan", "run", "--volume", vfolder["volume"], "--fix", "--yes")
+        assert (await vfgateway.json("vfolder", "show", "alice/data"))["used_bytes"] == 0
+        listed = await vfgateway.json("scan", "list")
+        assert [one["found"] for one in listed] == [1, 1, 1, 1, 0]
+        assert "charged 5 bytes" in await vfgateway("scan", "show", listed[0]["id"])

@@ -16,6 +16,7 @@ from vfgateway.interfaces import IAuthenticator, IRunning, IVolume
 from vfgateway.model import Actor, Origin, Principal, VFolder, VFolderId
 from vfgateway.runtime import Runtime
 from vfgateway.services.accounts import Accounts
+from vfgateway.services.alerts import Alerts
 from vfgateway.services.authentication import Authentication
 from vfgateway.services.changes import Changes
 from vfgateway.services.creations import Creations
@@ -26,10 +27,12 @@ from vfgateway.services.localcopies import LocalCopies
 from vfgateway.services.locks import Locks
 from vfgateway.services.metrics import Metrics
 from vfgateway.services.migrations import upgrade
+from vfgateway.services.notifications import Notifications
 from vfgateway.services.processes import Processes
 from vfgateway.services.properties import Properties
 from vfgateway.services.provisioning import Provisioning
 from vfgateway.services.quota import Quota
+from vfgateway.services.scanning import Scans
 from vfgateway.services.session import Session
 from vfgateway.services.staging import Staging
 from vfgateway.services.state import DatabaseState
@@ -76,10 +79,23 @@ class Gateway:
         self.changes = Changes(self.database, reactor, self.locks)
         self.quota = Quota(self.database, reactor, self.processes)
         self.tasks = Tasks(self.database, reactor, self.processes, self.events, self.metrics)
+        notifications = Notifications(settings.alerts, self.tasks, reactor, self.runtime_for("alerts").agent)
+        self.alerts = Alerts(
+            settings.alerts,
+            self.database,
+            reactor,
+            self.processes,
+            self.quota,
+            self.events,
+            self.tasks,
+            self.metrics,
+            notifications,
+        )
         self.staging = Staging(self)
         self.writers = Writers(self)
         self.copies = LocalCopies(settings.gateway.data_dir / "spool" / "copies", reactor)
         self.lifecycle = Lifecycle(self)
+        self.scans = Scans(self)
         self._orchestrator: RedisEvents | None = None
 
     # --- assembly ---
@@ -142,6 +158,7 @@ class Gateway:
         await self.volumes.start()
         await self.lifecycle.recover()
         self.processes.watch(self.lifecycle.recover)
+        self.alerts.start()
         await self.tasks.resume()
         await self.staging.start()
         self.running = True
@@ -149,7 +166,8 @@ class Gateway:
     async def stop(self) -> None:
         """Stop in the opposite order; what is under way ends or is left resumable. Safe after a start that failed."""
         self.running = False
-        services = (self.staging, self.copies, self.writers, self.tasks, self.volumes, self.quota, self.processes)
+        uploads = (self.staging, self.copies, self.writers)
+        services = (*uploads, self.alerts, self.tasks, self.volumes, self.quota, self.processes)
         parts: Sequence[Any] = (*services, *self._running_authenticators)
         for part in parts:
             try:

@@ -363,6 +363,33 @@ tasks = Table(
     Column("finished", Float),
 )
 
+# Scans, and what they found.
+scans = Table(
+    "scans",
+    metadata,
+    Column("id", String(36), primary_key=True),  # of the task
+    Column("volume", String(255)),
+    Column("vfid", String(80)),
+    Column("fix", Boolean, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("finished", Float),
+    Column("cursor", BigInteger, nullable=False, default=0),
+    Column("checked_vfolders", BigInteger, nullable=False, default=0),
+    Column("checked_bytes", BigInteger, nullable=False, default=0),
+    Column("checked_files", BigInteger, nullable=False, default=0),
+)
+findings = Table(
+    "findings",
+    metadata,
+    Column("number", key_type, primary_key=True, autoincrement=True),
+    Column("scan", String(36), ForeignKey("scans.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("volume", String(255), nullable=False),
+    Column("vfid", String(80), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("fixed", Boolean, nullable=False),
+)
+
 # Counters: generations of caches ("vfolders", "accounts"), the fence of locks.
 counters = Table(
     "counters",

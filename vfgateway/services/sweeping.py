@@ -117,6 +117,13 @@ class Sweeper:
         return count
 
     async def _collect_in(self, vfolder: VFolder, age: float) -> int:
+        count = await self.leftovers(vfolder, age, remove=True)
+        if count:
+            self.log.info("removed {count} leftover stages in {vfolder}", count=count, vfolder=vfolder.id)
+        return count
+
+    async def leftovers(self, vfolder: VFolder, age: float = LEFTOVER_AGE, remove: bool = False) -> int:
+        """How many stages of one vfolder nobody knows and nobody has written to for ``age`` seconds; with ``remove`` they are gone."""
         folder = await self._gateway.volumes.get(vfolder.volume).folder(vfolder.id, Actor())
         if not IResumableStaging.providedBy(folder):
             return 0
@@ -124,13 +131,11 @@ class Sweeper:
         old = [token for token, stat in await folder.stages() if stat.mtime_ns < before]
         known = await self._staging.uploads.known(old) if old else frozenset()
         count = 0
-        for token in old:
-            if token not in known:
-                try:
+        for token in set(old) - known:
+            try:
+                if remove:
                     await (await folder.resume(token)).discard()
-                    count += 1
-                except UploadNotFound:
-                    continue
-        if count:
-            self.log.info("removed {count} leftover stages in {vfolder}", count=count, vfolder=vfolder.id)
+                count += 1
+            except UploadNotFound:
+                continue
         return count

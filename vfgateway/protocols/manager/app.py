@@ -20,6 +20,7 @@ from vfgateway.protocols.manager.sessions import SessionRoutes
 from vfgateway.protocols.manager.v1.accounts import AccountRoutes
 from vfgateway.protocols.manager.v1.activity import ActivityRoutes
 from vfgateway.protocols.manager.v1.links import LinkRoutes
+from vfgateway.protocols.manager.v1.scans import ScanRoutes
 from vfgateway.protocols.manager.v1.system import SystemRoutes
 from vfgateway.protocols.manager.v1.vfolders import VFolderRoutes
 from vfgateway.protocols.manager.volumes import VolumeRoutes
@@ -78,6 +79,7 @@ class Application:
             VFolderRoutes(gateway),
             LinkRoutes(gateway, choices.client_url),
             ActivityRoutes(gateway),
+            ScanRoutes(gateway),
             SystemRoutes(gateway, self.monitor),
         ]
         groups.append(DocumentRoutes(gateway, groups))

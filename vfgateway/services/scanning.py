@@ -1,0 +1,249 @@
+"""Scans: what the storage holds beside what the registry and the ledger say, looked at in the background and put right if asked for.
+
+Jobs write through mounts, and files come and go by hand: no figure of ours is right for ever. A scan walks every vfolder in small steps,
+remembers after each few how far it has come, and goes on from there after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+from sqlalchemy import Connection
+from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.logger import Logger
+
+from vfgateway.errors import GatewayError, VFolderNotFound
+from vfgateway.interfaces import IFastUsage, IResumableStaging, IVolume
+from vfgateway.model import Actor, Usage, VFolder, VFolderId, VFolderStatus
+from vfgateway.services import scanrecords as records
+from vfgateway.services import trees
+from vfgateway.services.processes import wait
+from vfgateway.services.scanrecords import Finding, FindingKind, Scan
+from vfgateway.services.tasks import RunningTask
+
+if TYPE_CHECKING:
+    from vfgateway.services.gateway import Gateway
+
+#: Vfolders that are walked at the same time.
+AT_ONCE = 2
+#: Times that a vfolder is counted again since somebody wrote meanwhile; then writers are held off, or it is left for another scan.
+COUNTS = 3
+#: Vfolders after which the progress is written down.
+STEP = 16
+
+
+class Scans:
+    """All scans, and those that run in this process.
+
+    :ivar rate: files and directories a second at which one vfolder is walked; 0 for as fast as can be
+    """
+
+    log = Logger()
+
+    def __init__(self, gateway: Gateway, rate: int = 0) -> None:
+        self._gateway = gateway
+        self.rate = rate
+        gateway.tasks.register("scan", self._scan_task)
+
+    # --- for callers ---
+
+    async def start(self, volume: str | None = None, vfolder: VFolder | None = None, fix: bool = False) -> str:
+        """Begin a scan of everything, of a volume or of a vfolder; its identifier, which is its task's too. ``UnknownVolume``.
+
+        :param fix: put right what can be; otherwise nothing is changed
+        """
+        if vfolder is not None:
+            volume = vfolder.volume
+        if volume is not None:
+            self._gateway.volumes.get(volume)
+        arguments = {"volume": volume, "vfid": str(vfolder.id) if vfolder is not None else None, "fix": fix}
+        return await self._gateway.tasks.start("scan", arguments)
+
+    async def list(self) -> Sequence[tuple[Scan, int]]:
+        """The scans that are remembered, the newest first, each with the number of its findings."""
+        return await self._gateway.database.read(records.some)
+
+    async def report(self, scan_id: str) -> tuple[Scan, Sequence[Finding]] | None:
+        """A scan with all it found; ``None`` if it is not remembered, or has not begun."""
+
+        def read(connection: Connection) -> tuple[Scan, Sequence[Finding]] | None:
+            scan = records.get(connection, scan_id)
+            return (scan, records.found(connection, scan_id)) if scan is not None else None
+
+        return await self._gateway.database.read(read)
+
+    # --- the task ---
+
+    async def _scan_task(self, task: RunningTask, volume: str | None, vfid: str | None, fix: bool) -> None:
+        database = self._gateway.database
+        fresh = Scan(task.id, volume, vfid, fix, self._gateway.reactor.seconds())
+        await database.write(lambda connection: records.add(connection, fresh))
+        scan = await database.read(lambda connection: records.get(connection, task.id)) or fresh
+        chosen = [each for each in await self._gateway.vfolders.list() if _is_chosen(each, volume, vfid)]
+        left = sorted((each for each in chosen if each.key > scan.cursor), key=lambda each: each.key)
+        if scan.cursor == 0 and vfid is None:
+            scan = await self._note(scan, await self._compare(volume, fix))
+        for first in range(0, len(left), STEP):
+            step = left[first : first + STEP]
+            outcomes = await self._look_at_all(task, step, scan, len(chosen))
+            counted = sum((outcome.counted for outcome in outcomes), Usage())
+            scan = attrs.evolve(
+                scan,
+                cursor=step[-1].key,
+                checked_vfolders=scan.checked_vfolders + len(step),
+                checked_bytes=scan.checked_bytes + counted.bytes,
+                checked_files=scan.checked_files + counted.files,
+            )
+            scan = await self._note(scan, [found for outcome in outcomes for found in outcome.findings])
+            await task.progress(scan.checked_vfolders, len(chosen), _in_short(scan))
+        await self._note(attrs.evolve(scan, finished=self._gateway.reactor.seconds()), ())
+
+    async def _note(self, scan: Scan, findings: Sequence[Finding]) -> Scan:
+        for finding in findings:
+            self.log.warn(
+                "scan: {kind} in {vfid} on {volume}: {detail}",
+                kind=finding.kind.value,
+                vfid=finding.vfid,
+                volume=finding.volume,
+                detail=finding.detail,
+            )
+        await self._gateway.database.write(lambda connection: records.advance(connection, scan, findings))
+        return scan
+
+    async def _look_at_all(
+        self, task: RunningTask, vfolders: Sequence[VFolder], scan: Scan, total: int
+    ) -> Sequence[Outcome]:
+        """Look at some vfolders, :data:`AT_ONCE` at a time."""
+        waiting = list(reversed(vfolders))
+        outcomes: list[Outcome] = []
+        seen = scan.checked_files
+
+        async def tell(count: int) -> None:
+            nonlocal seen
+            seen += count
+            await task.progress(scan.checked_vfolders + len(outcomes), total, f"{seen:,} files and directories")
+
+        async def work() -> None:
+            while waiting:
+                outcomes.append(await self._look_at(waiting.pop(), scan.fix, tell))
+
+        try:
+            await gatherResults([Deferred.fromCoroutine(work()) for _ in range(AT_ONCE)], consumeErrors=True)
+        except FirstError as error:
+            error.subFailure.raiseException()
+        return outcomes
+
+    # --- one vfolder ---
+
+    async def _look_at(self, vfolder: VFolder, fix: bool, tell: trees.type_progress) -> Outcome:
+        if vfolder.status is not VFolderStatus.READY:
+            return Outcome()
+        find = _Findings(vfolder.volume, str(vfolder.id))
+        try:
+            volume = self._gateway.volumes.get(vfolder.volume)
+            usage = await self._count(vfolder, volume, find, fix, tell)
+            leftovers = await self._gateway.staging.leftovers(vfolder, remove=fix)
+            if leftovers:
+                find(FindingKind.LEFTOVERS, f"{leftovers} stages that belong to no upload", fix)
+        except VFolderNotFound:
+            find(FindingKind.MISSING, "the vfolder is registered, but its folder is not there: is everything mounted?")
+            return Outcome(find.all)
+        except GatewayError as error:
+            find(FindingKind.UNREADABLE, str(error))
+            return Outcome(find.all)
+        return Outcome(find.all, usage)
+
+    async def _count(
+        self, vfolder: VFolder, volume: IVolume, find: _Findings, fix: bool, tell: trees.type_progress
+    ) -> Usage:
+        """Count without holding anybody off; what is counted while nobody wrote is compared."""
+        quota = self._gateway.quota
+        for _ in range(COUNTS):
+            before = await quota.settled(vfolder)
+            counted = await self._measure(vfolder, volume, tell)
+            if await quota.settled(vfolder) == before:
+                break
+        else:
+            return counted  # somebody writes all the time; what they write is charged as it comes
+        if counted != before:
+            what = f"charged {before.bytes} bytes in {before.files} entries, found {counted.bytes} in {counted.files}"
+            if fix:
+                counted = await self._gateway.lifecycle.recount(vfolder)
+            find(FindingKind.DRIFT, what, fix)
+        return counted
+
+    async def _measure(self, vfolder: VFolder, volume: IVolume, tell: trees.type_progress) -> Usage:
+        folder = await volume.folder(vfolder.id, Actor())
+        staged = IResumableStaging.providedBy(folder) and await folder.stages()
+        if IFastUsage.providedBy(volume) and not staged:
+            usage: Usage = await volume.fast_usage(vfolder.id)
+            return usage
+        return await trees.measure(folder, progress=self._throttled(tell))
+
+    def _throttled(self, tell: trees.type_progress) -> trees.type_progress:
+        clock, rate = self._gateway.reactor, self.rate
+        began, last = clock.seconds(), 0
+
+        async def progress(count: int) -> None:
+            nonlocal last
+            new, last = count - last, count
+            await tell(new)
+            ahead = count / rate - (clock.seconds() - began) if rate else 0.0
+            if ahead > 0:
+                await wait(clock, ahead)
+
+        return progress
+
+    # --- whole volumes ---
+
+    async def _compare(self, only: str | None, fix: bool) -> Sequence[Finding]:
+        """Folders that no vfolder is registered for."""
+        findings: list[Finding] = []
+        for name in [only] if only is not None else list(self._gateway.volumes):
+            find = _Findings(name, "")
+            try:
+                present = await self._gateway.volumes.get(name).folders()
+            except GatewayError as error:
+                find(FindingKind.UNREADABLE, str(error))
+            else:
+                known = {vfolder.id for vfolder in await self._gateway.vfolders.list() if vfolder.volume == name}
+                for vfid in present:
+                    if vfid not in known:
+                        await self._find_orphan(find, vfid, fix)
+            findings += find.all
+        return findings
+
+    async def _find_orphan(self, find: _Findings, vfid: VFolderId, fix: bool) -> None:
+        if fix:
+            await self._gateway.find_vfolder(vfid, find.volume)  # which adopts it
+        find(FindingKind.ORPHAN, "the folder is there, but no vfolder is registered for it", fix, vfid)
+
+
+@attrs.frozen
+class Outcome:
+    """What one vfolder's turn brought."""
+
+    findings: Sequence[Finding] = ()
+    counted: Usage = Usage()
+
+
+class _Findings:
+    """Collects what is found in one place."""
+
+    def __init__(self, volume: str, vfid: str) -> None:
+        self.volume = volume
+        self._vfid = vfid
+        self.all: list[Finding] = []
+
+    def __call__(self, kind: FindingKind, detail: str, fixed: bool = False, vfid: VFolderId | None = None) -> None:
+        self.all.append(Finding(kind, self.volume, str(vfid) if vfid is not None else self._vfid, detail, fixed))
+
+
+def _is_chosen(vfolder: VFolder, volume: str | None, vfid: str | None) -> bool:
+    return (volume is None or vfolder.volume == volume) and (vfid is None or str(vfolder.id) == vfid)
+
+
+def _in_short(scan: Scan) -> str:
+    return f"{scan.checked_files:,} files and directories"
