@@ -20,8 +20,9 @@ from vfgateway.errors import QuotaExceeded, VFolderNotFound, VolumeUnavailable
 from vfgateway.model import Limits, Usage, VFolder
 from vfgateway.services import schema
 from vfgateway.services.database import FRESH, bump
+from vfgateway.services.headroom import IDLE, LOOK
 from vfgateway.services.processes import SLAB
-from vfgateway.services.quota import FLUSH, IDLE, LOOK, REST, SWEEP, Reservation
+from vfgateway.services.quota import FLUSH, REST, SWEEP, Reservation
 from vfgateway.services.slabs import FRACTION, LARGEST
 
 MIB = 1 << 20
@@ -350,6 +351,26 @@ async def test_cancelled_reservations_leave_nothing(alone: Process) -> None:
     await store(alone, vfolder, Usage(100, 1))
 
 
+async def test_a_cancelled_upload_holds_nothing(alone: Process) -> None:
+    """Though its room is granted only after it has gone, in a write that waited behind another."""
+    vfolder = await alone.vfolder(limits=Limits(bytes=100))
+    await alone.processes.dirty.mark(vfolder.key)
+    go_on = threading.Event()
+    alone.database.write(lambda _: go_on.wait(10))
+    written = begin(alone.quota.change(vfolder, Usage(1, 1), also=[_nothing]))
+    reserving = begin(alone.quota.reserve(vfolder, Usage(60, 1), uuid4().hex))
+    assert not await settled(reserving)
+    for _ in range(2):  # once from what it waits for, once from cleaning up
+        reserving.cancel()
+    with pytest.raises(CancelledError):
+        await reserving
+    go_on.set()
+    await written
+    await alone.quota.flush()
+    assert await alone.held() == {}
+    assert await alone.quota.usage(vfolder) == Usage(1, 1)
+
+
 async def test_headroom_given_back_is_gone_though_nobody_waited(alone: Process) -> None:
     """A client that goes away while its process returns headroom does not make it spend that headroom as well."""
     vfolder = await alone.vfolder(limits=Limits(bytes=1000 * MIB))
@@ -458,6 +479,21 @@ async def test_headroom_of_other_processes_is_recalled(tmp_path: Path, clock: Cl
         await while_time_passes(clock, store(there, vfolder, Usage(10 * MIB, 1)))
         await second.settle(Usage(990 * MIB, 1), also=[_nothing])
         assert await here.quota.usage(vfolder) == Usage(1000 * MIB, 2)
+
+
+async def test_room_that_comes_too_late_is_given_back(tmp_path: Path, clock: Clock) -> None:
+    """An upload ends while it waits for another process to answer."""
+    async with process(tmp_path / "db", clock, 1) as here, process(tmp_path / "db", clock, 2) as there:
+        vfolder = await here.vfolder(limits=Limits(bytes=100))
+        other = await there.quota.reserve(vfolder, Usage(80, 1))
+        upload = await here.quota.reserve(vfolder, Usage(10, 1), await upload_of(here, vfolder))
+        growing = begin(upload.ensure(Usage(50, 1)))
+        assert not await settled(growing)
+        await upload.release()
+        await other.release()
+        await while_time_passes(clock, growing)
+        await here.quota.flush()
+        assert not [holder for holder, _ in await here.held() if not holder.startswith(SLAB)]
 
 
 async def test_a_storm_in_two_processes(tmp_path: Path, clock: Clock) -> None:

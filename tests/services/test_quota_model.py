@@ -30,7 +30,8 @@ from vfgateway.errors import QuotaExceeded, VolumeUnavailable
 from vfgateway.model import Limits, QuotaScopeId, ScopeKind, Usage, VFolder, VFolderId, VFolderStatus
 from vfgateway.services import holds, schema
 from vfgateway.services.dirty import DirtyMarks
-from vfgateway.services.quota import LOOK, PATIENCE, Quota
+from vfgateway.services.headroom import LOOK, PATIENCE
+from vfgateway.services.quota import Quota
 from vfgateway.services.reservations import Reservation
 
 ALICE = UUID("11111111-1111-4111-8111-111111111111")

@@ -1,7 +1,7 @@
 """Limits that hold and usage that is true: reservations before bytes are accepted, settled with what was stored.
 
 A vfolder's bytes count for itself, for its quota scope and for its owner (:mod:`vfgateway.services.holds`). Where one of them is
-limited, a process leases headroom and gives it to reservations without a transaction (:mod:`vfgateway.services.slabs`); where none is,
+limited, a process leases headroom and gives it to reservations without a transaction (:mod:`vfgateway.services.headroom`); where none is,
 nothing is held at all. Changes of usage are written together with the end of the intent that they came from, and with whatever else
 waits to be written; a vfolder whose process died in between is recounted.
 """
@@ -11,36 +11,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import Connection
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from vfgateway.errors import QuotaExceeded, VFolderNotFound, VolumeUnavailable
+from vfgateway.errors import VFolderNotFound
 from vfgateway.model import Limits, QuotaScopeId, Usage, VFolder
 from vfgateway.services import holds, slabs
 from vfgateway.services.database import Database
-from vfgateway.services.holds import Short
+from vfgateway.services.headroom import Headroom, type_granted
 from vfgateway.services.ledger import Ledger
-from vfgateway.services.processes import SLAB, IsProcess, wait
+from vfgateway.services.processes import SLAB, IsProcess
 from vfgateway.services.remaining import Remaining
 from vfgateway.services.reservations import Reservation, UploadReservation, type_also
 from vfgateway.services.subjects import Subject, owner_subject, scope_subject, subjects_of, vfolder_subject
 
 #: Seconds after which a change that nothing else carried is written.
 FLUSH = 0.5
-#: Seconds between looks for recalls by other processes, while there is something to give back.
-LOOK = 0.05
-#: Seconds after which headroom that nobody used is given back.
-IDLE = 10.0
-#: Seconds for which a process that was asked to give back leases no more than it needs.
-MODESTY = 2.0
-#: Seconds for which a reservation waits for others' answers, or for a recount, before it is refused.
-PATIENCE = 10.0
-#: How often others are asked before a refusal.
-ROUNDS = 2
 #: Seconds between sweeps for vfolders at rest, and how long they must have been.
 SWEEP, REST = 60.0, 120.0
 
@@ -60,11 +50,9 @@ class Quota:
         self._clock = clock
         self._process = process
         self._ledger = Ledger(database, SLAB + process.id, self._write_soon, self._tell_usage)
+        self.headroom = Headroom(database, self._ledger, clock, process, self._later, self._tell_refusal)
         self._on_usage: type_on_usage = lambda _: None
         self._on_refusal: type_on_refusal = lambda _subject, _resource: None
-        self._used_at: dict[str, float] = {}
-        self._modest_until: dict[str, float] = {}
-        self._leasing = DeferredLock()
         self._subjects: dict[int, tuple[tuple[int, int], Sequence[Subject]]] = {}
         self._limits: dict[str, Limits] = {}
         self._open: Counter[int] = Counter()
@@ -79,6 +67,9 @@ class Quota:
         keys = {s.key for vfolder in changed for s in self._known(vfolder) if s.has_limits}
         if keys:
             self._on_usage(keys)
+
+    def _tell_refusal(self, subject: Subject, resource: str) -> None:
+        self._on_refusal(subject, resource)
 
     def _known(self, vfolder: int) -> Sequence[Subject]:
         return self._subjects[vfolder][1] if vfolder in self._subjects else ()
@@ -150,16 +141,6 @@ class Quota:
         """Whether any limit applies, with limits as old as in :meth:`subjects`."""
         return any(subject.is_limited for subject in await self.subjects(vfolder))
 
-    def take_from_slabs(self, needs: Mapping[str, Usage]) -> bool:
-        """Take from the slabs if all is there."""
-        if any(self._ledger.slab(key).missing(need) != Usage() for key, need in needs.items()):
-            return False
-        now = self._clock.seconds()
-        for key, need in needs.items():
-            self._ledger.slab(key).held += need
-            self._used_at[key] = now
-        return True
-
     async def settle_slabs(
         self, vfolder: VFolder, change: Usage, covered: Mapping[str, Usage], also: type_also
     ) -> None:
@@ -169,103 +150,24 @@ class Quota:
             await self._ledger.write(partial(_run, also=also))
         elif change != Usage():
             self._write_soon()
-        self._look_later()
+        self.headroom.look_later()
 
     async def settle_holder(self, vfolder: VFolder, change: Usage, holder: str, also: type_also) -> None:
         """End an upload's reservation with the true change."""
         # Whichever write comes next enters both, the change and the end of what was held for it: nobody must see one without the other.
         self._ledger.change(vfolder.key, change, upload=holder)
-        await self._ledger.write(partial(_run, also=also))
+        # And once more in a write of its own, for what was granted in one that was on its way when the end came.
+        await self._ledger.write(partial(_run, also=[partial(holds.drop_holds, holder=holder), *also]))
 
-    async def lease(self, vfolder: VFolder, needs: Mapping[str, Usage]) -> None:
-        """Have the slabs grow by what is missing of ``needs``. Raises ``QuotaExceeded``."""
+    def drop_hold(self, vfolder: VFolder, holder: str) -> None:
+        """Room came to an upload whose reservation had ended: give it back."""
+        self._ledger.change(vfolder.key, Usage(), upload=holder)
+        self._write_soon()
 
-        async def attempt() -> Short | None:
-            async with self._leasing:
-                missing = {key: self._ledger.slab(key).missing(need) for key, need in needs.items()}
-                missing = {key: amount for key, amount in missing.items() if amount != Usage()}
-                return await self._grant(vfolder, self._ledger.holder, missing, self._leased) if missing else None
-
-        await self._persist(attempt, needs)
-
-    async def hold(
-        self, vfolder: VFolder, holder: str, needs: Mapping[str, Usage], then: Callable[[Mapping[str, Usage]], None]
-    ) -> None:
+    async def hold(self, vfolder: VFolder, holder: str, needs: Mapping[str, Usage], then: type_granted) -> None:
         """Have ``holder`` hold ``needs`` more. Raises ``QuotaExceeded``."""
-
-        async def attempt() -> Short | None:
-            short = await self._grant(vfolder, holder, needs, then)
-            if short is not None and self._ledger.slab(short.subject.key).free != Usage():
-                await self._ledger.give_back([short.subject.key])
-                short = await self._grant(vfolder, holder, needs, then)
-            return short
-
-        await self._persist(attempt, needs)
+        await self.headroom.hold(vfolder, holder, needs, then)
         self._tell_usage([vfolder.key])
-
-    async def _persist(self, attempt: Callable[[], Any], needs: Mapping[str, Usage]) -> None:
-        """Try until it succeeds, or until it is certain that it does not fit."""
-        deadline = self._clock.seconds() + PATIENCE
-        rounds = 0
-        while True:
-            before = self._free_of(needs)
-            short: Short | None = await attempt()
-            if short is None:
-                return
-            key = short.subject.key
-            if self._free_of(needs) != before:  # something was given back meanwhile
-                continue
-            late = self._clock.seconds() >= deadline
-            if not short.others and rounds < ROUNDS:
-                rounds += 1
-                if not await self._ledger.write(partial(holds.recall, subject=key, holder=self._ledger.holder)):
-                    rounds = ROUNDS
-                    if not short.recounting:
-                        raise self._refusal(short, needs[key])
-            elif late and short.recounting:
-                raise VolumeUnavailable("", f"the usage of {short.subject.words} is being counted; try again")
-            elif late or not (short.others or short.recounting):
-                raise self._refusal(short, needs[key])
-            await wait(self._clock, LOOK)
-
-    def _free_of(self, needs: Mapping[str, Usage]) -> Sequence[Usage]:
-        return [self._ledger.slab(key).free for key in needs]
-
-    def _refusal(self, short: Short, wanted: Usage) -> QuotaExceeded:
-        limits, resource = short.subject.limits, short.resource
-        limit = limits.bytes if resource == "bytes" else limits.files
-        taken = short.taken - self._ledger.slab(short.subject.key).free
-        used, more = (getattr(amount, resource) for amount in (taken, wanted))
-        self._on_refusal(short.subject, resource)
-        return QuotaExceeded(short.subject.words, resource, limit or 0, used, more)
-
-    async def _grant(
-        self,
-        vfolder: VFolder,
-        holder: str,
-        needs: Mapping[str, Usage],
-        then: Callable[[Mapping[str, Usage]], None],
-    ) -> Short | None:
-        now = self._clock.seconds()
-        modest = frozenset(key for key, until in self._modest_until.items() if until > now)
-
-        def write(connection: Connection) -> Mapping[str, Usage] | Short:
-            return holds.grant(connection, vfolder.key, holder, self._process.id, needs, now, modest)
-
-        def granted(outcome: Mapping[str, Usage] | Short) -> None:
-            if not isinstance(outcome, Short):
-                then(outcome)
-
-        # Durable, so that after a power loss usage and slabs together are never less than what was stored.
-        outcome = await self._ledger.write(write, durable=True, then=granted)
-        return outcome if isinstance(outcome, Short) else None
-
-    def _leased(self, added: Mapping[str, Usage]) -> None:
-        now = self._clock.seconds()
-        for key, amount in added.items():
-            self._ledger.slab(key).leased += amount
-            self._used_at[key] = now
-        self._look_later()
 
     # --- figures ---
 
@@ -333,8 +235,8 @@ class Quota:
         """The vfolder was purged: take all it held off the sums. Repeating it is harmless."""
         await self._ledger.write(lambda connection: holds.forget_vfolder(connection, vfolder.key), durable=True)
         self._subjects.pop(vfolder.key, None)
-        for table in (self._ledger.slabs, self._used_at, self._modest_until, self._limits):
-            cast(dict[str, Any], table).pop(vfolder_subject(vfolder.key), None)
+        self._limits.pop(vfolder_subject(vfolder.key), None)
+        self.headroom.forget(vfolder_subject(vfolder.key))
 
     # --- life ---
 
@@ -367,13 +269,6 @@ class Quota:
         if timer is None or not timer.active():
             self._timers[name] = self._clock.callLater(seconds, call)
 
-    def _look_later(self) -> None:
-        if not all(slab.is_empty for slab in self._ledger.slabs.values()):
-            self._later("look", LOOK, self._look)
-
-    def _look(self) -> None:
-        self._in_background(self._answer_recalls())
-
     def _write_soon(self) -> None:
         self._later("flush", FLUSH, lambda: self._in_background(self.flush()))
 
@@ -383,25 +278,6 @@ class Quota:
     def _in_background(self, work: Any) -> None:
         running = Deferred.fromCoroutine(work)
         running.addErrback(lambda failure: self.log.failure("figures could not be written", failure=failure))
-
-    async def _answer_recalls(self) -> None:
-        """Give back what others ask for, and what has not been used for a while."""
-        try:
-            asked = await self._database.read(lambda connection: holds.recalled(connection, self._ledger.holder))
-            now = self._clock.seconds()
-            for key in asked:
-                self._modest_until[key] = now + MODESTY
-            idle = [
-                key
-                for key, slab in self._ledger.slabs.items()
-                if slab.free != Usage() and self._used_at.get(key, 0.0) + IDLE < now
-            ]
-            if asked or idle:
-                await self._ledger.give_back([*asked, *idle])
-        finally:
-            for key in [key for key, slab in self._ledger.slabs.items() if slab.is_empty]:
-                del self._ledger.slabs[key]
-            self._look_later()
 
     async def _unmark(self) -> None:
         """Vfolders at rest need no recount if this process dies."""

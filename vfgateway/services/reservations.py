@@ -57,9 +57,9 @@ class Reservation:
             }
             if self._ended:
                 raise RuntimeError("the reservation has ended")
-            if self._quota.take_from_slabs(needs):
+            if self._quota.headroom.take(needs):
                 break
-            await self._quota.lease(self._vfolder, needs)
+            await self._quota.headroom.lease(self._vfolder, needs)
         self._cover(needs)
         self.held = wanted
 
@@ -116,6 +116,7 @@ class UploadReservation(Reservation):
     def __init__(self, quota: Quota, vfolder: VFolder, holder: str, present: Mapping[str, Usage]) -> None:
         super().__init__(quota, vfolder)
         self._holder = holder
+        self._let_go = False
         self._covered.update(present)
         self.held = present.get(vfolder_subject(vfolder.key), Usage())
 
@@ -128,16 +129,21 @@ class UploadReservation(Reservation):
         # Held on every subject, limited or not: usage shows uploads under way, and a limit may be set later.
         needs = {s.key: slabs.at_least_zero(wanted - self._covered.get(s.key, Usage())) for s in subjects}
         if any(need != Usage() for need in needs.values()):
-            await self._quota.hold(self._vfolder, self._holder, needs, self._cover)
+            await self._quota.hold(self._vfolder, self._holder, needs, self._granted)
         self.held = wanted
+
+    def _granted(self, more: Mapping[str, Usage]) -> None:
+        self._cover(more)
+        if self._let_go:  # meanwhile
+            self._quota.drop_hold(self._vfolder, self._holder)
 
     async def settle(self, change: Usage, also: type_also = ()) -> None:
         if self._end():
+            self._let_go = True
             await self._quota.settle_holder(self._vfolder, change, self._holder, also)
 
     async def release(self, also: type_also = ()) -> None:
-        if self._end():
-            await self._quota.settle_holder(self._vfolder, Usage(), self._holder, also)
+        await self.settle(Usage(), also)
 
     def detach(self) -> None:
         self._end()
