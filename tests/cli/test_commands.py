@@ -241,8 +241,8 @@ async def test_a_scan_shows_what_is_wrong_and_puts_it_right(tmp_path: Path) -> N
     """The figures first; nothing is changed before that was confirmed."""
     async with administered(tmp_path) as vfgateway:
         await with_alice(vfgateway)
-        vfolder = await vfgateway.json("vfolder", "create", "alice/data")
-        assert "everything is as it should be" in await vfgateway("scan", "run")
+        vfolder = await vfgateway.json("vfolder", "show", "alice/data")
+        assert len((await vfgateway("scan", "run")).splitlines()) == 1, "the heading"
         await vfgateway.gateway.quota.change(
             await vfgateway.gateway.find_vfolder(VFolderId.parse(vfolder["id"])), Usage(5, 1)
         )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from vfgateway.errors import UnknownAccount
 from vfgateway.protocols.manager.faults import shown
-from vfgateway.protocols.manager.fields import Answer, Closed, VolumeName
+from vfgateway.protocols.manager.fields import Answer, Closed, Flag, VolumeName
 from vfgateway.protocols.manager.routing import Call, NoParameters, Reply, Routes
 from vfgateway.protocols.manager.v1.things import FolderName, TaskStarted
 from vfgateway.services.gateway import Gateway
@@ -18,7 +18,7 @@ class ScanOrder(Closed):
 
     vfolder: FolderName | None = None
     volume: VolumeName | None = None
-    fix: bool = False
+    fix: Flag = False
 
 
 class ScanInfo(Answer):
