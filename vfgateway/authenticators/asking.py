@@ -93,7 +93,12 @@ class Asking:
             response = await client.request(
                 method, url, headers=fields, allow_redirects=False, unbuffered=True, **options
             )
-        except ResponseNeverReceived:  # a kept connection had ended meanwhile
+        except ResponseFailed as error:
+            if any(reason.check(CancelledError) for reason in error.reasons):
+                raise CancelledError from None  # by us, since it takes too long
+            if not isinstance(error, ResponseNeverReceived):
+                raise
+            # A kept connection had ended meanwhile.
             response = await client.request(
                 method, url, headers=fields, allow_redirects=False, unbuffered=True, **options
             )
