@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from twisted.application.service import IService, Service
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger, globalLogBeginner, jsonFileLogObserver, textFileLogObserver
 from twisted.python import usage
@@ -133,7 +133,7 @@ class Root(Service):
     """The whole gateway as one service.
 
     Twisted's ``MultiService`` starts everything at once, waits for nothing and forgets what failed. Here the gateway comes up
-    first, then the front ends in the order of the configuration, each waited for; they stop in the opposite order.
+    first, then the front ends in the order of the configuration, each waited for. The front ends stop together, and after them the gateway.
 
     :param fail: called with a sentence when the start fails after ``startService`` has returned
     :param greet: called with the front ends once everything runs
@@ -205,12 +205,17 @@ class Root(Service):
             self._starting.cancel()
             with suppress(CancelledError):
                 await self._starting
-        while self._running:
-            name, stop = self._running.pop()
-            try:
-                await maybeDeferred(stop)
-            except Exception:
-                self.log.failure("{name} did not stop cleanly", name=name)
+        # The gateway, which came first, serves until the front ends are through; those share one time of grace.
+        gateway, front_ends = self._running[:1], self._running[:0:-1]
+        self._running = []
+        for parts in (front_ends, gateway):
+            await gatherResults([Deferred.fromCoroutine(self._stop_part(*part)) for part in parts])
+
+    async def _stop_part(self, name: str, stop: Callable[[], Any]) -> None:
+        try:
+            await maybeDeferred(stop)
+        except Exception:
+            self.log.failure("{name} did not stop cleanly", name=name)
 
 
 def _print_first_steps(front_ends: Mapping[str, IService]) -> None:

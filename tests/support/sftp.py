@@ -25,6 +25,7 @@ class SftpSite(Site):
 
     :param endpoint: with ``{port}``
     :param options: further keys of ``[frontends.sftp]``, as TOML writes their values
+    :param gateway: further lines of ``[gateway]``
     """
 
     def __init__(
@@ -35,12 +36,13 @@ class SftpSite(Site):
         endpoint: str = "tcp:{port}:interface=127.0.0.1",
         options: Mapping[str, str] | None = None,
         gateway: str = "",
+        workers: int = 1,
     ) -> None:
         self.sftp_port = free_port()
         self._endpoint = endpoint.format(port=self.sftp_port)
         self._options = options or {}
         self._gateway = gateway
-        super().__init__(folder, volumes)
+        super().__init__(folder, volumes, workers=workers)
         self.key = folder / "id_ed25519"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
 

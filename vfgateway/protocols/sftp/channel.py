@@ -41,6 +41,10 @@ class Program(Protocol):
     def busy(self) -> bool:
         """Whether something is under way."""
 
+    @property
+    def transfers(self) -> bool:
+        """Whether it has a file open, or is something that comes to an end by itself."""
+
     def data(self, view: memoryview) -> None:
         """What the client sent; the view is good for this call only."""
 
@@ -148,6 +152,11 @@ class SessionChannel(SSHChannel):
     def busy(self) -> bool:
         """Whether something is under way."""
         return bool(self._pending) or (self._program is not None and self._program.busy)
+
+    @property
+    def transfers(self) -> bool:
+        """See ``Program``."""
+        return self._program is not None and self._program.transfers
 
     def used(self) -> None:
         """The client asked for something."""

@@ -34,7 +34,7 @@ _SUMS = {"md5sum": "md5", "sha1sum": "sha1", "sha256sum": "sha256", "sha512sum":
 class Greeting:
     """Says that there is no shell, and ends."""
 
-    busy = False
+    busy = transfers = False
 
     def __init__(self, channel: SessionChannel) -> None:
         self._channel = channel
@@ -72,7 +72,12 @@ class Command:
         gateway = channel.conn.transport.factory.gateway
         self._gateway = gateway
         self._places = Places(session, gateway.reactor)
-        self.busy = True
+        self.transfers = True
+
+    @property
+    def busy(self) -> bool:
+        """See ``Program``: not while it waits for the client, who may have fallen silent."""
+        return self.transfers and not self._input.waiting
 
     def start(self) -> None:
         """Begin."""
@@ -80,7 +85,7 @@ class Command:
         self._running.addBoth(self._finished)
 
     def _finished(self, status: Any) -> None:
-        self._running, self.busy = None, False
+        self._running, self.transfers = None, False
         if not isinstance(status, int):
             self.log.failure("a command failed", status)
             status = 1
@@ -88,6 +93,7 @@ class Command:
 
     def data(self, view: memoryview) -> None:
         """See ``Program``."""
+        self._channel.used()
         self._input.feed(view)
 
     def ended(self) -> None:

@@ -75,6 +75,11 @@ class SftpConnection(SSHConnection):
         """Whether something is under way."""
         return any(channel.busy for channel in self.channels.values())
 
+    @property
+    def transfers(self) -> bool:
+        """Whether a file is open, or a command runs."""
+        return any(channel.transfers for channel in self.channels.values())
+
     def pump(self) -> None:
         """Go on with what waited for the socket, for a key exchange, or for the next event."""
         for channel in list(self.channels.values()):

@@ -16,6 +16,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
 
 from vfgateway.protocols.sftp.certificates import Authorities
+from vfgateway.protocols.sftp.connection import SftpConnection
 from vfgateway.protocols.sftp.direct import Direct
 from vfgateway.protocols.sftp.login import Login
 from vfgateway.protocols.sftp.longname import Owners
@@ -30,8 +31,11 @@ LOOK = 5.0
 LONGEST_DELAY = 16.0
 #: Seconds after which wrong logins are forgotten, and how many addresses and names are remembered.
 MEMORY, MOST_REMEMBERED = 600.0, 20_000
-#: Seconds that a connection gets to take our last words.
-LAST_WORDS = 10.0
+#: Seconds that a connection gets to take our last words; less where all is being stopped.
+LAST_WORDS, LAST_WORDS_OF_ALL = 10.0, 2.0
+#: In the time of grace of a stop: seconds between looks, for which the client of an open file may be silent, and for which a session may go on
+#: after its last request (a rename, a time), before it is ended.
+SHORT_LOOK, QUIET, LINGER = 0.05, 3.0, 1.0
 
 
 @attrs.define
@@ -73,7 +77,7 @@ class Attempts:
 class SftpFactory(SSHFactory):
     """See the module.
 
-    :param keys: host keys by format
+    :ivar stopping: no further file is opened
     """
 
     protocol = SftpTransport
@@ -91,6 +95,7 @@ class SftpFactory(SSHFactory):
         self.direct = Direct()
         self.connections: set[SftpTransport] = set()
         self.users: Counter[str] = Counter()
+        self.stopping = False
         self._finishing: set[Deferred[None]] = set()
         self.privateKeys: Mapping[bytes, Key] = {}
         self._proxies = TrustedProxies(gateway.settings.gateway.trusted_proxies)
@@ -189,16 +194,34 @@ class SftpFactory(SSHFactory):
         self._finishing.add(running)
         running.addBoth(lambda _: self._finishing.discard(running))
 
-    async def close(self) -> None:
-        """End all connections, and return when what they had open is closed."""
+    async def close(self, grace: float = 0.0) -> None:
+        """End all connections, and return when what they had open is closed. Transfers that are under way get ``grace`` seconds to end; each
+        connection without one is ended at once."""
+        self.stopping = True
         if self._look.running:
             self._look.stop()
+        over = self.reactor.seconds() + grace
+        while self.connections and (now := self.reactor.seconds()) < over:
+            for transport in list(self.connections):
+                if not _transfers(transport, now):
+                    transport.disconnect(11, "the gateway stops")
+            await deferLater(self.reactor, SHORT_LOOK)
         for transport in list(self.connections):
-            transport.loseConnection()
-        deadline = self.reactor.seconds() + LAST_WORDS
+            transport.disconnect(11, "the gateway stops")
+        deadline = self.reactor.seconds() + LAST_WORDS_OF_ALL
         while self.connections and self.reactor.seconds() < deadline:
             await deferLater(self.reactor, 0.02)
         for transport in list(self.connections):
             transport.transport.abortConnection()
         for running in list(self._finishing):
             await running
+
+
+def _transfers(transport: SftpTransport, now: float) -> bool:
+    """Whether something is under way that will come to its end, or was a moment ago."""
+    service = transport.service
+    if transport.ended or not isinstance(service, SftpConnection):
+        return False
+    if service.busy or now - transport.active < LINGER:
+        return True
+    return service.transfers and now - transport.heard < QUIET

@@ -31,11 +31,15 @@ class SftpFrontEnd:
 
 
 class SftpService(Listener):
-    """Listens. Host keys are read, or made, once the gateway runs, when privileges have been dropped."""
+    """Listens. Host keys are read, or made, once the gateway runs, when privileges have been dropped.
+
+    :ivar grace: seconds that transfers get to end when it stops
+    """
 
     def __init__(self, settings: SftpSettings, gateway: Gateway) -> None:
         self._settings = settings
         self._gateway = gateway
+        self.grace = gateway.settings.gateway.grace
         self.factory = SftpFactory(
             gateway, settings.limits(), Authorities(settings.trusted_user_ca_keys), settings.banner
         )
@@ -47,9 +51,9 @@ class SftpService(Listener):
         super().startService()
 
     def stopService(self) -> Deferred[Any]:
-        """Accept no more, and end connections: clients resume."""
+        """Accept no more, let transfers under way end within the grace, and end all connections: clients resume."""
         stopped = super().stopService()
-        closed = Deferred.fromCoroutine(self.factory.close())
+        closed = Deferred.fromCoroutine(self.factory.close(self.grace))
         return stopped.addCallback(lambda _: closed)
 
 

@@ -59,6 +59,11 @@ class Table:
         self._count = 0
         self._open: dict[bytes, OpenFile | OpenDirectory] = {}
 
+    @property
+    def has_files(self) -> bool:
+        """Whether a file is open, directories aside."""
+        return any(isinstance(opened, OpenFile) for opened in self._open.values())
+
     def check_room(self) -> None:
         """``StorageFailure`` if too much is open."""
         if len(self._open) >= MOST_OPEN:

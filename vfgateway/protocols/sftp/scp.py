@@ -50,6 +50,11 @@ class Input:
         self._ended = True
         self._wake()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether somebody waits for the client."""
+        return self._waiter is not None
+
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is not None:

@@ -83,6 +83,11 @@ class SftpServer:
         """Whether something is under way."""
         return bool(self._queue) or self._working or bool(self._reads)
 
+    @property
+    def transfers(self) -> bool:
+        """See ``Program``."""
+        return self.table.has_files
+
     # --- taking requests out of the stream ---
 
     def data(self, view: memoryview) -> None:
@@ -199,6 +204,8 @@ class SftpServer:
         if self._reads:
             return False
         self._queue.popleft()
+        if kind == wire.OPEN and self._channel.conn.transport.factory.stopping:
+            return True  # not answered: the connection ends when the other files are through, and the client asks again on a new one
         if kind == wire.WRITE:
             batch = self._with_followers(request, body, cost)
             self._working = True
