@@ -270,8 +270,7 @@ def test_a_lock_is_respected_and_told(site: EveryDoor, data: VFolderOfAlice, doo
             with refused("locked", door) as said:
                 change()
             assert "bob" in said.value.text
-            if not isinstance(door, DavDoor):  # which says so in the lock itself
-                assert "until" in said.value.text
+            assert "until" in said.value.text
         assert door.get("f") == b"old"
         theirs.unlock("f", token)
     door.put("f", b"new")

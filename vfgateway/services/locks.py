@@ -135,7 +135,7 @@ class Locks:
             now = self._clock.seconds()
             connection.execute(delete(locks).where(locks.c.expires <= now))
             found = locktable.locks_over(connection, vfolder.key, changes, now)
-            locktable.refuse_overlapping(found, path, exclusive)
+            locktable.refuse_overlapping(found, exclusive)
             fence = bump(connection, "fence")
             expires = None if timeout is None else now + timeout
             about = (principal_id, owner, fence, now, expires, description)

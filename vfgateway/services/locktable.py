@@ -206,11 +206,11 @@ def release_below(connection: Connection, vfolder: int, path: FolderPath) -> Non
     connection.execute(delete(locks).where(locks.c.vfolder == vfolder, here))
 
 
-def refuse_overlapping(found: Iterable[Lock], path: FolderPath, exclusive: bool) -> None:
-    """Raise ``Locked`` if a new lock cannot stand beside those found (RFC 4918 section 6.2)."""
+def refuse_overlapping(found: Iterable[Lock], exclusive: bool) -> None:
+    """Raise ``Locked``, with the root of the other lock, if a new one cannot stand beside those found (RFC 4918 section 6.2)."""
     for lock in found:
         if exclusive or lock.exclusive:
-            raise lock.blame(path)
+            raise lock.blame(lock.path)
 
 
 # --- intents ---

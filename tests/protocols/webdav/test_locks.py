@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,30 @@ async def test_a_locked_source(tmp_path: Path) -> None:
         refused = await dav.ask("MOVE", "/data/source", user="bob", Destination="/data/target")
         assert refused.status == 423
         assert (dav.root / "source/f").exists() and (dav.root / "target/f").exists()
+
+
+async def test_a_lock_that_another_is_in_the_way_of(tmp_path: Path) -> None:
+    """The one that is there is named by what it was taken on, with who has it and until when; where that is a member, the collection
+    depends on it."""
+    async with webdav(tmp_path) as dav:
+        await two_writers(dav)
+        (dav.root / "d/e").mkdir(parents=True)
+        (dav.root / "d/e/f").write_bytes(b"x")
+        await locked(dav, "/data/d/e")
+        for target in ("/data/d/e", "/data/d/e/f", "/data/d/e/new"):
+            for scope in ("exclusive", "shared"):
+                refused = await lock(dav, target, scope, user="bob")
+                assert (refused.status, condition(refused)) == (423, "no-conflicting-lock"), target
+                hrefs = [element.text for element in etree.fromstring(refused.body).iter(f"{DAV}href")]
+                assert hrefs == ["/data/d/e"]
+                assert re.search(rb"locked by alice: d/e, until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", refused.body)
+        for target in ("/data/d", "/data/"):
+            partly = await lock(dav, target, user="bob")
+            assert failed_members(partly) == {"/data/d/e": 423, target.rstrip("/"): 424}
+            assert b"no-conflicting-lock" in partly.body
+        assert not (dav.root / "d/e/new").exists()
+        assert len(await dav.gateway.locks.list(dav.vfolder)) == 1
+        assert (await lock(dav, "/data/d", user="bob", Depth="0")).status == 200
 
 
 async def test_locks_end_with_their_files(tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ class _Guard:
 
     def doctype(self, name: str, public_id: str | None, system: str | None) -> None:
         """A document type serves nobody but attackers."""
+        if public_id or system:
+            raise Refused(403, "a document that refers to others is not taken", "no-external-entities")
         raise Refused(400, "a document type is not taken")
 
     def start(self, tag: str, attributes: object, namespaces: object = None) -> None:

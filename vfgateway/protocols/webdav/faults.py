@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Final
@@ -42,6 +43,10 @@ class Refused(GatewayError):
         super().__init__(message)
 
 
+class ConflictingLock(errors.Locked):
+    """A lock that cannot be had beside one that is there; ``path`` is what that one was taken on."""
+
+
 @attrs.frozen
 class Fault:
     """How one kind of error is answered: status and the element of ``DAV:`` that names the condition."""
@@ -49,6 +54,9 @@ class Fault:
     status: int
     condition: str = ""
 
+
+#: Conditions that name the resource which somebody has locked.
+_OF_LOCKS: Final = frozenset({"lock-token-submitted", "no-conflicting-lock"})
 
 _KINDS: Final[Mapping[type[GatewayError], Fault]] = {
     errors.PathError: Fault(403),
@@ -62,6 +70,7 @@ _KINDS: Final[Mapping[type[GatewayError], Fault]] = {
     errors.UnsupportedFileType: Fault(403),
     errors.PreconditionFailed: Fault(412),
     errors.Locked: Fault(423, "lock-token-submitted"),
+    ConflictingLock: Fault(423, "no-conflicting-lock"),
     errors.LockLost: Fault(412, "lock-token-matches-request-uri"),
     errors.PermissionDenied: Fault(403, "need-privileges"),
     errors.AuthenticationFailed: Fault(401),
@@ -100,14 +109,22 @@ def status_line(status: int) -> bytes:
 def condition_of(error: BaseException, fault: Fault, vfolder: str) -> bytes:
     """The inside of ``DAV:error``: the condition, and the sentence in the elements that clients show."""
     inner = b""
-    if fault.condition == "lock-token-submitted" and isinstance(error, errors.PathError):
-        inner = b"<D:lock-token-submitted><D:href>%s</D:href></D:lock-token-submitted>" % _href(error.path, vfolder)
-    elif fault.condition:
-        inner = b"<D:%s/>" % fault.condition.encode("ascii")
-    text = str(error).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    name = fault.condition.encode("ascii")
+    if fault.condition in _OF_LOCKS and isinstance(error, errors.PathError):
+        inner = b"<D:%s><D:href>%s</D:href></D:%s>" % (name, _href(error.path, vfolder), name)
+    elif name:
+        inner = b"<D:%s/>" % name
+    text = _sentence(error).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     shown = escape("".join(c if c >= " " and c not in "\ufffe\uffff" else "?" for c in text)).encode("utf-8")
     kind = type(error).__name__.encode("ascii")
     return inner + b"<s:exception>%s</s:exception><s:message>%s</s:message>" % (kind, shown)
+
+
+def _sentence(error: BaseException) -> str:
+    words = str(error)
+    if isinstance(error, errors.Locked) and error.until is not None:
+        words += time.strftime(", until %Y-%m-%d %H:%M:%S UTC", time.gmtime(error.until))
+    return words
 
 
 def _href(path: str, vfolder: str) -> bytes:

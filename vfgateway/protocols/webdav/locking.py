@@ -6,14 +6,17 @@ from __future__ import annotations
 import re
 from typing import Final
 
+import attrs
 from lxml import etree
 
-from vfgateway.errors import AlreadyExists, LockLost
+from vfgateway.errors import AlreadyExists, Locked, LockLost
 from vfgateway.model import ABSENT, Permission
+from vfgateway.paths import parse_text
 from vfgateway.protocols.webdav.activelock import active_lock
 from vfgateway.protocols.webdav.documents import DAV, read_document, written
 from vfgateway.protocols.webdav.exchange import INFINITY, Exchange, present, refuse_orphan
-from vfgateway.protocols.webdav.faults import PROLOGUE, Refused, answer_empty, answer_xml
+from vfgateway.protocols.webdav.faults import PROLOGUE, ConflictingLock, Refused, answer_empty, answer_xml
+from vfgateway.protocols.webdav.multistatus import answer_failures
 from vfgateway.services.locks import Lock
 from vfgateway.services.session import FolderSession
 
@@ -36,18 +39,35 @@ async def answer_lock(exchange: Exchange) -> None:
     found = await present(folder, exchange.place)
     if found is None:
         await refuse_orphan(folder, exchange.place)
-    lock = await folder.lock(
-        exchange.place.path,
-        infinite=infinite,
-        exclusive=exclusive,
-        timeout=_timeout(exchange),
-        description=owner,
-    )
+    try:
+        lock = await folder.lock(
+            exchange.place.path,
+            infinite=infinite,
+            exclusive=exclusive,
+            timeout=_timeout(exchange),
+            description=owner,
+        )
+    except Locked as error:
+        _refuse_conflict(exchange, folder, error)
+        return
     made = False
     if found is None:
         made = await _make_empty(exchange, folder, lock)
     exchange.request.setHeader(b"lock-token", b"<%s>" % lock.token.encode("ascii"))
     _answer(exchange, lock, 201 if made else 200)
+
+
+def _refuse_conflict(exchange: Exchange, folder: FolderSession, error: Locked) -> None:
+    """Another lock is in the way: over this place, or on a member of it, which is then told as such (section 9.10.3)."""
+    conflict = ConflictingLock(error.path, error.owner, error.until)
+    vars(conflict).update(vars(error))
+    place, root = exchange.place, parse_text(error.path)
+    here = folder.context.lock_path(place.path)
+    if root == here or not root.within(here):
+        raise conflict
+    member = attrs.evolve(place, path=root)
+    depends = Refused(424, "a member is locked")
+    answer_failures(exchange.request, [(member, conflict), (place, depends)])
 
 
 async def _make_empty(exchange: Exchange, folder: FolderSession, lock: Lock) -> bool:
