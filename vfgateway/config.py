@@ -18,7 +18,7 @@ from twisted.internet.endpoints import serverFromString
 
 from vfgateway.alert_settings import AlertSettings
 from vfgateway.errors import ConfigurationError
-from vfgateway.section import ConfigPath, Secret, Section, locate, mistake
+from vfgateway.section import ConfigPath, SecondsOrNone, Secret, Section, locate, mistake
 from vfgateway.whereabouts import EMBEDDED, SYSTEM_FILE, find
 
 __all__ = [
@@ -52,6 +52,7 @@ class GatewaySettings(Section):
     :ivar trusted_proxies: addresses and networks whose forwarding headers are believed; ``unix`` is whoever comes through a
         Unix socket
     """
+    :ivar trash_retention: how long a deleted vfolder, and what people delete over the HTTP API, can be restored; ``"0s"`` for not at all
 
     data_dir: ConfigPath = Path("var")
     workers: int = 1
@@ -59,6 +60,7 @@ class GatewaySettings(Section):
     database: Secret = Secret()
     trusted_proxies: tuple[str, ...] = ()
 
+    trash_retention: SecondsOrNone = 7 * 24 * 3600.0
     @field_validator("workers", mode="before")
     @classmethod
     def _number(cls, value: Any) -> int:

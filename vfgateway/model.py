@@ -301,6 +301,7 @@ class VFolderStatus(enum.Enum):
 
     READY = "ready"
     CLONING = "cloning"
+    TRASHED = "trashed"
     DELETING = "deleting"
 
 
@@ -315,6 +316,7 @@ class VFolder:
     :ivar limits: of this vfolder alone; scopes and owners carry their own
     :ivar created: epoch seconds
     :ivar expires: epoch seconds after which it is removed, or ``None``
+    :ivar read_only: nobody writes to it, whatever their rights
     """
 
     key: int
@@ -327,10 +329,16 @@ class VFolder:
     limits: Limits
     created: float
     expires: float | None = None
+    read_only: bool = False
 
     @property
     def display_name(self) -> str:
         return self.name or self.id.folder.hex
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is deleted for everybody, whatever is still there of it."""
+        return self.status in (VFolderStatus.TRASHED, VFolderStatus.DELETING)
 
 
 class PrincipalKind(enum.Enum):

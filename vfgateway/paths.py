@@ -18,8 +18,10 @@ from vfgateway.errors import InvalidPath, NameTooLong
 LONGEST_NAME = 255
 #: Longest path in bytes, separators included (``PATH_MAX``).
 LONGEST_PATH = 4096
-#: Names at the top of a vfolder that belong to the gateway: staged uploads, their view for people, snapshots.
-RESERVED_NAMES = frozenset({".upload", ".uploads", ".snapshots"})
+#: Where deleted files of a vfolder lie.
+TRASH_NAME = ".trash"
+#: Names at the top of a vfolder that belong to the gateway: staged uploads, their view for people, snapshots, deleted files.
+RESERVED_NAMES = frozenset({".upload", ".uploads", ".snapshots", TRASH_NAME})
 
 
 @attrs.frozen(order=True)

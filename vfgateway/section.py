@@ -102,6 +102,8 @@ def _seconds(value: Any) -> Any:
 
 #: A time in seconds; written as a number, or as ``"90s"``, ``"30m"``, ``"6h"``, ``"1d"``.
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+#: The same, or none at all.
+SecondsOrNone = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
 
 
 @attrs.frozen

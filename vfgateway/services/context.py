@@ -28,6 +28,7 @@ from vfgateway.services import locktable, properties
 from vfgateway.services.changes import Change
 from vfgateway.services.locks import Intent
 from vfgateway.services.permissions import Access
+from vfgateway.services.standing import Standing
 
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
@@ -46,10 +47,15 @@ class FolderContext:
     principal: Principal
     origin: Origin
     vfolder: VFolder
-    access: Access
+    standing: Standing
     volume: IVolume
     folder: IFolder
     lock_tokens: frozenset[str] = frozenset()
+
+    @property
+    def access(self) -> Access:
+        """What the principal may do here, as far as is known."""
+        return self.standing.access
 
     @property
     def principal_id(self) -> str:

@@ -68,7 +68,8 @@ async def copy(
         raise Conflict("a tree has no identity to compare")
     await _copy_dir(origin, source, into, target)
     if not shallow:
-        await _each_member(_Tree(origin, source, into, target), _copy_step, progress, failed)
+        with into.context.standing.watched():
+            await _each_member(_Tree(origin, source, into, target), _copy_step, progress, failed)
 
 
 @attrs.frozen
@@ -192,6 +193,7 @@ async def _copy_dir(origin: FolderSession, source: FolderPath, into: FolderSessi
 
 @whole
 async def _copy_one(step: Step, expect: Expect) -> None:
+    step.into.context.allow(Permission.RW, step.target, "write this")
     async with step.into.context.publishing((step.target, False)) as intent:
         await _make_copy(step, expect, intent)
     await step.into.context.remember_creation(step.target)
@@ -247,10 +249,11 @@ async def move(
     into.context.allow(Permission.RW, target, "write this")
     await _copy_dir(origin, source, into, target)
     tree = _Tree(origin, source, into, target)
-    for _ in range(ATTEMPTS):
-        await _each_member(tree, _move_step, failed=failed)
-        if await _leave(tree, failed):
-            return
+    with origin.context.standing.watched(), into.context.standing.watched():
+        for _ in range(ATTEMPTS):
+            await _each_member(tree, _move_step, failed=failed)
+            if await _leave(tree, failed):
+                return
     raise DirectoryNotEmpty(source)
 
 
@@ -258,6 +261,9 @@ async def move(
 async def _move_one(step: Step, expect: Expect) -> None:
     """Both sides are held off until it is over: in the order of their numbers, so that two moves that cross do not wait for each other."""
     here, there = step.origin.context, step.into.context
+    with _staying_if(True):
+        await here.allow_removal(step.source)
+    there.allow(Permission.RW, step.target, "write this")
     async with AsyncExitStack() as held:
         intents: dict[int, Intent] = {}
         for context, path in sorted(((here, step.source), (there, step.target)), key=lambda side: side[0].vfolder.key):

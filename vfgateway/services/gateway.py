@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from twisted.logger import Logger
 from twisted.web.client import Agent, HTTPConnectionPool
 
@@ -13,16 +14,18 @@ from vfgateway.blocking import Pool
 from vfgateway.config import Settings
 from vfgateway.errors import Unsupported, VFolderNotFound
 from vfgateway.interfaces import IAuthenticator, IRunning, IVolume
-from vfgateway.model import Actor, Origin, Principal, VFolder, VFolderId
+from vfgateway.model import Actor, Origin, Principal, PrincipalKind, VFolder, VFolderId
 from vfgateway.runtime import Runtime
 from vfgateway.services.accounts import Accounts
 from vfgateway.services.alerts import Alerts
 from vfgateway.services.authentication import Authentication
 from vfgateway.services.changes import Changes
 from vfgateway.services.creations import Creations
+from vfgateway.services.collaboration import Collaboration
 from vfgateway.services.database import Database
 from vfgateway.services.events import Events
 from vfgateway.services.lifecycle import Lifecycle
+from vfgateway.services.filetrash import FileTrash
 from vfgateway.services.localcopies import LocalCopies
 from vfgateway.services.locks import Locks
 from vfgateway.services.metrics import Metrics
@@ -33,12 +36,16 @@ from vfgateway.services.properties import Properties
 from vfgateway.services.provisioning import Provisioning
 from vfgateway.services.quota import Quota
 from vfgateway.services.scanning import Scans
+from vfgateway.services.retention import Retention
 from vfgateway.services.session import Session
 from vfgateway.services.staging import Staging
+from vfgateway.services.sharelinks import ShareLinks
 from vfgateway.services.state import DatabaseState
+from vfgateway.services.standing import Standings
 from vfgateway.services.tasks import Tasks
 from vfgateway.services.tokens import Tokens
 from vfgateway.services.vfolders import VFolders
+from vfgateway.services.trash import Trash
 from vfgateway.services.volumes import Volumes
 from vfgateway.services.writers import Writers
 
@@ -98,7 +105,13 @@ class Gateway:
         self.scans = Scans(self)
         self._orchestrator: RedisEvents | None = None
 
+        self.standings = Standings(self)
     # --- assembly ---
+        self.trash = Trash(self, self.database, reactor, settings.gateway.trash_retention)
+        self.file_trash = FileTrash(self, settings.gateway.trash_retention)
+        self.collaboration = Collaboration(self)
+        self.share_links = ShareLinks(self, self._login_pool)
+        self.retention = Retention(self)
 
     def runtime_for(self, name: str) -> Runtime:
         """The outside world for the plugin instance ``name``."""
@@ -166,6 +179,8 @@ class Gateway:
     async def stop(self) -> None:
         """Stop in the opposite order; what is under way ends or is left resumable. Safe after a start that failed."""
         self.running = False
+        self.standings.start()
+        self.retention.start()
         uploads = (self.staging, self.copies, self.writers)
         services = (*uploads, self.alerts, self.tasks, self.volumes, self.quota, self.processes)
         parts: Sequence[Any] = (*services, *self._running_authenticators)
@@ -199,6 +214,20 @@ class Gateway:
         ``VFolderNotFound``, ``UnknownVolume``, ``VolumeUnavailable``."""
         try:
             return await self.vfolders.get(vfid, volume)
+    async def current(self, principal: Principal) -> Principal:
+        """The same principal as it is now: in the groups that it is in now, and with no more rights than it had when it came in.
+        ``AuthenticationFailed`` if it may not act any more, ``AuthenticatorUnavailable``."""
+        if principal.kind is not PrincipalKind.USER or principal.user_id is None:
+            return principal
+        await self.provisioning.confirm(principal)
+        now = await self.accounts.principal_of(principal.user_id)
+        return attrs.evolve(
+            principal,
+            groups=now.groups,
+            administered_groups=now.administered_groups,
+            administrator=principal.administrator and now.administrator,
+        )
+
         except VFolderNotFound:
             if volume is None:
                 raise

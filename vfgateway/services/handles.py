@@ -16,7 +16,16 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from vfgateway.eager import in_background
-from vfgateway.errors import AlreadyExists, IsADirectory, Locked, NotFound, StorageFailure, TooLarge, Unsupported
+from vfgateway.errors import (
+    AlreadyExists,
+    IsADirectory,
+    Locked,
+    NotFound,
+    PermissionDenied,
+    StorageFailure,
+    TooLarge,
+    Unsupported,
+)
 from vfgateway.interfaces import IDescriptorRead, IFile, IFileAttributes, IRandomWrite, type_chunk
 from vfgateway.model import Attrs, FileStat, OpenMode, Permission, Usage
 from vfgateway.paths import FolderPath
@@ -125,6 +134,13 @@ class Handle:
         self._flags = 0 if self._nowait and file.in_memory else os.RWF_NOWAIT
         self.read_bytes = 0
         self.written_bytes = 0
+        self._lost = False
+        self._unguard = context.standing.guard(Permission.RW if self.writable else Permission.RO, self._lose)
+
+    def _lose(self) -> None:
+        """The rights that it was opened with are gone: nothing can be done with it any more but to close it."""
+        self._lost = True
+        self._nowait = False
 
     async def read(self, offset: int, length: int) -> bytes:
         """Up to ``length`` bytes; fewer only at the end of the file, where it is ``b""``."""
@@ -197,6 +213,7 @@ class Handle:
         await self._let_go()
 
     async def _let_go(self) -> None:
+        self._unguard()
         if self._descriptor is not None:
             self._descriptor = None
             self._file.give_back()
@@ -205,6 +222,8 @@ class Handle:
     def _check(self) -> None:
         if self._closed:
             raise StorageFailure("the file is closed")
+        if self._lost:
+            raise PermissionDenied(self.path, "go on with this: the rights to it have changed")
 
     def _read_only(self) -> StorageFailure:
         return StorageFailure(f"was opened for reading only: {self.path}")

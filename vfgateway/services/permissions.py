@@ -17,6 +17,9 @@ a grant to one of the user's groups   its own      no
 A grant to the owning group takes the place of its members' ``rw``, so that a group's vfolder can be made read-only for
 them, or given to them with ``rwd``. An expired grant is as good as none. A token carries the permission of its operation, for
 its vfolder alone.
+
+Two things bind everybody: a vfolder that is read-only is written by nobody, and one that has expired or was deleted is entered by nobody
+but the orchestrator.
 """
 
 from __future__ import annotations
@@ -70,6 +73,27 @@ def decide(principal: Principal, vfolder: VFolder, grants: Sequence[Grant], now:
     :param grants: at least those of this vfolder that name the principal or its groups; others do no harm
     :param now: epoch seconds
     """
+    access = _by_rules(principal, vfolder, grants, now)
+    if principal.kind is not PrincipalKind.ORCHESTRATOR and (vfolder.is_gone or has_expired(vfolder, now)):
+        return NO_ACCESS
+    if vfolder.read_only:
+        return attrs.evolve(access, permission=min(access.permission, Permission.RO))
+    return access
+
+
+def administers(principal: Principal, vfolder: VFolder) -> bool:
+    """Whether ``principal`` may share, rename, delete and restore ``vfolder``, in whatever state it is."""
+    if principal.kind is PrincipalKind.USER:
+        return principal.administrator or _owns(principal, vfolder)
+    return principal.kind is PrincipalKind.ORCHESTRATOR
+
+
+def has_expired(vfolder: VFolder, now: float) -> bool:
+    """Whether the time of a temporary vfolder has passed."""
+    return vfolder.expires is not None and now >= vfolder.expires
+
+
+def _by_rules(principal: Principal, vfolder: VFolder, grants: Sequence[Grant], now: float) -> Access:
     if principal.kind is PrincipalKind.ORCHESTRATOR:
         return FULL_ACCESS
     if principal.kind is PrincipalKind.TOKEN:

@@ -60,6 +60,7 @@ def vfolder_of(row: Row[Any]) -> VFolder:
         limits=limits_of(row),
         created=row.created,
         expires=row.expires,
+        read_only=row.read_only,
     )
 
 
@@ -220,7 +221,8 @@ def _view(visible: type_visible, shown: Sequence[ShownName]) -> View:
 def _accessible(connection: Connection, principal: Principal, now: float) -> type_visible:
     """The vfolders of :meth:`vfgateway.services.vfolders.VFolders.visible`, each with its grants."""
     mine = _mine(principal)
-    query = select(vfolders).where(mine, vfolders.c.status != VFolderStatus.DELETING.value)
+    there = vfolders.c.status.not_in([VFolderStatus.TRASHED.value, VFolderStatus.DELETING.value])
+    query = select(vfolders).where(mine, there)
     found = some(connection, query)
     granted: dict[int, list[Grant]] = {vfolder.key: [] for vfolder in found}
     if principal.kind is PrincipalKind.USER:

@@ -31,6 +31,7 @@ from vfgateway.services import transfer
 from vfgateway.services.context import FolderContext
 from vfgateway.services.leases import Lease
 from vfgateway.services.quota import Reservation
+from vfgateway.services.standing import Standing
 from vfgateway.services.uninterrupted import uninterrupted
 from vfgateway.services.uploadfacts import UploadFacts
 from vfgateway.services.uploads import UploadRow, UploadState, changing, published_values
@@ -75,6 +76,11 @@ class ResumableUpload(UploadFacts):
     def lease(self) -> Lease | None:
         """The lease, while this object has it."""
         return self._lease
+
+    @property
+    def standing(self) -> Standing:
+        """The rights that it rests on."""
+        return self._context.standing
 
     # --- the lease ---
 
@@ -192,8 +198,9 @@ class ResumableUpload(UploadFacts):
 
     async def write(self, chunks: Sequence[type_chunk]) -> None:
         """Append. ``TooLarge`` past the declared size and ``QuotaExceeded`` where the room ends: nothing of ``chunks`` is kept then.
-        ``UploadLost`` when another client has taken over."""
+        ``UploadLost`` when another client has taken over, ``PermissionDenied`` once the principal may not write any more."""
         lease, stage, _ = self._holding()
+        self._context.allow(Permission.RW, self.target, "write this")
         total = stage.size + sum(map(len, chunks))
         await self.make_room(total)
         lease.working = True

@@ -1,5 +1,6 @@
 """The gateway's tables. Paths and names of files are stored as the bytes on disk (they need not be UTF-8); identifiers are
-text; times are epoch seconds; sizes are bytes. Migrations in ``migrations/`` lead here; a test compares the two."""
+text; times are epoch seconds; sizes are bytes. Migrations in ``migrations/`` lead here; a test compares the two.
+Tables of single areas are in modules of their own (``*_tables.py``)."""
 
 from __future__ import annotations
 
@@ -131,6 +132,7 @@ vfolders = Table(
     Column("limit_files", BigInteger),
     Column("created", Float, nullable=False),
     Column("expires", Float),
+    Column("read_only", Boolean, nullable=False, server_default=false()),  # nobody writes: a shared dataset
     UniqueConstraint("volume", "vfid"),
     UniqueConstraint("owner", "name"),
     # A number is never given twice: other processes may still hold headroom or names under it.

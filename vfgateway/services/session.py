@@ -4,10 +4,12 @@ quota are the same whichever way a byte arrives."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import attrs
 
+from vfgateway import requestcontext
 from vfgateway.errors import AlreadyExists, InvalidPath, IsADirectory, NotFound, VFolderNotFound
 from vfgateway.interfaces import IAtHand, IDirectory, IFile, IMappedListing, IVolume, type_chunk
 from vfgateway.model import (
@@ -23,16 +25,17 @@ from vfgateway.model import (
     Usage,
     VFolder,
     VFolderId,
-    VFolderStatus,
 )
 from vfgateway.paths import RESERVED_NAMES, FolderPath
 from vfgateway.services import copying, links, locking, trees
 from vfgateway.services.changes import Change
 from vfgateway.services.context import FolderContext, type_write
+from vfgateway.services.database import FRESH
 from vfgateway.services.handles import Handle, open_handle
 from vfgateway.services.locks import Lock
 from vfgateway.services.permissions import Access
 from vfgateway.services.quota import Remaining
+from vfgateway.services.standing import Standing
 from vfgateway.services.transfer import Upload, growth
 from vfgateway.services.trees import Walk, Walked, type_progress
 from vfgateway.services.uninterrupted import whole
@@ -49,42 +52,57 @@ class Session:
 
     def __init__(self, gateway: Gateway, principal: Principal, origin: Origin) -> None:
         self._gateway = gateway
+        self._known_at: float = gateway.reactor.seconds()
         self.principal = principal
         self.origin = origin
+        requestcontext.identify(principal, origin)
+
+    async def refresh(self) -> Principal:
+        """The principal as it is now: what was known of it some time ago counts no more. ``AuthenticationFailed`` if it may not act any
+        more, ``AuthenticatorUnavailable``."""
+        now = self._gateway.reactor.seconds()
+        if not 0 <= now - self._known_at < FRESH:
+            self.principal = await self._gateway.current(self.principal)
+            self._known_at = now
+        return self.principal
 
     async def vfolders(self) -> Sequence[VisibleVFolder]:
         """All vfolders that the principal may see, by the names it sees them under."""
-        return await self._gateway.vfolders.visible(self.principal)
+        return await self._gateway.vfolders.visible(await self.refresh())
 
     async def folder(self, vfid: VFolderId, volume: str | None = None) -> FolderSession:
         """Enter a vfolder by its identifier. ``VFolderNotFound`` also when the principal may not know of it."""
         vfolder = await self._gateway.find_vfolder(vfid, volume)
-        return await self._enter(vfolder, await self._gateway.vfolders.access(self.principal, vfolder))
+        return await self._enter(vfolder, await self._gateway.vfolders.access(await self.refresh(), vfolder))
 
     async def folder_named(self, name: str) -> FolderSession:
         """Enter a vfolder by the name that :meth:`vfolders` shows."""
-        visible = await self._gateway.vfolders.named(self.principal, name)
+        visible = await self._gateway.vfolders.named(await self.refresh(), name)
         return await self._enter(visible.vfolder, visible.access)
 
     async def _enter(self, vfolder: VFolder, access: Access) -> FolderSession:
-        if access.permission is Permission.NONE:
+        if access.permission is Permission.NONE or vfolder.is_gone:
             raise VFolderNotFound(vfolder.id)
-        if vfolder.status is VFolderStatus.DELETING:
-            raise VFolderNotFound(vfolder.id)
-        volume = self._gateway.volumes.get(vfolder.volume)
-        folder = await volume.folder(vfolder.id, self.principal.actor)
-        return FolderSession(FolderContext(self._gateway, self.principal, self.origin, vfolder, access, volume, folder))
+        requestcontext.enter(vfolder)
+        gateway, principal = self._gateway, self.principal
+        volume = gateway.volumes.get(vfolder.volume)
+        folder = await volume.folder(vfolder.id, principal.actor)
+        standing = Standing(gateway.standings, principal, vfolder, access)
+        return FolderSession(FolderContext(gateway, principal, self.origin, vfolder, standing, volume, folder))
 
 
 class Listing:
-    """A directory being listed, without the names that belong to the gateway."""
+    """A directory being listed, without the names that belong to the gateway. ``PermissionDenied`` once it may not be listed any more."""
 
-    def __init__(self, directory: IDirectory, at_root: bool) -> None:
+    def __init__(self, directory: IDirectory, at_root: bool, context: FolderContext, path: FolderPath) -> None:
         self._directory = directory
         self._at_root = at_root
+        self._allow = partial(context.allow, Permission.RO, path, "list this")
+        self._unguard = context.standing.watch()
 
     async def read(self, limit: int) -> Sequence[DirEntry]:
         """Up to ``limit`` further entries; empty at the end."""
+        self._allow()
         while entries := await self._directory.read(limit):
             shown = [e for e in entries if e.name not in RESERVED_NAMES] if self._at_root else entries
             if shown:
@@ -97,6 +115,7 @@ class Listing:
         if not IMappedListing.providedBy(self._directory):
             entries = await self.read(limit)
             return function(entries) if entries else None
+        self._allow()
         mapped = cast(IMappedListing, self._directory)
         if not self._at_root:
             return cast("T | None", await mapped.read_mapped(limit, function))
@@ -108,17 +127,21 @@ class Listing:
 
     async def close(self) -> None:
         """Let go. Idempotent."""
+        self._unguard()
         await self._directory.close()
 
 
 class FilteredWalk:
-    """A walk without the names that belong to the gateway."""
+    """A walk without the names that belong to the gateway. ``PermissionDenied`` once the principal may not read any more."""
 
-    def __init__(self, walk: Walk) -> None:
+    def __init__(self, walk: Walk, context: FolderContext, top: FolderPath) -> None:
         self._walk = walk
+        self._allow = partial(context.allow, Permission.RO, top, "read this")
+        self._unguard = context.standing.watch()
 
     async def read(self, limit: int = trees.BATCH) -> Sequence[Walked]:
         """Up to ``limit`` further entries; empty at the end."""
+        self._allow()
         while entries := await self._walk.read(limit):
             shown = [entry for entry in entries if not entry.path.reserved]
             if shown:
@@ -127,16 +150,29 @@ class FilteredWalk:
 
     async def close(self) -> None:
         """Let go. Idempotent."""
+        self._unguard()
         await self._walk.close()
+
+
+def _nothing() -> None:
+    """Nobody guards."""
 
 
 @attrs.frozen
 class Download:
-    """A file opened for reading."""
+    """A file opened for reading.
+
+    :ivar standing: the rights that it rests on
+    """
 
     path: FolderPath
     file: IFile
     stat: FileStat
+    standing: Standing | None = None
+
+    def guard(self, lost: Callable[[], object]) -> Callable[[], None]:
+        """Have ``lost()`` called when the principal may not read any more; what is returned ends that."""
+        return _nothing if self.standing is None else self.standing.guard(Permission.RO, lost)
 
     async def close(self) -> None:
         """Let go. Idempotent."""
@@ -198,14 +234,14 @@ class FolderSession:
     async def list(self, path: FolderPath) -> Listing:
         """Begin to list a directory."""
         self.context.allow(Permission.RO, path, "list this")
-        return Listing(await self.context.folder.open_dir(path), path.is_root)
+        return Listing(await self.context.folder.open_dir(path), path.is_root, self.context, path)
 
     async def download(self, path: FolderPath) -> Download:
         """Open a regular file for reading."""
         self.context.allow(Permission.RO, path, "read this")
         file = await self.context.folder.open(path, OpenMode.READ)
         try:
-            return Download(path, file, await file.stat())
+            return Download(path, file, await file.stat(), self.context.standing)
         except BaseException:
             await file.close()
             raise
@@ -218,7 +254,7 @@ class FolderSession:
     def walk(self, top: FolderPath) -> FilteredWalk:
         """Walk all below ``top``, parents first."""
         self.context.allow(Permission.RO, top, "read this")
-        return FilteredWalk(Walk(self.context.folder, top))
+        return FilteredWalk(Walk(self.context.folder, top), self.context, top)
 
     async def usage(self) -> Usage:
         """What the vfolder holds, uploads under way included."""
@@ -352,7 +388,14 @@ class FolderSession:
         async with context.publishing((path, True)) as intent:
             intent.names(context.lock_path(path))
             try:
-                await trees.remove_tree(context.folder, path, lost.append, progress)
+                with context.standing.watched():
+                    await trees.remove_tree(context.folder, path, lost.append, go_on)
+
+            async def go_on(count: int) -> None:
+                context.allow(Permission.RWD, path, "remove this")
+                if progress is not None:
+                    await progress(count)
+
                 also = context.after_removal(intent, path)
             finally:
                 await context.settle(-sum(lost, Usage()), intent, also)

@@ -229,7 +229,8 @@ class Staging:
         :raises ChecksumMismatch: nothing of this body is kept
         :raises IncompleteBody: the client left; what arrived is kept, unless a checksum sealed it
         """
-        return await Receiving(upload, body, terms, progress).run()
+        with upload.standing.watched():
+            return await Receiving(upload, body, terms, progress).run()
 
     async def receive_first(
         self,

@@ -124,11 +124,13 @@ class Upload:
         self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in digests}
         self._credit = credit  # bytes that the file to be replaced will give back
         self._ended = False
+        self._unguard = context.standing.watch()
         self.received = 0
 
     async def write(self, chunks: Sequence[bytes | bytearray | memoryview]) -> None:
         """Add bytes. Raises ``TooLarge`` past the declared size and ``QuotaExceeded`` where the room ends; nothing of ``chunks`` is kept
-        then."""
+        then; ``PermissionDenied`` once the principal may not write any more."""
+        self._context.allow(Permission.RW, self._target, "write this")
         count = sum(map(len, chunks))
         await self._make_room(self.received + count)
         for digest in self._hashes.values():
@@ -162,6 +164,7 @@ class Upload:
             parents=self._parents,
         )
         self._ended = True
+        self._unguard()
         self._context.gateway.metrics.received(self._context.origin.protocol, self.received)
         return stat
 
@@ -169,6 +172,7 @@ class Upload:
         """Leave nothing behind. Idempotent, and harmless after :meth:`commit`."""
         if not self._ended:
             self._ended = True
+            self._unguard()
             try:
                 await self._stage.discard()
             finally:

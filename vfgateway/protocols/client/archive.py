@@ -26,7 +26,7 @@ from vfgateway.errors import (
     StorageFailure,
     UnsupportedFileType,
 )
-from vfgateway.model import FileStat, FileType
+from vfgateway.model import FileStat, FileType, Permission
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.client.zipping import ZipWriter, shown_name
 from vfgateway.protocols.web.disposition import attachment
@@ -91,6 +91,7 @@ async def send_archive(
     if request.method == b"HEAD":
         request.write(b"")
         return
+    unguard = folder.context.standing.guard(Permission.RO, request.abort)
     with Gate(request) as gate:
         archive = _Archive(request, gate, folder)
         try:
@@ -98,6 +99,7 @@ async def send_archive(
                 await archive.add(top)
             await archive.finish(pool)
         finally:
+            unguard()
             archive.abandon()
 
 

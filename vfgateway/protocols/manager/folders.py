@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, TimeoutError
 
 from vfgateway.errors import (
+    AuthenticationFailed,
     InvalidPath,
     QuotaScopeExists,
     QuotaScopeNotFound,
     StorageFailure,
+    UnknownAccount,
     VFolderNotFound,
 )
-from vfgateway.model import FolderOptions, Limits, Usage, VFolder
+from vfgateway.model import FolderOptions, Limits, Permission, Usage, VFolder
 from vfgateway.protocols.manager import faults
 from vfgateway.protocols.manager.counting import Counting
 from vfgateway.protocols.manager.fields import NO_TASK, NOOP
 from vfgateway.protocols.manager.routing import NO_CONTENT, NOTHING, Call, Reply, Routes
+from vfgateway.protocols.manager.v1.accounts import account
 from vfgateway.protocols.manager.wire import (
     FolderClone,
     FolderCreation,
@@ -108,16 +112,38 @@ class FolderRoutes(Routes):
             raise StorageFailure(finished.message)
 
     async def folder_mount(self, call: Call, params: FolderMount) -> Reply:
-        """Say where agents find a vfolder. ``subpath`` must not lead out of it; it need not exist."""
+        """Say where agents find a vfolder. ``subpath`` must not lead out of it; it need not exist.
+
+        For a ``principal``, the permission that the mount must have comes along; to one that may not enter, there is no such vfolder.
+        """
         vfid = str(params.vfid)
+        permission = None
         try:
             vfolder = await self._find(params)
+            if vfolder.is_gone:
+                raise VFolderNotFound(vfid)
+            if params.principal is not None:
+                permission = await self._permission(params.principal, vfolder)
             path = await self.gateway.lifecycle.mount_path(vfolder, params.subpath)
         except VFolderNotFound:
             return faults.cannot_mount("VFolder not found", vfid)
         except InvalidPath:
             return faults.cannot_mount("Invalid vfolder subpath", vfid, subpath=str(params.subpath))
-        return Reply(body=MountPath(path=path))
+        return Reply(body=MountPath(path=path, permission=cast(Any, permission)))
+
+    async def _permission(self, name: str, vfolder: VFolder) -> str:
+        """What a user may do in a vfolder. ``VFolderNotFound`` if that is nothing, or there is no such user, or none that may log in."""
+        accounts = self.gateway.accounts
+        wanted = account(name)
+        try:
+            user = await accounts.user(wanted)
+            principal = await self.gateway.current(await accounts.principal_of(user.id))
+        except (UnknownAccount, AuthenticationFailed):
+            raise VFolderNotFound(vfolder.id) from None
+        permission = (await self.gateway.vfolders.access(principal, vfolder)).permission
+        if permission is Permission.NONE:
+            raise VFolderNotFound(vfolder.id)
+        return str(permission)
 
     async def folder_usage(self, call: Call, params: OfFolder) -> Reply:
         """Tell what a vfolder holds: all entries, and the bytes of its files."""

@@ -226,15 +226,20 @@ class FolderClone(Open):
 
 
 class FolderMount(OfFolder):
-    """Where to find a vfolder; ``subpath`` is only checked."""
+    """Where to find a vfolder; ``subpath`` is only checked. ``principal``: for which user, by name or UUID, it will be mounted (not
+    the reference's)."""
 
     subpath: RelPath = Field(default=".", validate_default=True)
+    principal: Annotated[str, Field(min_length=1, max_length=255)] | None = None
 
 
 class MountPath(Answer):
-    """Where agents find it."""
+    """Where agents find it; with a principal, also the permission that the mount must have."""
+
+    sparse = True
 
     path: str
+    permission: Literal["ro", "rw", "rwd"] | None = None
 
 
 class Started(Answer):

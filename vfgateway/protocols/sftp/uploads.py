@@ -263,6 +263,7 @@ class UploadHandle(Handle):
     async def close(self) -> None:
         """Let go, with a durable mark of what has come."""
         self._closed = True
+        self._unguard()
         async with self._one:
             with contextlib.suppress(UploadNotFound):
                 await self._upload.release()

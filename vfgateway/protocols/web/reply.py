@@ -137,7 +137,14 @@ async def _send_several(
 
 async def _send_span(request: StreamingRequest, download: Download, span: Span) -> None:
     request.write(b"")  # the head, so that it goes first whichever way the rest goes
-    await send_part(request, download.file, span.start, span.length)
+    if span.length <= SMALL:
+        await send_part(request, download.file, span.start, span.length)
+        return
+    unguard = download.guard(request.abort)  # what has begun cannot be refused any more, only broken off
+    try:
+        await send_part(request, download.file, span.start, span.length)
+    finally:
+        unguard()
 
 
 # --- at hand -----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from vfgateway.errors import InvalidArgument, UnknownAccount
@@ -9,6 +10,9 @@ from vfgateway.model import ScopeKind
 from vfgateway.protocols.manager.v1.accounts import account
 from vfgateway.protocols.manager.v1.things import type_kind
 from vfgateway.services.gateway import Gateway
+
+#: Names of accounts.
+type_names = Mapping[tuple[type_kind, UUID], str]
 
 _KINDS: dict[type_kind, ScopeKind] = {"user": ScopeKind.USER, "group": ScopeKind.PROJECT}
 

@@ -41,7 +41,8 @@ class VFolderInfo(Answer):
     kind: type_kind
     volume: str
     scope: str | None
-    status: Literal["ready", "cloning", "deleting"]
+    status: Literal["ready", "cloning", "trashed", "deleting"]
+    read_only: bool
     permission: Literal["none", "ro", "rw", "rwd"]
     used_bytes: int
     used_files: int

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from typing import Any, Literal, cast
 from uuid import UUID, uuid4
 
 from vfgateway.errors import InvalidArgument, QuotaScopeExists, VFolderExists, VFolderNotFound
-from vfgateway.model import FolderOptions, Limits, Permission, QuotaScopeId, ScopeKind, VFolder, VFolderId
-from vfgateway.protocols.manager.routing import NO_CONTENT, NOTHING, Call, NoParameters, Reply, Routes, Source
+from vfgateway.model import (
+    FolderOptions,
+    Limits,
+    Permission,
+    QuotaScopeId,
+    ScopeKind,
+    VFolder,
+    VFolderId,
+    VFolderStatus,
+)
+from vfgateway.protocols.manager.routing import (
+    NO_CONTENT,
+    NOTHING,
+    Call,
+    NoParameters,
+    Reply,
+    Routes,
+    Source,
+    type_reply_body,
+)
 from vfgateway.protocols.manager.v1.accounts import account, changed_limits, given
-from vfgateway.protocols.manager.v1.owners import Owners, word_of
+from vfgateway.protocols.manager.v1.owners import Owners, type_names, word_of
+from vfgateway.protocols.manager.v1.sharing import trashed_info
+from vfgateway.protocols.manager.v1.sharing_things import Deletion, TrashedInfo
 from vfgateway.protocols.manager.v1.things import (
     GrantCreation,
     GrantInfo,
@@ -26,12 +45,9 @@ from vfgateway.protocols.manager.v1.things import (
     VFolderInfo,
     VFolderList,
     VFolderName,
-    type_kind,
 )
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.permissions import Grant
-
-type_names = Mapping[tuple[type_kind, UUID], str]
 
 
 class VFolderRoutes(Routes):
@@ -47,7 +63,8 @@ class VFolderRoutes(Routes):
         self.add("GET", "/vfolders/resolve", self.vfolder_resolve, VFolderName, resolved, 404, 409, **query)
         self.add("GET", one, self.vfolder_show, OnVolume, {200: VFolderInfo}, 404, 409, **query)
         self.add("PATCH", one, self.vfolder_change, VFolderChange, {200: VFolderInfo}, 404, 409)
-        self.add("DELETE", one, self.vfolder_delete, OnVolume, {202: TaskStarted}, 404, 409, **query)
+        deleted: dict[int, type_reply_body] = {200: TrashedInfo, 202: TaskStarted}
+        self.add("DELETE", one, self.vfolder_delete, Deletion, deleted, 404, 409, **query)
         self.add("POST", one + "/clone", self.vfolder_clone, VFolderClone, {202: TaskStarted}, 404, 409)
         self.add("POST", one + "/recount", self.vfolder_recount, NoParameters, {200: UsageReport}, 404, 409)
         self.add("GET", one + "/grants", self.grant_list, OnVolume, {200: GrantList}, 404, 409, **query)
@@ -81,6 +98,7 @@ class VFolderRoutes(Routes):
             if not isinstance(owner, UUID):
                 _, owner = await self._owners.find(params.owner, None)
             found = [vfolder for vfolder in found if vfolder.owner == owner]
+        found = [vfolder for vfolder in found if vfolder.status is not VFolderStatus.TRASHED]
         names = await self._owners.names()
         return Reply(body=VFolderList(vfolders=[await self._info(call, vfolder, names) for vfolder in found]))
 
@@ -113,6 +131,7 @@ class VFolderRoutes(Routes):
             volume=vfolder.volume,
             scope=str(vfolder.id.scope) if vfolder.id.scope else None,
             status=vfolder.status.value,
+            read_only=vfolder.read_only,
             permission=cast(Any, str(access.permission)),
             used_bytes=usage.bytes,
             used_files=usage.files,
@@ -164,12 +183,21 @@ class VFolderRoutes(Routes):
             changes["owner"] = None
         if params.owner is None and "kind" in params.model_fields_set:
             changes["kind"] = ScopeKind.USER if params.kind == "user" else ScopeKind.PROJECT
+        if params.owner is not None:
+            handing = (changes.pop("kind"), changes.pop("owner"))
+            await self.gateway.collaboration.transfer(call.principal, vfolder, *handing, name=changes.pop("name", None))
         return await self._shown(call, await self.gateway.vfolders.update(vfolder.key, **changes))
 
-    async def vfolder_delete(self, call: Call, params: OnVolume) -> Reply:
-        """Begin to remove a vfolder with everything in it. It is gone for users at once."""
+    async def vfolder_delete(self, call: Call, params: Deletion) -> Reply:
+        """Delete a vfolder with everything in it. It is gone for users at once.
+
+        It lies in the trash for a while, from which it can be restored. With ``purge``, and where no trash is kept, its removal begins.
+        """
         vfolder = await self._find(call, params.volume)
-        return Reply(202, TaskStarted(task=await self.gateway.lifecycle.delete(vfolder.volume, vfolder.id)))
+        if params.purge == "true" or not self.gateway.trash.retention:
+            return Reply(202, TaskStarted(task=await self.gateway.lifecycle.delete(vfolder.volume, vfolder.id)))
+        trashed = await self.gateway.trash.put(vfolder, call.principal.name)
+        return Reply(body=await trashed_info(self.gateway, trashed, await self._owners.names()))
 
     async def vfolder_clone(self, call: Call, params: VFolderClone) -> Reply:
         """Begin to copy a vfolder to a new one with a name and an owner, on any volume."""

@@ -1,0 +1,117 @@
+"""Bodies about trash, invitations and share links."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from vfgateway.protocols.manager.fields import WHOLE, Answer, Closed, Name, RelPath, Time
+from vfgateway.protocols.manager.v1.things import Account, type_kind
+
+type_role = Literal["ro", "rw", "rwd", "owner"]
+
+
+class Deletion(Closed):
+    """How to delete a vfolder. ``purge``: for good, at once, instead of into the trash."""
+
+    volume: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    purge: Literal["true", "false"] = "false"
+
+
+class TrashedInfo(Answer):
+    """A vfolder in the trash. ``name`` is what it was called; ``purge_at`` when it is removed for good (epoch seconds)."""
+
+    id: str
+    folder: str
+    name: str
+    owner: str | None
+    owner_id: str | None
+    kind: type_kind
+    volume: str
+    used_bytes: int
+    used_files: int
+    deleted_by: str
+    deleted: float
+    purge_at: float
+
+
+class TrashedList(Answer):
+    """The trash, what was deleted last first."""
+
+    vfolders: list[TrashedInfo]
+
+
+class Restoration(Closed):
+    """Under which name to restore: under the old one by default."""
+
+    name: Name | None = None
+
+
+class InvitationInfo(Answer):
+    """An offer that waits for an answer; ``owner`` as role is the offer of ownership."""
+
+    id: str
+    vfolder: str
+    user: str | None
+    user_id: str
+    role: type_role
+    inviter_id: str | None
+    message: str
+    grant_expires: float | None
+    created: float
+    expires: float
+
+
+class InvitationList(Answer):
+    """Offers, oldest first."""
+
+    invitations: list[InvitationInfo]
+
+
+class InvitationCreation(Closed):
+    """Offers a vfolder to a user, by name, UUID or e-mail address."""
+
+    user: Account
+    role: type_role
+    message: Annotated[str, Field(max_length=1000)] = ""
+    grant_expires: Time | None = None
+
+
+class LinkInfo(Answer):
+    """A share link, without its secret. ``uses`` of ``most_uses`` are gone (``null``: any number)."""
+
+    id: str
+    vfolder: str
+    path: str
+    kind: Literal["download", "upload"]
+    label: str
+    has_password: bool
+    creator_id: str | None
+    created: float
+    expires: float | None
+    most_uses: int | None
+    uses: int
+
+
+class NewLinkInfo(LinkInfo):
+    """A share link just made; ``url`` holds its secret, which nobody can ask for again."""
+
+    url: str
+
+
+class LinkList(Answer):
+    """Share links, oldest first."""
+
+    links: list[LinkInfo]
+
+
+class LinkCreation(Closed):
+    """A link to download a file or a directory, or to send files into a directory without seeing it."""
+
+    path: RelPath = Field(default=".", validate_default=True)
+    kind: Literal["download", "upload"] = "download"
+    password: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    label: Annotated[str, Field(max_length=255)] = ""
+    expires: Time | None = None
+    most_uses: Annotated[int, Field(strict=True, ge=1, le=1_000_000_000), WHOLE] | None = None
