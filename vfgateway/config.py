@@ -51,16 +51,16 @@ class GatewaySettings(Section):
     :ivar database: an SQLAlchemy URL; empty stands for SQLite in ``data_dir`` (see :attr:`Settings.database_url`)
     :ivar trusted_proxies: addresses and networks whose forwarding headers are believed; ``unix`` is whoever comes through a
         Unix socket
-    """
     :ivar trash_retention: how long a deleted vfolder, and what people delete over the HTTP API, can be restored; ``"0s"`` for not at all
+    """
 
     data_dir: ConfigPath = Path("var")
     workers: int = 1
     grace: float = Field(default=10.0, ge=0, le=3600)
     database: Secret = Secret()
     trusted_proxies: tuple[str, ...] = ()
-
     trash_retention: SecondsOrNone = 7 * 24 * 3600.0
+
     @field_validator("workers", mode="before")
     @classmethod
     def _number(cls, value: Any) -> int:

@@ -20,12 +20,12 @@ from vfgateway.services.accounts import Accounts
 from vfgateway.services.alerts import Alerts
 from vfgateway.services.authentication import Authentication
 from vfgateway.services.changes import Changes
-from vfgateway.services.creations import Creations
 from vfgateway.services.collaboration import Collaboration
+from vfgateway.services.creations import Creations
 from vfgateway.services.database import Database
 from vfgateway.services.events import Events
-from vfgateway.services.lifecycle import Lifecycle
 from vfgateway.services.filetrash import FileTrash
+from vfgateway.services.lifecycle import Lifecycle
 from vfgateway.services.localcopies import LocalCopies
 from vfgateway.services.locks import Locks
 from vfgateway.services.metrics import Metrics
@@ -35,17 +35,17 @@ from vfgateway.services.processes import Processes
 from vfgateway.services.properties import Properties
 from vfgateway.services.provisioning import Provisioning
 from vfgateway.services.quota import Quota
-from vfgateway.services.scanning import Scans
 from vfgateway.services.retention import Retention
+from vfgateway.services.scanning import Scans
 from vfgateway.services.session import Session
-from vfgateway.services.staging import Staging
 from vfgateway.services.sharelinks import ShareLinks
-from vfgateway.services.state import DatabaseState
+from vfgateway.services.staging import Staging
 from vfgateway.services.standing import Standings
+from vfgateway.services.state import DatabaseState
 from vfgateway.services.tasks import Tasks
 from vfgateway.services.tokens import Tokens
-from vfgateway.services.vfolders import VFolders
 from vfgateway.services.trash import Trash
+from vfgateway.services.vfolders import VFolders
 from vfgateway.services.volumes import Volumes
 from vfgateway.services.writers import Writers
 
@@ -101,17 +101,17 @@ class Gateway:
         self.staging = Staging(self)
         self.writers = Writers(self)
         self.copies = LocalCopies(settings.gateway.data_dir / "spool" / "copies", reactor)
-        self.lifecycle = Lifecycle(self)
-        self.scans = Scans(self)
-        self._orchestrator: RedisEvents | None = None
-
         self.standings = Standings(self)
-    # --- assembly ---
+        self.lifecycle = Lifecycle(self)
         self.trash = Trash(self, self.database, reactor, settings.gateway.trash_retention)
         self.file_trash = FileTrash(self, settings.gateway.trash_retention)
         self.collaboration = Collaboration(self)
         self.share_links = ShareLinks(self, self._login_pool)
         self.retention = Retention(self)
+        self.scans = Scans(self)
+        self._orchestrator: RedisEvents | None = None
+
+    # --- assembly ---
 
     def runtime_for(self, name: str) -> Runtime:
         """The outside world for the plugin instance ``name``."""
@@ -174,14 +174,14 @@ class Gateway:
         self.alerts.start()
         await self.tasks.resume()
         await self.staging.start()
+        self.standings.start()
+        self.retention.start()
         self.running = True
 
     async def stop(self) -> None:
         """Stop in the opposite order; what is under way ends or is left resumable. Safe after a start that failed."""
         self.running = False
-        self.standings.start()
-        self.retention.start()
-        uploads = (self.staging, self.copies, self.writers)
+        uploads = (self.retention, self.standings, self.staging, self.copies, self.writers)
         services = (*uploads, self.alerts, self.tasks, self.volumes, self.quota, self.processes)
         parts: Sequence[Any] = (*services, *self._running_authenticators)
         for part in parts:
@@ -209,11 +209,6 @@ class Gateway:
         """The principal of a user whose identity a front end has established. ``AuthenticationFailed``, ``AuthenticatorUnavailable``."""
         return await self.provisioning.confirm(await self.accounts.principal_named(name))
 
-    async def find_vfolder(self, vfid: VFolderId, volume: str | None = None) -> VFolder:
-        """A vfolder by identifier. One that lies on ``volume`` with the right layout and is unknown to the registry is adopted.
-        ``VFolderNotFound``, ``UnknownVolume``, ``VolumeUnavailable``."""
-        try:
-            return await self.vfolders.get(vfid, volume)
     async def current(self, principal: Principal) -> Principal:
         """The same principal as it is now: in the groups that it is in now, and with no more rights than it had when it came in.
         ``AuthenticationFailed`` if it may not act any more, ``AuthenticatorUnavailable``."""
@@ -228,6 +223,11 @@ class Gateway:
             administrator=principal.administrator and now.administrator,
         )
 
+    async def find_vfolder(self, vfid: VFolderId, volume: str | None = None) -> VFolder:
+        """A vfolder by identifier. One that lies on ``volume`` with the right layout and is unknown to the registry is adopted.
+        ``VFolderNotFound``, ``UnknownVolume``, ``VolumeUnavailable``."""
+        try:
+            return await self.vfolders.get(vfid, volume)
         except VFolderNotFound:
             if volume is None:
                 raise

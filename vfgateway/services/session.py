@@ -387,15 +387,15 @@ class FolderSession:
         also: Sequence[type_write] = ()
         async with context.publishing((path, True)) as intent:
             intent.names(context.lock_path(path))
-            try:
-                with context.standing.watched():
-                    await trees.remove_tree(context.folder, path, lost.append, go_on)
 
             async def go_on(count: int) -> None:
                 context.allow(Permission.RWD, path, "remove this")
                 if progress is not None:
                     await progress(count)
 
+            try:
+                with context.standing.watched():
+                    await trees.remove_tree(context.folder, path, lost.append, go_on)
                 also = context.after_removal(intent, path)
             finally:
                 await context.settle(-sum(lost, Usage()), intent, also)

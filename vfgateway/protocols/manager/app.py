@@ -21,8 +21,8 @@ from vfgateway.protocols.manager.v1.accounts import AccountRoutes
 from vfgateway.protocols.manager.v1.activity import ActivityRoutes
 from vfgateway.protocols.manager.v1.links import LinkRoutes
 from vfgateway.protocols.manager.v1.scans import ScanRoutes
-from vfgateway.protocols.manager.v1.system import SystemRoutes
 from vfgateway.protocols.manager.v1.sharing import SharingRoutes
+from vfgateway.protocols.manager.v1.system import SystemRoutes
 from vfgateway.protocols.manager.v1.vfolders import VFolderRoutes
 from vfgateway.protocols.manager.volumes import VolumeRoutes
 from vfgateway.services.gateway import Gateway
@@ -79,8 +79,8 @@ class Application:
             AccountRoutes(gateway),
             VFolderRoutes(gateway),
             LinkRoutes(gateway, choices.client_url),
-            ActivityRoutes(gateway),
             SharingRoutes(gateway, choices.client_url),
+            ActivityRoutes(gateway),
             ScanRoutes(gateway),
             SystemRoutes(gateway, self.monitor),
         ]
