@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import attrs
 
-from vfgateway import requestcontext
 from vfgateway.errors import AlreadyExists, InvalidPath, IsADirectory, NotFound, VFolderNotFound
 from vfgateway.interfaces import IAtHand, IDirectory, IFile, IMappedListing, IVolume, type_chunk
 from vfgateway.model import (
@@ -55,7 +54,6 @@ class Session:
         self._known_at: float = gateway.reactor.seconds()
         self.principal = principal
         self.origin = origin
-        requestcontext.identify(principal, origin)
 
     async def refresh(self) -> Principal:
         """The principal as it is now: what was known of it some time ago counts no more. ``AuthenticationFailed`` if it may not act any
@@ -83,7 +81,6 @@ class Session:
     async def _enter(self, vfolder: VFolder, access: Access) -> FolderSession:
         if access.permission is Permission.NONE or vfolder.is_gone:
             raise VFolderNotFound(vfolder.id)
-        requestcontext.enter(vfolder)
         gateway, principal = self._gateway, self.principal
         volume = gateway.volumes.get(vfolder.volume)
         folder = await volume.folder(vfolder.id, principal.actor)
