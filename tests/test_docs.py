@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from vfgateway.audit_settings import AuditSettings
 from vfgateway.backends.memory import MemorySettings
 from vfgateway.backends.vfs import VfsSettings
 from vfgateway.config import EventsSettings, GatewaySettings, RedisSettings
@@ -39,6 +40,7 @@ def keys(section: type[Section]) -> Iterator[str]:
 
 
 SECTIONS = [
+    AuditSettings,
     GatewaySettings,
     ClientSettings,
     ManagerSettings,

@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from twisted.internet.endpoints import serverFromString
 
 from vfgateway.alert_settings import AlertSettings
+from vfgateway.audit_settings import AuditSettings
 from vfgateway.errors import ConfigurationError
 from vfgateway.section import ConfigPath, SecondsOrNone, Secret, Section, locate, mistake
 from vfgateway.whereabouts import EMBEDDED, SYSTEM_FILE, find
@@ -142,6 +143,7 @@ class Settings(Section):
     authenticators: dict[str, dict[str, Any]] = Field(default_factory=dict)
     events: EventsSettings = EventsSettings()
     alerts: AlertSettings = AlertSettings()
+    audit: AuditSettings = AuditSettings()
 
     _source: Path | None = PrivateAttr(default=None)
     _folder: Path = PrivateAttr(default_factory=Path.cwd)

@@ -6,6 +6,7 @@ translates the family once, in its own ``faults.py``. Whatever is raised outside
 
 from __future__ import annotations
 
+from typing import ClassVar
 from uuid import UUID
 
 
@@ -15,10 +16,20 @@ class GatewayError(Exception):
     ``str(error)`` is one plain sentence that may be shown to the person who asked; it never holds a secret
     or a path of the host.
 
-    :ivar decision: the identifier under which the refusal was recorded (``vfgateway explain ID``), if it was.
+    :cvar refuser: who says no: ``grant``, ``limit``, ``lock``, ``backend``, ``login`` or ``path``; empty for what is no refusal, but the plain
+        state of things. Refusals are recorded
+    :ivar decision: the identifier under which the refusal was recorded (``vfgateway explain ID``), if it was
+    :ivar vfolder_key: the number of the vfolder that it is about, where that is known
     """
 
+    refuser: ClassVar[str] = ""
     decision: str | None = None
+    vfolder_key: int | None = None
+
+    @property
+    def sentence_with_decision(self) -> str:
+        """``str(error)``, and the identifier behind it."""
+        return f"{self} [{self.decision}]" if self.decision else str(self)
 
 
 # --- names and files -------------------------------------------------------------------------------
@@ -80,6 +91,8 @@ class DirectoryNotEmpty(PathError):
 class LeavesFolder(InvalidPath):
     """Resolution met a link that points out of the vfolder, or a link where none may be traversed."""
 
+    refuser = "path"
+
     sentence = "leads out of the folder: {path}"
 
 
@@ -98,6 +111,8 @@ class PreconditionFailed(PathError):
 class Locked(PathError):
     """Somebody holds a lock. ``owner`` is a name fit to show, ``until`` epoch seconds (``None``: unlimited)."""
 
+    refuser = "lock"
+
     def __init__(self, path: object, owner: str = "", until: float | None = None) -> None:
         self.owner = owner
         self.until = until
@@ -107,6 +122,8 @@ class Locked(PathError):
 class LockLost(PathError):
     """The lock under which a writer began was broken or expired before it could publish (fencing)."""
 
+    refuser = "lock"
+
     sentence = "the lock was lost before the change was published: {path}"
 
 
@@ -114,11 +131,14 @@ class LockLost(PathError):
 
 
 class PermissionDenied(PathError):
-    """The principal may see the thing but not do this. ``action`` and ``needed`` are words for the user."""
+    """The principal may see the thing but not do this. ``action``, ``needed`` and ``had`` are words for the user."""
 
-    def __init__(self, path: object = "", action: str = "do this", needed: str = "") -> None:
+    refuser = "grant"
+
+    def __init__(self, path: object = "", action: str = "do this", needed: str = "", had: str = "") -> None:
         self.action = action
         self.needed = needed
+        self.had = had
         hint = f" (needs {needed})" if needed else ""
         super().__init__(
             path, f"not permitted to {action}{hint}: {path}" if str(path) else f"not permitted to {action}{hint}"
@@ -128,8 +148,19 @@ class PermissionDenied(PathError):
 class AuthenticationFailed(GatewayError):
     """Wrong name or wrong credential; which of the two is never told."""
 
+    refuser = "login"
+
     def __init__(self, message: str = "login failed") -> None:
         super().__init__(message)
+
+
+class LoginRequired(AuthenticationFailed):
+    """Nobody has tried to log in: the first request of many clients, to learn how."""
+
+    refuser = ""
+
+    def __init__(self) -> None:
+        super().__init__("login required")
 
 
 class NotMine(AuthenticationFailed):
@@ -154,6 +185,8 @@ class AuthenticatorUnavailable(GatewayError):
     :ivar authenticator: its name in the configuration
     :ivar reason: what is wrong, for the log and the administrator; not told to whoever tries to log in
     """
+
+    refuser = "login"
 
     def __init__(self, authenticator: str, reason: str = "") -> None:
         self.authenticator = authenticator
@@ -186,6 +219,8 @@ class QuotaExceeded(GatewayError):
     :ivar wanted: how much more was asked for
     """
 
+    refuser = "limit"
+
     def __init__(self, subject: str, resource: str, limit: int, used: int, wanted: int) -> None:
         self.subject = subject
         self.resource = resource
@@ -198,12 +233,16 @@ class QuotaExceeded(GatewayError):
 class NoSpace(GatewayError):
     """The storage itself is full (``ENOSPC``, or ``EDQUOT`` of a limit that is not ours)."""
 
+    refuser = "backend"
+
     def __init__(self, message: str = "no space left on the storage") -> None:
         super().__init__(message)
 
 
 class TooLarge(GatewayError):
     """More bytes than were declared or than are allowed: ``limit`` and ``wanted`` in bytes."""
+
+    refuser = "limit"
 
     def __init__(self, limit: int, wanted: int) -> None:
         self.limit = limit
@@ -270,6 +309,8 @@ class IncompleteBody(GatewayError):
 class VFolderNotFound(NotFound):
     """No such vfolder, or none that this principal may know of."""
 
+    refuser = "grant"
+
     sentence = "no such vfolder: {path}"
 
 
@@ -304,6 +345,8 @@ class UnknownVolume(GatewayError):
 class VolumeUnavailable(GatewayError):
     """The storage does not answer, or has not started yet; trying later may help."""
 
+    refuser = "backend"
+
     def __init__(self, name: str, reason: str = "") -> None:
         self.volume = name
         self.reason = reason
@@ -312,6 +355,8 @@ class VolumeUnavailable(GatewayError):
 
 class StorageFailure(GatewayError):
     """The storage answered with an error that has no better word here (``EIO``, a vendor's fault)."""
+
+    refuser = "backend"
 
 
 class Unsupported(GatewayError):

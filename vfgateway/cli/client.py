@@ -112,10 +112,11 @@ class Client:
         _refuse_failure(reply)
         return _body(reply)
 
-    def events(self, where: str) -> Iterator[dict[str, Any]]:
+    def events(self, where: str, **query: str | None) -> Iterator[dict[str, Any]]:
         """What a stream of server-sent events tells, until it ends."""
+        params = {name: value for name, value in query.items() if value is not None}
         try:
-            with self._http.stream("GET", where, timeout=httpx.Timeout(CONNECT, read=None)) as reply:
+            with self._http.stream("GET", where, params=params, timeout=httpx.Timeout(CONNECT, read=None)) as reply:
                 if not reply.is_success:
                     reply.read()
                     _refuse_failure(reply)

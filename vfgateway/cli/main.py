@@ -10,7 +10,22 @@ import click
 from click.shell_completion import get_completion_class
 
 from vfgateway import __version__
-from vfgateway.cli import doctor, grant, group, key, lock, scan, task, token, upload, user, vfolder, volume
+from vfgateway.cli import (
+    audit,
+    doctor,
+    explain,
+    grant,
+    group,
+    key,
+    lock,
+    scan,
+    task,
+    token,
+    upload,
+    user,
+    vfolder,
+    volume,
+)
 from vfgateway.cli.client import Choice, Client
 from vfgateway.cli.failures import Exit
 
@@ -54,7 +69,7 @@ def cli(
     context.obj = client
 
 
-for _module in (user, group, key, vfolder, grant, token, upload, task, scan, volume, lock, doctor):
+for _module in (user, group, key, vfolder, grant, token, upload, task, scan, volume, lock, audit, explain, doctor):
     cli.add_command(getattr(_module, _module.__name__.rpartition(".")[2]))
 
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 #: Members that hold epoch seconds.
-TIMES = frozenset({"created", "expires", "started", "finished", "last_used"})
+TIMES = frozenset({"at", "last", "created", "expires", "started", "finished", "last_used"})
 #: Shown where there is nothing.
 NONE = "-"
 
@@ -67,6 +67,14 @@ def write_list(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], as_
         for row in rows:
             table.add_row(*(Text(column.cell(row)) for column in columns))
         Console().print(table)
+
+
+def write_line(row: Mapping[str, Any], columns: Sequence[Column], as_json: bool) -> None:
+    """One more row of a list without end: JSON on a line of its own, otherwise the columns."""
+    if as_json:
+        click.echo(_escaped(json.dumps(with_times(row), ensure_ascii=False)))
+    else:
+        click.echo("\t".join(column.cell(row) for column in columns))
 
 
 def write_one(row: Mapping[str, Any], columns: Sequence[Column], as_json: bool) -> None:

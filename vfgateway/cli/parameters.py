@@ -97,6 +97,23 @@ class When(_OrNone):
         return moment.timestamp()
 
 
+class Ago(click.ParamType):  # type: ignore[type-arg]
+    """A point in the past: ISO 8601, local where no zone is said; or how long ago: ``30m``, ``12h``, ``7d``, ``4w``."""
+
+    name = "when"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Called by click."""
+        if isinstance(value, float):
+            return value
+        try:
+            if span := _SPAN.fullmatch(value):
+                return (datetime.now(UTC) - int(span[1]) * _SPANS[span[2]]).timestamp()
+            return max(0.0, datetime.fromisoformat(value).astimezone().timestamp())
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no time: write 2026-12-31, 2026-12-31T18:00+01:00, 7d or 12h", param, ctx)
+
+
 class Text(_OrNone):
     """Any text; ``none`` takes away what is there."""
 
@@ -106,7 +123,7 @@ class Text(_OrNone):
         return text
 
 
-SIZE, COUNT, WHEN, TEXT = Size(), Count(), When(), Text()
+SIZE, COUNT, WHEN, AGO, TEXT = Size(), Count(), When(), Ago(), Text()
 PERMISSION = click.Choice(["ro", "rw", "rwd"])
 KIND = click.Choice(["user", "group"])
 

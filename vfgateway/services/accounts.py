@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from vfgateway.blocking import Pool
 from vfgateway.errors import AccountExists, AuthenticationFailed, Conflict, InvalidArgument, UnknownAccount
 from vfgateway.model import Actor, Limits, Principal, ScopeKind
-from vfgateway.services import people, publickeys
+from vfgateway.services import audit_records, people, publickeys
 from vfgateway.services.database import Database, bump
 from vfgateway.services.logins import GENERATION, Logins
 from vfgateway.services.names import UNSET, Unset, checked_account_name
@@ -85,7 +85,7 @@ class Accounts:
             connection.execute(users.insert().values(values))
             return people.user(connection, identity)
 
-        return await self._write(write)
+        return await self._write(write, "user_added", target=name, administrator=administrator)
 
     async def user(self, wanted: UUID | str) -> User:
         """A user by UUID or name. ``UnknownAccount``."""
@@ -130,7 +130,7 @@ class Accounts:
                 connection.execute(update(users).where(users.c.id == str(user_id)).values(changes))
             return people.user(connection, user_id)
 
-        return await self._write(write)
+        return await self._write(write, "user_changed", told=_named, **changes)
 
     async def delete_user(self, user_id: UUID, *, keep_vfolders: bool = False) -> None:
         """Remove a user with keys, memberships and grants. ``UnknownAccount``; ``Conflict`` while it owns vfolders, unless
@@ -157,7 +157,7 @@ class Accounts:
             connection.execute(groups.insert().values(values))
             return people.group(connection, identity)
 
-        return await self._write(write)
+        return await self._write(write, "group_added", target=name)
 
     async def group(self, wanted: UUID | str) -> Group:
         """A group by UUID or name. ``UnknownAccount``."""
@@ -182,7 +182,7 @@ class Accounts:
                 connection.execute(update(groups).where(groups.c.id == str(group_id)).values(changes))
             return people.group(connection, group_id)
 
-        return await self._write(write)
+        return await self._write(write, "group_changed", told=_named, **changes)
 
     async def delete_group(self, group_id: UUID, *, keep_vfolders: bool = False) -> None:
         """Remove a group with memberships and grants; otherwise as :meth:`delete_user`."""
@@ -196,15 +196,15 @@ class Accounts:
         """Take a user into a group, or change whether it administers it. ``UnknownAccount``."""
         here = (members.c.group_id == str(group_id)) & (members.c.user_id == str(user_id))
 
-        def write(connection: Connection) -> None:
-            people.group(connection, group_id)
-            people.user(connection, user_id)
+        def write(connection: Connection) -> dict[str, Any]:
+            group, user = people.group(connection, group_id), people.user(connection, user_id)
             connection.execute(delete(members).where(here))
             connection.execute(
                 members.insert().values(group_id=str(group_id), user_id=str(user_id), administrator=administrator)
             )
+            return {"target": group.name, "member": user.name}
 
-        await self._write(write)
+        await self._write(write, "member_set", told=lambda about: about, administrator=administrator)
 
     async def remove_member(self, group_id: UUID, user_id: UUID) -> None:
         """Take a user out of a group. ``UnknownAccount`` if it is not in it."""
@@ -214,7 +214,7 @@ class Accounts:
             if not connection.execute(delete(members).where(here)).rowcount:
                 raise UnknownAccount("member", user_id)
 
-        await self._write(write)
+        await self._write(write, "member_removed", target=group_id, member=user_id)
 
     # --- passwords and keys ---
 
@@ -226,15 +226,16 @@ class Accounts:
             data = await self._pool.run(self._hasher.hash, checked_password(password))
         mine = (credentials.c.user_id == str(user_id)) & (credentials.c.kind == "password")
 
-        def write(connection: Connection) -> None:
+        def write(connection: Connection) -> User:
             user = people.user(connection, user_id)
             connection.execute(delete(credentials).where(mine))
             if data is not None and user.source is not None:
                 raise Conflict(f"the password of {user.name} is kept by {user.source}: change it there")
             if data is not None:
                 connection.execute(credentials.insert().values(self._credential(user_id, "password", data)))
+            return user
 
-        await self._write(write)
+        await self._write(write, "password_set" if data is not None else "password_removed", told=_named)
 
     async def add_key(
         self,
@@ -271,7 +272,9 @@ class Accounts:
             query = select(credentials).where(credentials.c.id == values["id"])
             return people.credential_of(connection.execute(query).one())
 
-        return NewKey(await self._write(write), secret)
+        return NewKey(
+            await self._write(write, "key_added", target=user_id, kind=kind, label=label, expires=expires), secret
+        )
 
     async def keys(self, user_id: UUID) -> Sequence[Credential]:
         """The keys of a user, oldest first; expired ones too. ``UnknownAccount``."""
@@ -297,7 +300,7 @@ class Accounts:
             if not connection.execute(delete(credentials).where(mine)).rowcount:
                 raise UnknownAccount("key", key_id)
 
-        await self._write(write)
+        await self._write(write, "key_removed", target=user_id, key=key_id)
 
     def _credential(self, user_id: UUID, kind: str, data: str) -> dict[str, Any]:
         return {
@@ -343,14 +346,22 @@ class Accounts:
     # --- the database ---
 
     async def _delete(self, kind: ScopeKind, account: UUID, keep_vfolders: bool) -> None:
-        def write(connection: Connection) -> None:
+        def write(connection: Connection) -> User | Group:
+            of_user = kind is ScopeKind.USER
+            gone = people.user(connection, account) if of_user else people.group(connection, account)
             people.delete_account(connection, kind, account, keep_vfolders)
             bump(connection, "vfolders")  # its grants went along
+            return gone
 
-        await self._write(write)
+        await self._write(write, "user_removed" if kind is ScopeKind.USER else "group_removed", told=_named)
 
-    async def _write(self, function: Callable[[Connection], T]) -> T:
-        return await self._database.change(GENERATION, function)
+    async def _write(self, function: Callable[[Connection], T], event: str, **about: Any) -> T:
+        now = self._clock.seconds()
+        return await audit_records.change(self._database, GENERATION, function, event, now, **about)
+
+
+def _named(account: User | Group) -> dict[str, Any]:
+    return {"target": account.name}
 
 
 def _limits(limits: Limits) -> dict[str, int | None]:

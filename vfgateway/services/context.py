@@ -69,7 +69,7 @@ class FolderContext:
         if path.reserved:
             raise NotFound(path) if needed is Permission.RO else InvalidPath(path, f"belongs to the gateway: {path}")
         if self.access.permission < needed:
-            raise PermissionDenied(path, action, str(needed))
+            raise self._denied(path, action, needed)
         ready = self.vfolder.status is VFolderStatus.READY or self.origin is INTERNAL
         if needed > Permission.RO and not ready:
             raise Conflict(f"the vfolder is {self.vfolder.status.value}")
@@ -80,7 +80,17 @@ class FolderContext:
         if self.access.permission >= Permission.RWD:
             return
         if not await self.gateway.creations.made_by(self.vfolder.key, path, self.principal_id):
-            raise PermissionDenied(path, "remove this", str(Permission.RWD))
+            raise self._denied(path, "remove this", Permission.RWD)
+
+    def _denied(self, path: FolderPath, action: str, needed: Permission) -> PermissionDenied:
+        error = PermissionDenied(path, action, str(needed), str(self.access.permission))
+        error.vfolder_key = self.vfolder.key
+        return error
+
+    def note_removal(self, path: FolderPath, entries: int = 1) -> None:
+        """Let the audit know that something was removed."""
+        if self.origin is not INTERNAL:
+            self.gateway.audit.removed(self.principal, self.origin, self.vfolder, path, entries)
 
     async def remember_creation(self, path: FolderPath) -> None:
         """Note that this principal made ``path``, if it will ever be asked."""

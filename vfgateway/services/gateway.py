@@ -18,6 +18,7 @@ from vfgateway.model import Actor, Origin, Principal, PrincipalKind, VFolder, VF
 from vfgateway.runtime import Runtime
 from vfgateway.services.accounts import Accounts
 from vfgateway.services.alerts import Alerts
+from vfgateway.services.audit import Audit
 from vfgateway.services.authentication import Authentication
 from vfgateway.services.changes import Changes
 from vfgateway.services.collaboration import Collaboration
@@ -75,6 +76,7 @@ class Gateway:
         self.processes = Processes(self.database, reactor)
         self.metrics = Metrics()
         self.events = Events(reactor)
+        self.audit = Audit(settings.audit, self.database, reactor, self.processes, self.events, self.metrics)
         self.volumes = Volumes(reactor)
         self.accounts = Accounts(self.database, reactor, self._login_pool)
         self.vfolders = VFolders(self.database, reactor)
@@ -172,6 +174,7 @@ class Gateway:
         await self.lifecycle.recover()
         self.processes.watch(self.lifecycle.recover)
         self.alerts.start()
+        self.audit.start()
         await self.tasks.resume()
         await self.staging.start()
         self.standings.start()
@@ -182,7 +185,7 @@ class Gateway:
         """Stop in the opposite order; what is under way ends or is left resumable. Safe after a start that failed."""
         self.running = False
         uploads = (self.retention, self.standings, self.staging, self.copies, self.writers)
-        services = (*uploads, self.alerts, self.tasks, self.volumes, self.quota, self.processes)
+        services = (*uploads, self.alerts, self.tasks, self.volumes, self.quota, self.audit, self.processes)
         parts: Sequence[Any] = (*services, *self._running_authenticators)
         for part in parts:
             try:

@@ -51,7 +51,9 @@ async def unlock(context: FolderContext, token: str) -> None:
     if found is None or found.vfolder != context.vfolder.key:
         raise LockLost("", "no such lock, or it has expired")
     if found.principal_id != context.principal_id and not context.access.administer:
-        raise PermissionDenied(found.path, "end somebody else's lock")
+        error = PermissionDenied(found.path, "end somebody else's lock", "the vfolder's administrator")
+        error.vfolder_key = context.vfolder.key
+        raise error
     await context.gateway.locks.release(token)
 
 

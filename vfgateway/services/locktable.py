@@ -52,7 +52,9 @@ class Lock:
 
     def blame(self, path: FolderPath) -> Locked:
         """The error for whoever it keeps from ``path``."""
-        return Locked(path, self.owner, self.expires)
+        error = Locked(path, self.owner, self.expires)
+        error.vfolder_key = self.vfolder
+        return error
 
 
 def _lock_of(row: Row[Any]) -> Lock:

@@ -51,6 +51,15 @@ class Metrics:
         self._ended_tasks = Counter(
             "vfgateway_ended_tasks", "Background tasks that ended.", ["task", "state"], registry=registry
         )
+        self._refusals = Counter(
+            "vfgateway_refusals",
+            "Times that somebody was told no, by who said it: grant, limit, lock, backend, login, path.",
+            ["refuser", "protocol"],
+            registry=registry,
+        )
+        self._audit_dropped = Counter(
+            "vfgateway_audit_dropped", "Entries of the audit that found no room.", registry=registry
+        )
         self._quota_alerts = Counter(
             "vfgateway_quota_alerts",
             "Thresholds and limits that usage crossed, and refusals that were told.",
@@ -105,6 +114,14 @@ class Metrics:
         """It runs no more; ``state`` as of the task (``queued``: it will be tried again)."""
         self._tasks.labels(task).dec()
         self._ended_tasks.labels(task, state).inc()
+
+    def refusal(self, refuser: str, protocol: str) -> None:
+        """Count a refusal (:attr:`vfgateway.errors.GatewayError.refuser`)."""
+        self._refusals.labels(refuser, protocol).inc()
+
+    def audit_dropped(self) -> None:
+        """Count an entry that is lost."""
+        self._audit_dropped.inc()
 
     def quota_alert(self, resource: str, crossed: str) -> None:
         """Count an alert (:class:`vfgateway.services.events.QuotaAlert`)."""

@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from vfgateway.errors import VFolderNotFound
+from vfgateway.errors import GatewayError, VFolderNotFound
 from vfgateway.model import Limits, QuotaScopeId, Usage, VFolder
 from vfgateway.services import holds, slabs
 from vfgateway.services.database import Database
@@ -85,7 +85,9 @@ class Quota:
         reservation = Reservation(self, vfolder) if holder is None else UploadReservation(self, vfolder, holder, {})
         try:
             await reservation.ensure(wanted)
-        except Exception:  # CancelledError is one
+        except Exception as error:  # CancelledError is one
+            if isinstance(error, GatewayError):
+                error.vfolder_key = vfolder.key
             await reservation.release()
             raise
         return reservation

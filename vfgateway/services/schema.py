@@ -363,6 +363,8 @@ tasks = Table(
     Column("not_before", Float),
     Column("started", Float),
     Column("finished", Float),
+    Column("request_id", String(64), nullable=False, default="", server_default=""),  # of the request that began it
+    Column("who", String(255), nullable=False, default="", server_default=""),
 )
 
 # Scans, and what they found.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import attrs
 
+from vfgateway import requestcontext
 from vfgateway.errors import AlreadyExists, InvalidPath, IsADirectory, NotFound, VFolderNotFound
 from vfgateway.interfaces import IAtHand, IDirectory, IFile, IMappedListing, IVolume, type_chunk
 from vfgateway.model import (
@@ -54,6 +55,7 @@ class Session:
         self._known_at: float = gateway.reactor.seconds()
         self.principal = principal
         self.origin = origin
+        requestcontext.identify(principal, origin)
 
     async def refresh(self) -> Principal:
         """The principal as it is now: what was known of it some time ago counts no more. ``AuthenticationFailed`` if it may not act any
@@ -81,6 +83,7 @@ class Session:
     async def _enter(self, vfolder: VFolder, access: Access) -> FolderSession:
         if access.permission is Permission.NONE or vfolder.is_gone:
             raise VFolderNotFound(vfolder.id)
+        requestcontext.enter(vfolder)
         gateway, principal = self._gateway, self.principal
         volume = gateway.volumes.get(vfolder.volume)
         folder = await volume.folder(vfolder.id, principal.actor)
@@ -355,6 +358,7 @@ class FolderSession:
             published = await context.folder.remove(path, expect)
             intent.touches(published.replaced)
             await context.settle(-trees.freed(published.replaced), intent, context.after_removal(intent, path))
+        context.note_removal(path)
         await context.gateway.creations.forget(self.vfolder.key, path)
 
     @whole
@@ -368,6 +372,7 @@ class FolderSession:
             intent.names(context.lock_path(path))
             await context.folder.remove_dir(path)
             await context.settle(Usage(0, -1), intent, context.after_removal(intent, path, empty=True))
+        context.note_removal(path)
         await context.gateway.creations.forget(self.vfolder.key, path)
 
     @whole
@@ -396,6 +401,7 @@ class FolderSession:
                 also = context.after_removal(intent, path)
             finally:
                 await context.settle(-sum(lost, Usage()), intent, also)
+        context.note_removal(path, len(lost))
         return len(lost)
 
     @whole

@@ -24,7 +24,7 @@ from vfgateway.model import (
     VFolderId,
     VFolderStatus,
 )
-from vfgateway.services import registry
+from vfgateway.services import audit_records, registry
 from vfgateway.services.caches import GenerationCache
 from vfgateway.services.database import Database
 from vfgateway.services.holds import recharge
@@ -38,6 +38,8 @@ T = TypeVar("T")
 
 #: The number that counts up whenever this registry changes.
 GENERATION = "vfolders"
+#: What the audit calls a change to one of these states; all else is ``vfolder_changed``.
+_EVENTS = {"deleting": "vfolder_deleted", "trashed": "vfolder_trashed"}
 
 
 @attrs.frozen
@@ -129,7 +131,7 @@ class VFolders:
             return registry.by_key(connection, key[0])
 
         try:
-            return await self._write(write)
+            return await self._write(write, "vfolder_created", told=_about)
         except IntegrityError:
             raise VFolderExists(name or vfid) from None
 
@@ -168,7 +170,8 @@ class VFolders:
             return registry.by_key(connection, key)
 
         try:
-            return await self._write(write)
+            event = _EVENTS.get(changes.get("status", ""), "vfolder_changed")
+            return await self._write(write, event, vfolder=key, **changes)
         except IntegrityError:
             raise VFolderExists(name or key) from None
 
@@ -186,7 +189,7 @@ class VFolders:
             connection.execute(delete(usage).where(usage.c.subject == subject))
             connection.execute(delete(vfolders).where(vfolders.c.key == key))
 
-        await self._write(write)
+        await self._write(write, "vfolder_purged", vfolder=key)
 
     # --- rights ---
 
@@ -220,16 +223,20 @@ class VFolders:
                 connection.execute(grants.insert().values(row | values | {"created": now}))
             return registry.grant_of(connection.execute(select(grants).where(here)).one())
 
-        return await self._write(write)
+        about = {"subject_kind": subject_kind, "subject": subject, "permission": permission, "expires": expires}
+        return await self._write(write, "grant_added", vfolder=key, **about)
 
     async def revoke(self, grant_id: str) -> None:
         """Take a grant back. ``UnknownAccount`` (of kind ``grant``) if there is none."""
 
-        def write(connection: Connection) -> None:
-            if not connection.execute(delete(grants).where(grants.c.id == grant_id)).rowcount:
+        def write(connection: Connection) -> dict[str, Any]:
+            row = connection.execute(delete(grants).where(grants.c.id == grant_id).returning(grants)).first()
+            if row is None:
                 raise UnknownAccount("grant", grant_id)
+            about = {"subject_kind": row.subject_kind, "subject": row.subject, "permission": row.permission}
+            return {"vfolder_key": row.vfolder, **about}
 
-        await self._write(write)
+        await self._write(write, "grant_removed", told=lambda about: about)
 
     async def grants(self, key: int) -> Sequence[Grant]:
         """All grants of a vfolder, expired ones too, oldest first."""
@@ -304,8 +311,16 @@ class VFolders:
     async def _read(self, function: Callable[..., T], *args: Any) -> T:
         return await self._database.read(lambda connection: function(connection, *args))
 
-    async def _write(self, function: Callable[[Connection], T]) -> T:
-        return await self._database.change(GENERATION, function)
+    async def _write(self, function: Callable[[Connection], T], event: str = "", **about: Any) -> T:
+        """A change; with an entry of the audit, unless nobody's rights or files have to do with it."""
+        if not event:
+            return await self._database.change(GENERATION, function)
+        now = self._clock.seconds()
+        return await audit_records.change(self._database, GENERATION, function, event, now, **about)
+
+
+def _about(vfolder: VFolder) -> dict[str, Any]:
+    return {"vfolder_key": vfolder.key, "owner": vfolder.owner, "kind": vfolder.kind.value}
 
 
 def _limits(limits: Limits) -> dict[str, int | None]:

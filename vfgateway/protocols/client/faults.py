@@ -33,13 +33,18 @@ class Hidden(GatewayError):
 
 def bad_token(reason: object) -> BadParameters:
     """A token that cannot be used, on the routes where it is a parameter like others."""
-    return BadParameters({"token": f"cannot decode the given value as JWT: {reason}"})
+    bad = BadParameters({"token": f"cannot decode the given value as JWT: {reason}"})
+    bad.reason = reason if isinstance(reason, GatewayError) else None
+    return bad
 
 
 def fail(request: StreamingRequest, error: BaseException) -> None:
     """Answer ``error``, without finishing the request; see :func:`vfgateway.protocols.web.faults.fail`."""
     if isinstance(error, BadParameters):
         body = {"type": INVALID_PARAMETERS.type, "title": INVALID_PARAMETERS.title, "data": error.data}
+        if error.reason is not None:
+            faults.enter_refusal(request, error.reason)
+            body["decision"] = error.reason.decision or ""
         faults.answer_problem(request, INVALID_PARAMETERS.status, body)
     elif isinstance(error, Hidden):
         body = {"type": FILE_NOT_FOUND.type, "title": FILE_NOT_FOUND.title}

@@ -12,7 +12,9 @@ _FALSE = frozenset({"false", "n", "no", "off", "0"})
 
 
 class BadParameters(GatewayError):
-    """Parameters that cannot be used: ``data`` says why, by name."""
+    """Parameters that cannot be used: ``data`` says why, by name; ``reason`` is the refusal behind it, if it is one."""
+
+    reason: GatewayError | None = None
 
     def __init__(self, data: dict[str, str]) -> None:
         self.data = data

@@ -175,6 +175,7 @@ def fail(request: StreamingRequest, error: BaseException, gateway: Gateway) -> N
             return
         if isinstance(error, TooLarge):
             set_fields(request, dialect.limits(gateway.staging.max_size, None))
+        faults.enter_refusal(request, error)
         faults.answer_problem(request, fault.status, problem_of(error, fault))
 
 

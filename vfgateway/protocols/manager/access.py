@@ -26,6 +26,7 @@ from vfgateway.model import ORCHESTRATOR, Origin, Principal, PrincipalKind
 from vfgateway.protocols.manager import faults
 from vfgateway.protocols.manager.answering import method_label, write
 from vfgateway.protocols.manager.routing import Reply
+from vfgateway.protocols.web.faults import enter_refusal
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.metrics import Metrics
 
@@ -138,12 +139,19 @@ class Gate(Resource):
             principal = await self._access.principal_of(request)
         except AuthenticationFailed as error:
             if request.path not in self._public:
-                self._refuse(request, faults.forbidden(str(error)))
+                enter_refusal(request, error)
+                self._refuse(request, faults.forbidden(str(error), error.decision))
                 return
             principal = ANYBODY
         except AuthenticatorUnavailable as error:
+            enter_refusal(request, error)
             self._refuse(request, faults.failed(error, reference=False))
             return
+        if principal is not ANYBODY:
+            request.context.identify(principal)
+            request.site.gateway.audit.came_in(
+                "secret" if principal is ORCHESTRATOR else "key" if principal.user_id else "peer"
+            )
         request.setComponent(ICaller, Caller(principal, request.origin))
         if not _readable(request):
             self._refuse(request, faults.unreadable("the path is not UTF-8"))

@@ -19,6 +19,7 @@ from vfgateway.protocols.manager.scopes import ScopeRoutes
 from vfgateway.protocols.manager.sessions import SessionRoutes
 from vfgateway.protocols.manager.v1.accounts import AccountRoutes
 from vfgateway.protocols.manager.v1.activity import ActivityRoutes
+from vfgateway.protocols.manager.v1.audit import AuditRoutes
 from vfgateway.protocols.manager.v1.links import LinkRoutes
 from vfgateway.protocols.manager.v1.scans import ScanRoutes
 from vfgateway.protocols.manager.v1.sharing import SharingRoutes
@@ -81,6 +82,7 @@ class Application:
             LinkRoutes(gateway, choices.client_url),
             SharingRoutes(gateway, choices.client_url),
             ActivityRoutes(gateway),
+            AuditRoutes(gateway),
             ScanRoutes(gateway),
             SystemRoutes(gateway, self.monitor),
         ]

@@ -19,6 +19,7 @@ from vfgateway.protocols.manager import faults
 from vfgateway.protocols.manager.access import ICaller
 from vfgateway.protocols.manager.answering import method_label, write
 from vfgateway.protocols.manager.routing import PATH_LENGTHS, Call, Reply, Route, Source
+from vfgateway.protocols.web.faults import enter_refusal
 from vfgateway.services.gateway import Gateway
 
 #: Bytes of the longest body that is read.
@@ -62,6 +63,7 @@ class Dispatcher:
         reply: Reply | None = None
         try:
             caller = ICaller(request)
+            request.context.operation = route.operation
             reply = await self._params_and_handler(route, Call(request, caller.principal, caller.origin, path))
         except CancelledError:  # the client has gone
             raise
@@ -95,6 +97,7 @@ class Dispatcher:
         return await route.handler(call, params)
 
     def _failed(self, route: Route[Any], request: Any, error: GatewayError) -> Reply:
+        enter_refusal(request, error)
         reply = faults.failed(error, route.reference)
         if reply.status >= 500:
             self.log.error("{operation}: {error}", operation=route.operation, error=error)

@@ -117,9 +117,10 @@ def unexpected_body() -> Reply:
     return _problem(Fault(400, "storage/malformed-request", "Malformed request (the body should be empty)", ""))
 
 
-def forbidden(reason: str) -> Reply:
+def forbidden(reason: str, decision: str | None = None) -> Reply:
     """The reply to whoever does not show the secret."""
-    return _problem(Fault(403, "storage/forbidden", f"Forbidden ({reason})", ""))
+    facts = {} if decision is None else {"decision": decision}
+    return _problem(Fault(403, "storage/forbidden", f"Forbidden ({reason})", ""), **facts)
 
 
 def unrouted(error: HTTPException) -> Reply:

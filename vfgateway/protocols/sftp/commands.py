@@ -155,6 +155,7 @@ class Command:
                 place = await self._places.entry(name.encode("utf-8", "surrogateescape"), "read")
                 self._say(await self._sum(place, algorithm), name)
             except GatewayError as error:
+                faults.enter_refusal(self._session, self._gateway, error)
                 self._complain(f"{name}: {faults.text(error)}")
                 status = 1
         return status

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from vfgateway import errors
 from vfgateway.errors import GatewayError
 from vfgateway.protocols.sftp import wire
+from vfgateway.requestcontext import RequestContext
+
+if TYPE_CHECKING:
+    from vfgateway.services.gateway import Gateway
+    from vfgateway.services.session import Session
 
 #: The first that fits decides. Codes beyond 8 belong to later versions and make clients show a bare number.
 _CODES: tuple[tuple[type[GatewayError], int], ...] = (
@@ -38,3 +44,11 @@ def text(error: BaseException) -> str:
     if isinstance(error, errors.Locked) and error.until is not None:
         words += time.strftime(", until %Y-%m-%d %H:%M:%S UTC", time.gmtime(error.until))
     return f"{words} [{error.decision}]" if isinstance(error, GatewayError) and error.decision else words
+
+
+def enter_refusal(session: Session, gateway: Gateway, error: BaseException) -> None:
+    """Have the audit know of it, if ``error`` is a refusal, and the error of the identifier to be told. Before anything is told."""
+    if isinstance(error, GatewayError) and error.refuser and error.decision is None:
+        context = RequestContext(session.origin, operation="sftp")
+        context.identify(session.principal)
+        gateway.audit.refused(error, context)

@@ -195,6 +195,7 @@ class Login(SSHService):
         transport = self.transport
         self._failures += 1
         address = transport.address
+        decision = transport.factory.gateway.audit.login_refused(name[:64], address, "sftp")
         transport.factory.gateway.events.publish(
             LoginFailed(user=name[:64], address=address, protocol="sftp", method=method.decode("ascii", "replace")[:32])
         )
@@ -203,7 +204,7 @@ class Login(SSHService):
         if self._stopped or transport.ended:
             return
         if self._failures >= transport.factory.limits.attempts:
-            transport.disconnect(14, "too many wrong logins")
+            transport.disconnect(14, f"too many wrong logins [{decision}]")
         else:
             self._refuse()
 

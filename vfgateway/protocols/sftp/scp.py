@@ -146,6 +146,7 @@ class Scp:
                 self._complain("what was sent cannot be read", fatal=True)
                 return
             except GatewayError as error:
+                faults.enter_refusal(self._table.session, self._table.gateway, error)
                 self._complain(faults.text(error), fatal=kind == b"D")
                 if kind == b"D":
                     return
@@ -203,6 +204,7 @@ class Scp:
             try:
                 await self._send(path, recursive, preserve)
             except GatewayError as error:
+                faults.enter_refusal(self._table.session, self._table.gateway, error)
                 self._complain(faults.text(error))
 
     async def _send(self, raw: bytes, recursive: bool, preserve: bool) -> None:
@@ -226,6 +228,7 @@ class Scp:
                     try:
                         await self._send(child, True, preserve)
                     except GatewayError as error:
+                        faults.enter_refusal(self._table.session, self._table.gateway, error)
                         self._complain(faults.text(error))
         finally:
             await listing.close()

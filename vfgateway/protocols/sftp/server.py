@@ -251,6 +251,7 @@ class SftpServer:
             answer: bytes = await handler(request, Reader(body, 5))
             return answer
         except (GatewayError, Malformed) as error:
+            faults.enter_refusal(self.table.session, self.table.gateway, error)
             return faults.status(request, error)
         except Exception as error:
             self.log.failure("request {kind} failed", kind=kind)
@@ -304,6 +305,7 @@ class SftpServer:
                 if len(batch) == 1:
                     if not isinstance(error, GatewayError):
                         self.log.failure("a write failed")
+                    faults.enter_refusal(self.table.session, self.table.gateway, error)
                     self._explain(opened, faults.text(error))
                     return faults.status(first, error)
         # Each by itself, so that what fits is kept and each gets its own answer.

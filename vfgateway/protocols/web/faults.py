@@ -200,6 +200,11 @@ def reason_of(failure: Failure) -> BaseException:
     return failure.value or RuntimeError("a failure without a reason")
 
 
+def enter_refusal(request: StreamingRequest, error: BaseException) -> None:
+    """Have the audit know of it, if ``error`` is a refusal, and the error of the identifier to be told. Before anything is told."""
+    request.site.gateway.audit.refused(error, request.context)
+
+
 def fail(request: StreamingRequest, error: BaseException, fault: Fault | None = None) -> None:
     """Answer ``error`` as a problem, without finishing the request. An answer that has already begun is cut instead.
 
@@ -211,6 +216,7 @@ def fail(request: StreamingRequest, error: BaseException, fault: Fault | None = 
     if isinstance(error, HTTPException):
         _fail_routing(request, error)
         return
+    enter_refusal(request, error)
     fault = fault or fault_of(error)
     if fault is NOT_IN_FAMILY:
         log.failure(

@@ -8,10 +8,10 @@ import ipaddress
 from functools import lru_cache
 from typing import Any
 
-from twisted.cred.credentials import UsernamePassword
+from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 
-from vfgateway.credentials import Bearer
-from vfgateway.errors import AuthenticationFailed, PermissionDenied
+from vfgateway.credentials import Bearer, text_of
+from vfgateway.errors import AuthenticationFailed, LoginRequired, PermissionDenied
 from vfgateway.protocols.web.forwarded import UNIX, Caller
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.services.gateway import Gateway
@@ -29,12 +29,17 @@ async def log_in(gateway: Gateway, request: StreamingRequest, *, guarded: bool =
     if guarded and not is_private(request.caller):
         raise PermissionDenied("", "log in over an unencrypted connection", "https")
     try:
-        principal = await gateway.authenticate(credentials_of(request.getHeader(b"authorization") or b""))
+        credentials = credentials_of(request.getHeader(b"authorization") or b"")
+        if IUsernamePassword.providedBy(credentials):
+            request.context.who = text_of(credentials.username)
+        principal = await gateway.authenticate(credentials)
     except AuthenticationFailed:
         request.responseHeaders.setRawHeaders(b"www-authenticate", CHALLENGES)
         raise
     request.principal_name = principal.name
-    return gateway.session(principal, request.origin)
+    session = gateway.session(principal, request.origin)
+    gateway.audit.came_in("bearer" if isinstance(credentials, Bearer) else "basic")
+    return session
 
 
 def is_private(caller: Caller) -> bool:
@@ -51,7 +56,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def credentials_of(header: bytes) -> Any:
-    """What an ``Authorization`` field says. ``AuthenticationFailed`` for what cannot be read."""
+    """What an ``Authorization`` field says. ``LoginRequired`` for nothing, ``AuthenticationFailed`` for what cannot be read."""
     scheme, _, value = header.strip().partition(b" ")
     if scheme.lower() == b"bearer" and value.strip():
         return Bearer(value.strip().decode("latin-1"))
@@ -62,4 +67,4 @@ def credentials_of(header: bytes) -> Any:
             raise AuthenticationFailed from None
         if colon:
             return UsernamePassword(name, password)
-    raise AuthenticationFailed("login required")
+    raise LoginRequired

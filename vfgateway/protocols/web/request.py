@@ -7,6 +7,7 @@ import random
 import secrets
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from twisted.python.failure import Failure
 from twisted.web import http, server
@@ -15,6 +16,7 @@ from vfgateway.model import Origin
 from vfgateway.protocols.web import faults
 from vfgateway.protocols.web.body import BodyStream
 from vfgateway.protocols.web.forwarded import Caller
+from vfgateway.requestcontext import RequestContext
 
 if TYPE_CHECKING:
     from vfgateway.protocols.web.channel import StreamingChannel
@@ -46,6 +48,7 @@ class StreamingRequest(server.Request):
     :ivar body: what the client sends
     :ivar request_id: told to the client in ``X-Request-ID``, and to whoever reads the log
     :ivar principal_name: that of whoever logged in, for the log
+    :ivar context: goes along with all that is done for it
     :ivar before_head: called with the request just before the head of the answer is written
     :ivar continue_pending: the client waits to be told to send the body
     """
@@ -60,6 +63,7 @@ class StreamingRequest(server.Request):
         self.body = BodyStream(channel, 0)
         self.request_id = new_request_id()
         self.principal_name = ""
+        self.context = RequestContext()
         self.before_head: list[Callable[[StreamingRequest], None]] = []
         self.continue_pending = False
         self._begun = False
@@ -157,7 +161,11 @@ class StreamingRequest(server.Request):
 
     def process(self) -> None:
         self.site.prepare(self)
-        super().process()
+        operation = self.method.decode("ascii", "backslashreplace")
+        self.context = RequestContext(
+            self.origin, operation=operation, target=unquote(self.path, errors="surrogateescape")
+        )
+        self.context.run(super().process)
 
     def processingFailed(self, reason: Failure) -> Failure:
         """Something went wrong outside any handler."""

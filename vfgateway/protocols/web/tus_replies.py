@@ -163,6 +163,7 @@ def fail(request: StreamingRequest, error: BaseException, table: Mapping[type[Ga
     if not isinstance(error, GatewayError) or fault is faults.NOT_IN_FAMILY:
         faults.fail(request, error)
         return
+    faults.enter_refusal(request, error)
     told = tus_fields.VERSION if isinstance(error, UnsupportedVersion) else None
     set_fields(request, {"Tus-Resumable": tus_fields.VERSION, "Tus-Version": told})
     faults.answer_problem(request, fault.status, problem_of(error, fault))

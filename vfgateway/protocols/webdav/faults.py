@@ -117,6 +117,8 @@ def condition_of(error: BaseException, fault: Fault, vfolder: str) -> bytes:
     text = _sentence(error).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     shown = escape("".join(c if c >= " " and c not in "\ufffe\uffff" else "?" for c in text)).encode("utf-8")
     kind = type(error).__name__.encode("ascii")
+    if isinstance(error, GatewayError) and error.decision:
+        shown += b" [%s]" % error.decision.encode("ascii")
     return inner + b"<s:exception>%s</s:exception><s:message>%s</s:message>" % (kind, shown)
 
 
@@ -137,6 +139,7 @@ def fail(request: StreamingRequest, error: BaseException, vfolder: str = "") -> 
     if isinstance(error, CancelledError) or fault is None:
         faults.fail(request, error)
         return
+    faults.enter_refusal(request, error)
     if request.startedWriting:
         request.abort()
         return

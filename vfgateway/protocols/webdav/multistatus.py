@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from vfgateway.errors import GatewayError
+from vfgateway.protocols.web.faults import enter_refusal
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.webdav.faults import PROLOGUE, Fault, answer_xml, condition_of, fault_of, status_line
 from vfgateway.protocols.webdav.places import Place
@@ -21,6 +22,7 @@ def answer_failures(request: StreamingRequest, failures: Iterable[type_failure])
     """Tell which members could not be dealt with; all others were, or depend on them."""
     parts = [PROLOGUE, b'<D:multistatus xmlns:D="DAV:" xmlns:s="http://sabredav.org/ns">\n']
     for place, error in failures:
+        enter_refusal(request, error)
         fault = fault_of(error) or Fault(500)
         parts.append(
             b"<D:response><D:href>%s</D:href><D:status>%s</D:status><D:error>%s</D:error></D:response>\n"
