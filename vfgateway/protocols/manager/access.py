@@ -24,9 +24,9 @@ from vfgateway.credentials import Bearer
 from vfgateway.errors import AuthenticationFailed, AuthenticatorUnavailable
 from vfgateway.model import ORCHESTRATOR, Origin, Principal, PrincipalKind
 from vfgateway.protocols.manager import faults
-from vfgateway.protocols.manager.answering import method_label, write
-from vfgateway.protocols.manager.routing import Reply
+from vfgateway.protocols.web.answering import method_label, write
 from vfgateway.protocols.web.faults import enter_refusal
+from vfgateway.protocols.web.routing import Reply
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.metrics import Metrics
 

@@ -14,7 +14,6 @@ from vfgateway.protocols.manager.files import FileRoutes
 from vfgateway.protocols.manager.folders import FolderRoutes
 from vfgateway.protocols.manager.health import HealthMonitor, HealthRoutes
 from vfgateway.protocols.manager.openapi import document
-from vfgateway.protocols.manager.routing import JSON, Call, NoParameters, Raw, Reply, Route, Routes
 from vfgateway.protocols.manager.scopes import ScopeRoutes
 from vfgateway.protocols.manager.sessions import SessionRoutes
 from vfgateway.protocols.manager.v1.accounts import AccountRoutes
@@ -26,6 +25,7 @@ from vfgateway.protocols.manager.v1.sharing import SharingRoutes
 from vfgateway.protocols.manager.v1.system import SystemRoutes
 from vfgateway.protocols.manager.v1.vfolders import VFolderRoutes
 from vfgateway.protocols.manager.volumes import VolumeRoutes
+from vfgateway.protocols.web.routing import JSON, Call, NoParameters, Raw, Reply, Route, Routes
 from vfgateway.services.gateway import Gateway
 
 

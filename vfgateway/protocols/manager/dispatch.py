@@ -17,9 +17,9 @@ from werkzeug.exceptions import HTTPException
 from vfgateway.errors import GatewayError
 from vfgateway.protocols.manager import faults
 from vfgateway.protocols.manager.access import ICaller
-from vfgateway.protocols.manager.answering import method_label, write
-from vfgateway.protocols.manager.routing import PATH_LENGTHS, Call, Reply, Route, Source
+from vfgateway.protocols.web.answering import method_label, write
 from vfgateway.protocols.web.faults import enter_refusal
+from vfgateway.protocols.web.routing import PATH_LENGTHS, Call, Reply, Route, Source
 from vfgateway.services.gateway import Gateway
 
 #: Bytes of the longest body that is read.

@@ -17,9 +17,9 @@ from werkzeug.exceptions import NotFound as NoSuchRoute
 
 from vfgateway import errors
 from vfgateway.errors import GatewayError
-from vfgateway.protocols.manager.routing import PROBLEM, Reply
-from vfgateway.protocols.manager.wire import Problem
 from vfgateway.protocols.web.faults import FAULTS, INVALID_PARAMETERS, NOT_IN_FAMILY, Fault, fault_of, problem_of
+from vfgateway.protocols.web.fields import Problem
+from vfgateway.protocols.web.routing import PROBLEM, Reply
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

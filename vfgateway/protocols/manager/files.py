@@ -13,7 +13,6 @@ from vfgateway.model import DirEntry, FileType
 from vfgateway.paths import FolderPath, checked_name, json_name, parse_text
 from vfgateway.protocols.manager import faults
 from vfgateway.protocols.manager.fields import NO_TASK, NOOP
-from vfgateway.protocols.manager.routing import BYTES, NO_CONTENT, NOTHING, Call, Raw, Reply, Routes
 from vfgateway.protocols.manager.wire import (
     Deletion,
     Item,
@@ -31,6 +30,7 @@ from vfgateway.protocols.manager.wire import (
     Started,
 )
 from vfgateway.protocols.web.reply import send_file
+from vfgateway.protocols.web.routing import BYTES, NO_CONTENT, NOTHING, Call, Raw, Reply, Routes
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.lifecycle import remove_any
 from vfgateway.services.session import FolderSession

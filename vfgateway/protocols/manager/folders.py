@@ -20,7 +20,6 @@ from vfgateway.model import FolderOptions, Limits, Permission, Usage, VFolder
 from vfgateway.protocols.manager import faults
 from vfgateway.protocols.manager.counting import Counting
 from vfgateway.protocols.manager.fields import NO_TASK, NOOP
-from vfgateway.protocols.manager.routing import NO_CONTENT, NOTHING, Call, Reply, Routes
 from vfgateway.protocols.manager.v1.accounts import account
 from vfgateway.protocols.manager.wire import (
     FolderClone,
@@ -34,6 +33,7 @@ from vfgateway.protocols.manager.wire import (
     Started,
     UsedBytes,
 )
+from vfgateway.protocols.web.routing import NO_CONTENT, NOTHING, Call, Reply, Routes
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.tasks import TaskState, until_finished
 

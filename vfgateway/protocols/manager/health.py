@@ -14,8 +14,8 @@ from twisted.logger import Logger
 
 from vfgateway import __version__
 from vfgateway.model import Health, HealthState
-from vfgateway.protocols.manager.routing import Call, NoParameters, Raw, Reply, Routes
 from vfgateway.protocols.manager.wire import Check, Connectivity, HealthReport, Status
+from vfgateway.protocols.web.routing import Call, NoParameters, Raw, Reply, Routes
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.metrics import CONTENT_TYPE
 

@@ -1,51 +1,25 @@
-"""The OpenAPI 3.1 document, made from the route table and the models, so that it cannot say what the routes do not do."""
+"""What the OpenAPI document of this front end says beside its operations."""
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
-
-from vfgateway import __version__
 from vfgateway.protocols.manager.access import HEADER
 from vfgateway.protocols.manager.fields import NOOP, VOLUME_MARK
-from vfgateway.protocols.manager.routing import (
-    EVENT_STREAM,
-    JSON,
-    PATH_LENGTHS,
-    PROBLEM,
-    Events,
-    Raw,
-    Route,
-    Source,
-    type_reply_body,
-)
-from vfgateway.protocols.manager.wire import Problem
+from vfgateway.protocols.web import openapi
+from vfgateway.protocols.web.openapi import Api
+from vfgateway.protocols.web.routing import Route
 
-#: Failures that may happen on every route, with their reasons.
-_COMMON = {
-    400: "The request cannot be used as it is",
-    413: "The body is too long",
-    500: "The gateway or the storage failed",
-    503: "The storage does not answer now",
-}
-_REASONS = {
-    403: "The caller is not permitted",
-    404: "There is no such thing",
-    409: "The state of things does not allow it",
-    412: "It changed meanwhile",
-    423: "It is locked",
-    507: "A limit does not allow it",
-}
-_PATH_PART = re.compile(r"\{(\w+)\}")
 _DESCRIPTION = """Manages the virtual folders of a storage gateway.
 
 The routes outside `/vfgateway/v1` are those of the Backend.AI Storage Proxy's manager-facing API. Their parameters stand in a
 JSON object in the body, for GET and DELETE too. Failures are problems (RFC 9457); `error_code` is for programs, `msg` for people."""
+
+_SECURITY = {
+    "secret": {"type": "apiKey", "in": "header", "name": HEADER, "description": "The shared secret"},
+    "key": {"type": "http", "scheme": "bearer", "description": "The API key of an administrator"},
+}
 
 
 def document(table: Iterable[Route[Any]], volumes: Sequence[str]) -> dict[str, Any]:
@@ -53,58 +27,11 @@ def document(table: Iterable[Route[Any]], volumes: Sequence[str]) -> dict[str, A
 
     :param volumes: names of the configured volumes; no others are accepted
     """
-    routes = list(table)
-    schemas = _Schemas(routes, volumes)
-    paths: dict[str, dict[str, Any]] = {}
-    for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "vfgateway manager API",
-            "version": __version__,
-            "description": _DESCRIPTION,
-            "license": {"name": "MIT", "identifier": "MIT"},
-        },
-        "security": [{"secret": []}, {"key": []}],
-        "paths": paths,
-        "components": {
-            "schemas": schemas.definitions,
-            "securitySchemes": {
-                "secret": {"type": "apiKey", "in": "header", "name": HEADER, "description": "The shared secret"},
-                "key": {"type": "http", "scheme": "bearer", "description": "The API key of an administrator"},
-            },
-        },
-    }
 
+    def finish(definitions: dict[str, Any]) -> None:
+        _name_volumes(definitions, volumes)
 
-class _Schemas:
-    """The JSON Schemas of all models, under their own names."""
-
-    def __init__(self, routes: list[Route[Any]], volumes: Sequence[str]) -> None:
-        wanted: dict[tuple[type[BaseModel], Any], None] = {(Problem, "serialization"): None}
-        for route in routes:
-            if route.takes_parameters:
-                wanted[route.params, "validation"] = None
-            for body in route.replies.values():
-                if isinstance(body, type | Events):
-                    wanted[body if isinstance(body, type) else body.model, "serialization"] = None
-        self._refs, shared = models_json_schema(list(wanted), ref_template="#/components/schemas/{model}")
-        self.definitions: dict[str, Any] = shared["$defs"]
-        _name_volumes(self.definitions, volumes)
-
-    def of_reply(self, model: type[BaseModel]) -> dict[str, Any]:
-        """A reference to what a reply's body looks like."""
-        return self._refs[model, "serialization"]
-
-    def of_params(self, model: type[BaseModel]) -> dict[str, Any]:
-        """A reference to what parameters look like."""
-        return self._refs[model, "validation"]
-
-    def resolved(self, model: type[BaseModel]) -> dict[str, Any]:
-        """The same, with the reference followed."""
-        definition: dict[str, Any] = self.definitions[self.of_params(model)["$ref"].rpartition("/")[2]]
-        return definition
+    return openapi.document(table, Api("vfgateway manager API", _DESCRIPTION, _SECURITY, finish=finish))
 
 
 def _name_volumes(schema: Any, volumes: Sequence[str]) -> None:
@@ -118,78 +45,3 @@ def _name_volumes(schema: Any, volumes: Sequence[str]) -> None:
             schema["enum"] = [*volumes, NOOP] if mark == NOOP else list(volumes)
         for item in schema.values():
             _name_volumes(item, volumes)
-
-
-def _operation(route: Route[Any], schemas: _Schemas) -> dict[str, Any]:
-    summary, _, description = (inspect.getdoc(route.handler) or "").partition("\n")
-    operation: dict[str, Any] = {"operationId": route.operation, "summary": summary}
-    if description.strip():
-        operation["description"] = description.strip()
-    if route.tag:
-        operation["tags"] = [route.tag]
-    if route.deprecated:
-        operation["deprecated"] = True
-    if route.public:
-        operation["security"] = []
-    parameters = [_path_parameter(name) for name in _PATH_PART.findall(route.path)]
-    if route.takes_parameters and route.source is Source.QUERY:
-        parameters += _query_parameters(schemas.resolved(route.params))
-    if parameters:
-        operation["parameters"] = parameters
-    if route.takes_parameters and route.source is Source.BODY:
-        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": schemas.of_params(route.params)}}}
-    operation["responses"] = _responses(route, schemas)
-    return operation
-
-
-def _path_parameter(name: str) -> dict[str, Any]:
-    length = PATH_LENGTHS.get(name)
-    schema = {"type": "string", "minLength": length or 1, "maxLength": length or 255}
-    return {"name": name, "in": "path", "required": True, "schema": schema}
-
-
-def _query_parameters(schema: dict[str, Any]) -> list[dict[str, Any]]:
-    required = schema.get("required", ())
-    return [
-        {"name": name, "in": "query", "required": name in required, "schema": _without_null(property_)}
-        for name, property_ in schema["properties"].items()
-    ]
-
-
-def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A query string has no ``null``: what is not given is left out."""
-    some = [choice for choice in schema.get("anyOf", ()) if choice.get("type") != "null"]
-    return some[0] if len(some) == 1 else schema
-
-
-def _responses(route: Route[Any], schemas: _Schemas) -> dict[str, Any]:
-    responses = {str(status): _success(body, schemas) for status, body in route.replies.items()}
-    faults = dict.fromkeys((*_COMMON, *(() if route.public else (403,)), *route.faults))
-    for status in sorted(faults):
-        responses.setdefault(
-            str(status),
-            {
-                "description": _COMMON.get(status) or _REASONS[status],
-                "content": {PROBLEM: {"schema": schemas.of_reply(Problem)}},
-            },
-        )
-    return responses
-
-
-def _success(body: type_reply_body, schemas: _Schemas) -> dict[str, Any]:
-    if isinstance(body, Raw):
-        return {"description": body.what, "content": {body.media_type: {"schema": {"type": "string"}}}}
-    if isinstance(body, Events):
-        event = _event(body, schemas)
-        return {"description": "Events as they come", "content": {EVENT_STREAM: {"schema": event}}}
-    if isinstance(body, type):
-        what = (inspect.getdoc(body) or "").partition("\n")[0]
-        return {"description": what, "content": {JSON: {"schema": schemas.of_reply(body)}}}
-    return {"description": "Done"}
-
-
-def _event(events: Events, schemas: _Schemas) -> dict[str, Any]:
-    """One event of a stream, in the form that OpenAPI 3.2 has settled on."""
-    data = {"type": "string", "contentMediaType": JSON, "contentSchema": schemas.of_reply(events.model)}
-    properties = {"event": {"enum": list(events.names)}, "data": data}
-    return {"type": "object", "properties": properties, "required": list(properties)}

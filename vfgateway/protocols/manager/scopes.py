@@ -5,8 +5,8 @@ from __future__ import annotations
 from vfgateway.errors import QuotaScopeNotFound
 from vfgateway.model import Limits, QuotaScopeId
 from vfgateway.protocols.manager.fields import NOOP
-from vfgateway.protocols.manager.routing import NO_CONTENT, NOTHING, Call, Reply, Routes
 from vfgateway.protocols.manager.wire import OfScope, ScopeChange, ScopeCreation, ScopeOptions, ScopeUsage
+from vfgateway.protocols.web.routing import NO_CONTENT, NOTHING, Call, Reply, Routes
 from vfgateway.services.gateway import Gateway
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from vfgateway.errors import InvalidPath, Unsupported
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.manager.fields import NOOP
-from vfgateway.protocols.manager.routing import Call, Reply, Routes
 from vfgateway.protocols.manager.wire import ArchiveSession, DownloadSession, OfFolder, Token, UploadSession
+from vfgateway.protocols.web.routing import Call, Reply, Routes
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.session import FolderSession
 

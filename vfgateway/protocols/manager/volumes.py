@@ -12,7 +12,6 @@ from vfgateway.model import Health, HealthState
 from vfgateway.protocols.manager import faults
 from vfgateway.protocols.manager.fields import NOOP
 from vfgateway.protocols.manager.performance import PerformanceCache
-from vfgateway.protocols.manager.routing import Call, NoParameters, Reply, Routes
 from vfgateway.protocols.manager.wire import (
     FsUsage,
     HardwareInfo,
@@ -24,6 +23,7 @@ from vfgateway.protocols.manager.wire import (
     VolumeInfo,
     VolumeList,
 )
+from vfgateway.protocols.web.routing import Call, NoParameters, Reply, Routes
 from vfgateway.services.gateway import Gateway
 
 

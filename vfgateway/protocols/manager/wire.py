@@ -4,47 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import Field, PlainValidator, WithJsonSchema
 
-from vfgateway.protocols.manager.fields import (
-    WHOLE,
-    Answer,
-    AnyVolume,
-    Closed,
-    NewVfid,
-    Open,
-    RelPath,
-    Scope,
-    Size,
-    Vfid,
-    Word,
-)
-
-# --- failures ---
-
-
-class Problem(BaseModel):
-    """Why it failed (RFC 9457), with what the reference's managers look for beside it.
-
-    ``error_code`` is ``<domain>_<operation>_<detail>``; ``msg`` and ``detail`` are one sentence for people; ``data`` names wrong
-    parameters; ``errno`` and ``paths`` come with failures of files; ``decision`` identifies a refusal for ``vfgateway explain``. Further
-    members are facts of the error, such as the limit that does not allow it.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    type: str
-    title: str
-    status: int
-    error_code: str | None = None
-    msg: str | None = None
-    detail: str | None = None
-    data: dict[str, str] | None = None
-    errno: int | None = None
-    paths: list[str] | None = None
-    decision: str | None = None
-    request_id: str | None = None
-
+from vfgateway.protocols.manager.fields import AnyVolume, NewVfid, Scope, Size, Vfid, Word
+from vfgateway.protocols.web.fields import WHOLE, Answer, Closed, Open, RelPath
 
 # --- status ---
 

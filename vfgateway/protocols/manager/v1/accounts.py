@@ -8,7 +8,6 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from vfgateway.model import Actor, Limits
-from vfgateway.protocols.manager.routing import NO_CONTENT, NOTHING, Call, NoParameters, Reply, Routes, Source
 from vfgateway.protocols.manager.v1.people import (
     GroupChange,
     GroupCreation,
@@ -28,6 +27,7 @@ from vfgateway.protocols.manager.v1.people import (
     UserInfo,
     UserList,
 )
+from vfgateway.protocols.web.routing import NO_CONTENT, NOTHING, Call, NoParameters, Reply, Routes, Source
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.people import Credential, Group, User
 

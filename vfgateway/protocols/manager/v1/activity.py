@@ -7,7 +7,16 @@ import json
 from vfgateway.errors import UnknownAccount
 from vfgateway.model import VFolder
 from vfgateway.protocols.manager.faults import shown
-from vfgateway.protocols.manager.routing import (
+from vfgateway.protocols.manager.v1.things import (
+    LockInfo,
+    LockList,
+    TaskInfo,
+    TaskList,
+    UploadInfo,
+    UploadList,
+    VFolderChoice,
+)
+from vfgateway.protocols.web.routing import (
     EVENT_STREAM,
     NO_CONTENT,
     NOTHING,
@@ -17,15 +26,6 @@ from vfgateway.protocols.manager.routing import (
     Reply,
     Routes,
     Source,
-)
-from vfgateway.protocols.manager.v1.things import (
-    LockInfo,
-    LockList,
-    TaskInfo,
-    TaskList,
-    UploadInfo,
-    UploadList,
-    VFolderChoice,
 )
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.locktable import Lock

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from vfgateway.errors import UnknownAccount, VFolderNotFound
 from vfgateway.protocols.manager.faults import shown
-from vfgateway.protocols.manager.fields import Answer, Closed
-from vfgateway.protocols.manager.routing import EVENT_STREAM, Call, Events, NoParameters, Reply, Routes, Source
+from vfgateway.protocols.web.fields import Answer, Closed
+from vfgateway.protocols.web.routing import EVENT_STREAM, Call, Events, NoParameters, Reply, Routes, Source
 from vfgateway.services.audit_explain import Explainer
 from vfgateway.services.audit_records import Entry, Filter
 from vfgateway.services.gateway import Gateway

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
-from vfgateway.protocols.manager.routing import Call, Reply, Routes
 from vfgateway.protocols.manager.sessions import begin_upload, claim
 from vfgateway.protocols.manager.v1.things import ArchiveToken, DownloadToken, MintedToken, UploadToken
+from vfgateway.protocols.web.routing import Call, Reply, Routes
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.session import FolderSession
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vfgateway.protocols.manager.fields import WHOLE, Answer, Closed, Flag, Limit, Name, Time, Uuid
+from vfgateway.protocols.web.fields import WHOLE, Answer, Closed, Flag, Limit, Name, Time, Uuid
 
 #: Numeric identity on storage; one less than the highest 32-bit number, which means "nobody".
 Number = Annotated[int, Field(strict=True, ge=0, lt=(1 << 32) - 1), WHOLE]

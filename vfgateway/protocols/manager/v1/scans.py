@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from vfgateway.errors import UnknownAccount
 from vfgateway.protocols.manager.faults import shown
-from vfgateway.protocols.manager.fields import Answer, Closed, Flag, VolumeName
-from vfgateway.protocols.manager.routing import Call, NoParameters, Reply, Routes
+from vfgateway.protocols.manager.fields import VolumeName
 from vfgateway.protocols.manager.v1.things import FolderName, TaskStarted
+from vfgateway.protocols.web.fields import Answer, Closed, Flag
+from vfgateway.protocols.web.routing import Call, NoParameters, Reply, Routes
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.scanrecords import Finding, Scan
 

@@ -8,7 +8,6 @@ from uuid import UUID
 from vfgateway.errors import UnknownAccount, VFolderNotFound
 from vfgateway.model import VFolder
 from vfgateway.paths import json_name
-from vfgateway.protocols.manager.routing import NO_CONTENT, NOTHING, Call, NoParameters, Reply, Routes
 from vfgateway.protocols.manager.v1.owners import Owners, type_names, word_of
 from vfgateway.protocols.manager.v1.sharing_things import (
     InvitationCreation,
@@ -23,6 +22,7 @@ from vfgateway.protocols.manager.v1.sharing_things import (
     TrashedList,
 )
 from vfgateway.protocols.manager.v1.things import TaskStarted
+from vfgateway.protocols.web.routing import NO_CONTENT, NOTHING, Call, NoParameters, Reply, Routes
 from vfgateway.services.collaboration import Invitation
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.sharelinks import ShareLink

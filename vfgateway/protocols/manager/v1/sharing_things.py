@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vfgateway.protocols.manager.fields import WHOLE, Answer, Closed, Name, RelPath, Time
 from vfgateway.protocols.manager.v1.things import Account, type_kind
+from vfgateway.protocols.web.fields import WHOLE, Answer, Closed, Name, RelPath, Time
 
 type_role = Literal["ro", "rw", "rwd", "owner"]
 

@@ -15,7 +15,6 @@ from vfgateway.errors import GatewayError, UnknownAccount
 from vfgateway.interfaces import IVolumeFactory
 from vfgateway.model import HealthState, Space
 from vfgateway.protocols.manager.health import HealthMonitor, Looked
-from vfgateway.protocols.manager.routing import Call, NoParameters, Reply, Routes
 from vfgateway.protocols.manager.v1.things import (
     BackendInfo,
     BackendList,
@@ -25,6 +24,7 @@ from vfgateway.protocols.manager.v1.things import (
     VolumeDetailsList,
 )
 from vfgateway.protocols.manager.volumes import capabilities
+from vfgateway.protocols.web.routing import Call, NoParameters, Reply, Routes
 from vfgateway.services.gateway import Gateway
 
 #: Descriptors below which a busy gateway runs out of them.

@@ -6,18 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from vfgateway.protocols.manager.fields import (
-    WHOLE,
-    Answer,
-    Closed,
-    Limit,
-    Name,
-    RelPath,
-    Size,
-    Time,
-    Uuid,
-    VolumeName,
-)
+from vfgateway.protocols.manager.fields import Size, VolumeName
+from vfgateway.protocols.web.fields import WHOLE, Answer, Closed, Limit, Name, RelPath, Time, Uuid
 
 #: A user or group by name or UUID.
 Account = Annotated[str, Field(min_length=1, max_length=255)]

@@ -17,16 +17,6 @@ from vfgateway.model import (
     VFolderId,
     VFolderStatus,
 )
-from vfgateway.protocols.manager.routing import (
-    NO_CONTENT,
-    NOTHING,
-    Call,
-    NoParameters,
-    Reply,
-    Routes,
-    Source,
-    type_reply_body,
-)
 from vfgateway.protocols.manager.v1.accounts import account, changed_limits, given
 from vfgateway.protocols.manager.v1.owners import Owners, type_names, word_of
 from vfgateway.protocols.manager.v1.sharing import trashed_info
@@ -45,6 +35,16 @@ from vfgateway.protocols.manager.v1.things import (
     VFolderInfo,
     VFolderList,
     VFolderName,
+)
+from vfgateway.protocols.web.routing import (
+    NO_CONTENT,
+    NOTHING,
+    Call,
+    NoParameters,
+    Reply,
+    Routes,
+    Source,
+    type_reply_body,
 )
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.permissions import Grant

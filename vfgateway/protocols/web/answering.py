@@ -8,11 +8,10 @@ import json
 
 from pydantic import BaseModel
 
-from vfgateway.protocols.manager.fields import Answer
-from vfgateway.protocols.manager.routing import Reply
-from vfgateway.protocols.manager.wire import Problem
 from vfgateway.protocols.web.faults import RETRY_AFTER
+from vfgateway.protocols.web.fields import Answer, Problem
 from vfgateway.protocols.web.request import StreamingRequest
+from vfgateway.protocols.web.routing import Reply
 
 #: Methods that are counted by name; a client could invent any number of others.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
