@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from tests.support.gateway import new_vfolder, orchestrator_in
 from tests.support.processes import turn
 from tests.support.webdav import Dav, failed_members, webdav
+from vfgateway.backends.vfs.files import VfsFile
 from vfgateway.model import Limits, Permission, Usage, VFolder
 from vfgateway.paths import parse_text
 from vfgateway.services import copying
@@ -253,6 +254,21 @@ async def test_a_move_that_is_cancelled(tmp_path: Path) -> None:
         for vfolder in (dav.vfolder, other):
             told = await dav.gateway.quota.usage(vfolder)
             assert await dav.gateway.lifecycle.recount(vfolder) == told
+
+
+async def test_no_byte_of_a_copy_passes_through_the_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The storage copies by itself where it can, also to another vfolder on it."""
+    async with webdav(tmp_path) as dav:
+        other = await new_vfolder(dav.gateway, "disk", name="other")
+        (dav.root / "d").mkdir()
+        (dav.root / "d/f").write_bytes(b"x" * 100_000)
+        read: list[object] = []
+        monkeypatch.setattr(VfsFile, "read", lambda *arguments: read.append(arguments))
+        assert (await dav.ask("COPY", "/data/d", Destination="/data/e")).status == 201
+        assert (await dav.ask("COPY", "/data/d/f", Destination="/other/f")).status == 201
+        assert read == []
+        for path in (dav.root / "e/f", await root_of(dav, other) / "f"):
+            assert path.read_bytes() == b"x" * 100_000
 
 
 async def test_rights(tmp_path: Path) -> None:

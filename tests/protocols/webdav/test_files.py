@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from pathlib import Path
 
 import pytest
 
+from tests.support.disks import small_memory_disk
 from tests.support.site import Client
 from tests.support.uploading import head
-from tests.support.webdav import basic, condition, webdav
+from tests.support.webdav import basic, condition, failed_members, webdav
 from vfgateway.model import Permission
 
 
@@ -72,6 +75,28 @@ async def test_put_is_refused_before_the_body(tmp_path: Path) -> None:
         assert b"quota-not-exceeded" in client.received
         client.close()
         assert {path.name for path in dav.root.iterdir()} <= {".upload"}
+
+
+async def test_storage_without_room(tmp_path: Path) -> None:
+    """Nothing is limited, but the disk is full: 507 with its own condition, before the first byte, or in the middle; the old file stays."""
+    with small_memory_disk(tmp_path / "small", 16 << 20):
+        async with webdav(tmp_path / "small") as dav:
+            assert (await dav.ask("PUT", "/data/f", b"old")).status == 201
+            client = await Client.open(dav.port)
+            fields = {"Expect": "100-continue", "Content_Length": 1 << 30, "Authorization": basic("alice")}
+            client.send(head("PUT", "/data/f", **fields))
+            await client.until(b"</D:error>")
+            assert b"100 Continue" not in client.received
+            assert b" 507 " in client.received and b"sufficient-disk-space" in client.received
+            client.close()
+            assert (await dav.ask("PUT", "/data/large", b"x" * (6 << 20))).status == 201
+            (dav.root / "d").mkdir()
+            (dav.root / "d/large").write_bytes(b"x" * (6 << 20))
+            answer = await dav.ask("COPY", "/data/d", Destination="/data/e")
+            assert set(failed_members(answer).values()) == {507}
+            assert b"sufficient-disk-space" in answer.body
+            assert (dav.root / "f").read_bytes() == b"old"
+            assert list((dav.root / "e").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["X_Expected_Entity_Length", "OC_Total_Length"])
@@ -196,6 +221,29 @@ async def test_page_for_browsers(tmp_path: Path) -> None:
         empty = await dav.ask("HEAD", "/data/")
         assert (empty.status, empty.body) == (200, b"")
         assert "sandbox" in (await dav.ask("GET", "/data/b%26c")).headers["content-security-policy"]
+
+
+async def test_a_page_in_every_order(tmp_path: Path) -> None:
+    """By name, size and time, up and down; each heading leads to its order, or to the other way round; sizes and times can be read."""
+    async with webdav(tmp_path) as dav:
+        (dav.root / "Dir").mkdir()
+        os.utime(dav.root / "Dir", (4_000, 4_000))
+        for name, size, when in (("alpha", 3_000_000, 3_000), ("Beta", 5, 1_000), ("gamma", 2_000, 2_000)):
+            (dav.root / name).write_bytes(b"x" * size)
+            os.utime(dav.root / name, (when, when))
+        for asked, order in (
+            ("", "Dir alpha Beta gamma"),
+            ("?sort=name&order=down", "gamma Beta alpha Dir"),
+            ("?sort=size&order=up", "Dir Beta gamma alpha"),
+            ("?sort=size&order=down", "alpha gamma Beta Dir"),
+            ("?sort=modified&order=up", "Beta gamma alpha Dir"),
+            ("?sort=modified&order=down", "Dir alpha gamma Beta"),
+            ("?sort=owner&order=sideways", "Dir alpha Beta gamma"),
+        ):
+            page = (await dav.ask("GET", f"/data/{asked}")).body.decode()
+            assert re.findall(r">(\w+)/?</a></td>", page) == order.split(), asked
+        assert "2.9 MiB" in page and "5 B" in page and "1970-01-01 00:50" in page
+        assert 'href="?sort=name&amp;order=down"' in page and 'href="?sort=size&amp;order=up"' in page
 
 
 async def test_names_of_macs(tmp_path: Path) -> None:

@@ -140,6 +140,23 @@ async def test_a_locked_member(tmp_path: Path) -> None:
         assert {path.name for path in (dav.root / "d").iterdir()} == set("abc")
 
 
+@pytest.mark.parametrize("method", ["COPY", "MOVE"])
+async def test_a_locked_member_of_the_target(method: str, tmp_path: Path) -> None:
+    """What would be replaced holds a file that somebody locked: told which, and both trees are as they were."""
+    async with webdav(tmp_path) as dav:
+        await two_writers(dav)
+        for name in ("source", "target", "target/sub"):
+            (dav.root / name).mkdir()
+            (dav.root / name / "f").write_bytes(b"x")
+        await locked(dav, "/data/target/sub/f")
+        for target in ("/data/target", "/data/target/sub"):
+            answer = await dav.ask(method, "/data/source", user="bob", Destination=target)
+            assert failed_members(answer) == {"/data/target/sub/f": 423}
+        refused = await dav.ask(method, "/data/source/f", user="bob", Destination="/data/target/sub/f")
+        assert (refused.status, condition(refused)) == (423, "lock-token-submitted")
+        assert all((dav.root / name / "f").exists() for name in ("source", "target", "target/sub"))
+
+
 async def test_a_locked_source(tmp_path: Path) -> None:
     """MOVE of what somebody locked does not first remove what it would have replaced."""
     async with webdav(tmp_path) as dav:

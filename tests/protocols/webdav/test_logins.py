@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import ssl
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from twisted.internet.threads import deferToThread
 
 from tests.support.site import answer_ok, listening
 from tests.support.tls import certificate
-from tests.support.webdav import webdav
+from tests.support.webdav import basic, webdav
 from vfgateway.errors import ConfigurationError
 from vfgateway.protocols.web.forwarded import TrustedProxies
 from vfgateway.protocols.web.tls import LOOK, ReloadingCertificate
@@ -52,6 +53,26 @@ async def test_tls(tmp_path: Path) -> None:
     async with webdav(tmp_path, {"certificate": str(pem)}) as dav:
         shown = await deferToThread(shown_by, dav.port)
         assert shown in pem.read_text()
+
+
+async def test_tls_by_a_description(tmp_path: Path) -> None:
+    """An endpoint that speaks TLS itself is as good: passwords are taken."""
+    pem = tmp_path / "tls.pem"
+    pem.write_bytes(new_pem())
+    endpoint = f"ssl:0:privateKey={pem}:certKey={pem}:interface=127.0.0.1"
+    async with webdav(tmp_path, {"endpoint": endpoint}) as dav:
+        shown = await deferToThread(shown_by, dav.port)
+        assert shown in pem.read_text()
+        tls = ssl.create_default_context(cadata=shown)
+
+        def ask() -> tuple[int, bytes]:
+            connection = http.client.HTTPSConnection("127.0.0.1", dav.port, context=tls)
+            connection.request("PUT", "/data/f", b"hello", {"Authorization": basic("alice")})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+        assert await deferToThread(ask) == (201, b"")
+        assert (dav.root / "f").read_bytes() == b"hello"
 
 
 async def test_a_renewed_certificate(tmp_path: Path) -> None:

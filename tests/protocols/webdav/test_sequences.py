@@ -65,6 +65,57 @@ async def test_explorer_copies_a_file(tmp_path: Path) -> None:
         assert (dav.root / "report.txt").stat().st_mtime == 1_000_000_000
 
 
+async def test_explorer_works_in_a_folder(tmp_path: Path) -> None:
+    """New folder, renamed; a file replaced, renamed to another case, dragged in; the folder deleted."""
+    async with webdav(tmp_path) as dav:
+        host = f"127.0.0.1:{dav.port}"
+        send = Told(dav, {**WINDOWS, "Host": host})
+        at = f"http://{host}/data"
+        (dav.root / "plan.txt").write_bytes(b"old")
+        await send(207, "PROPFIND", "/data", b"", Depth="1")
+        await send(404, "PROPFIND", "/data/New%20folder", b"", Depth="0")
+        await send(201, "MKCOL", "/data/New%20folder", b"")
+        await send(207, "PROPFIND", "/data/New%20folder", b"", Depth="0")
+        await send(207, "PROPPATCH", "/data/New%20folder", TIMES)
+        await send(201, "MOVE", "/data/New%20folder", Destination=f"{at}/B%c3%bccher%20&%20mehr", Overwrite="F")
+        held = await send(200, "LOCK", "/data/plan.txt", LOCK, Timeout="Second-3600")
+        token = held.headers["lock-token"]
+        await send(204, "PUT", "/data/plan.txt", b"new", If=f"({token})")
+        await send(204, "UNLOCK", "/data/plan.txt", Lock_Token=token)
+        await send(201, "MOVE", "/data/plan.txt", Destination=f"{at}/PLAN.txt", Overwrite="F")
+        into = f"{at}/B%c3%bccher%20&%20mehr"
+        await send(201, "MOVE", "/data/PLAN.txt", Destination=f"{into}/PLAN.txt", Overwrite="F")
+        listed = responses(await send(207, "PROPFIND", "/data/B%c3%bccher%20&%20mehr", b"", Depth="1"))
+        assert {href for href in listed if href.endswith("PLAN.txt")} == {"/data/B%C3%BCcher%20%26%20mehr/PLAN.txt"}
+        await send(204, "DELETE", "/data/B%c3%bccher%20&%20mehr")
+        assert [path.name for path in dav.root.iterdir() if path.name != ".upload"] == []
+
+
+async def test_word_makes_a_file_and_a_colleague_opens_it(tmp_path: Path) -> None:
+    """A lock where nothing is yet, then the content; whoever comes meanwhile is told by whom it is locked, reads, and gets it afterwards."""
+    async with webdav(tmp_path) as dav:
+        await dav.let_in("colleague", Permission.RWD)
+        send, other = Told(dav, OFFICE), Told(dav, OFFICE, "colleague")
+        assert (await dav.ask("OPTIONS", "/data/", user=None, **OFFICE)).headers["ms-author-via"] == "DAV"
+        asked = await dav.ask("HEAD", "/data/new.docx", user=None, **OFFICE)
+        assert (asked.status, "Basic" in asked.headers["www-authenticate"]) == (401, True)
+        await send(404, "HEAD", "/data/new.docx")
+        token = (await send(201, "LOCK", "/data/new.docx", LOCK, Timeout="Second-3600")).headers["lock-token"]
+        await send(204, "PUT", "/data/new.docx", b"one", If=f"({token})")
+        refused = await other(423, "LOCK", "/data/new.docx", LOCK, Timeout="Second-3600")
+        assert b"locked by alice" in refused.body
+        found = responses(await other(207, "PROPFIND", "/data/new.docx", b"", Depth="0"))["/data/new.docx"]
+        owner = found[DAV + "lockdiscovery"][1].findtext(f"{DAV}activelock/{DAV}owner/{DAV}href")
+        assert owner == "DESKTOP\\alice"
+        assert (await other(200, "GET", "/data/new.docx")).body == b"one"
+        await other(423, "PUT", "/data/new.docx", b"two")
+        await send(204, "UNLOCK", "/data/new.docx", Lock_Token=token)
+        token = (await other(200, "LOCK", "/data/new.docx", LOCK, Timeout="Second-3600")).headers["lock-token"]
+        await other(204, "PUT", "/data/new.docx", b"two", If=f"(<{token.strip('<>')}>)")
+        await other(204, "UNLOCK", "/data/new.docx", Lock_Token=token)
+        assert (dav.root / "new.docx").read_bytes() == b"two"
+
+
 async def test_word_saves(tmp_path: Path) -> None:
     """Open under a lock, save twice with a refresh in between, close; a colleague who may only read is told at once, and can read."""
     async with webdav(tmp_path) as dav:
@@ -126,6 +177,38 @@ async def test_finder_copies_a_file(tmp_path: Path) -> None:
             await send(207, "PROPFIND", f"/data/{name}", b"", Depth="0")
             await send(204, "UNLOCK", f"/data/{name}", Lock_Token=token)
             assert (dav.root / name).read_bytes() == b"hello"
+
+
+async def test_finder_works_in_a_folder(tmp_path: Path) -> None:
+    """An untitled folder, renamed; a file replaced under a lock and read back in pieces; a folder duplicated, and all of it removed."""
+    async with webdav(tmp_path) as dav:
+        host = f"127.0.0.1:{dav.port}"
+        send = Told(dav, {**FINDER, "Host": host})
+        (dav.root / "photo.jpg").write_bytes(b"old")
+        await send(404, "PROPFIND", "/data/untitled%20folder", b"", Depth="0")
+        await send(201, "MKCOL", "/data/untitled%20folder/")
+        await send(404, "PROPFIND", "/data/._untitled%20folder", b"", Depth="0")
+        destination = f"http://{host}/data/e%CC%81te%CC%81/"
+        await send(201, "MOVE", "/data/untitled%20folder/", Destination=destination, Overwrite="F")
+        assert (dav.root / "\u00e9t\u00e9").is_dir()
+        locked = await send(200, "LOCK", "/data/photo.jpg", LOCK, Depth="0", Timeout="Second-600")
+        token = locked.headers["lock-token"]
+        chunked = b"3\r\nnew\r\n4\r\n one\r\n0\r\n\r\n"
+        fields: dict[str, Any] = {"Transfer_Encoding": "chunked", "X_Expected_Entity_Length": "7", "If": f"({token})"}
+        await send(204, "PUT", "/data/photo.jpg", chunked, Content_Length=None, **fields)
+        refresh: dict[str, Any] = {"If": f"({token})", "Timeout": "Second-600"}
+        await send(200, "LOCK", "/data/photo.jpg", b"", **refresh)
+        await send(204, "UNLOCK", "/data/photo.jpg", Lock_Token=token)
+        assert (await send(206, "GET", "/data/photo.jpg", Range="bytes=4-6")).body == b"one"
+        await send(201, "MOVE", "/data/photo.jpg", Destination=f"{destination}photo.jpg", Overwrite="T")
+        await send(404, "MOVE", "/data/._photo.jpg", Destination=f"{destination}._photo.jpg", Overwrite="T")
+        copied = f"http://{host}/data/e%CC%81te%CC%81%20copy/"
+        await send(201, "COPY", "/data/e%CC%81te%CC%81/", Destination=copied, Overwrite="F")
+        listed = responses(await send(207, "PROPFIND", "/data/e%CC%81te%CC%81%20copy/", b"", Depth="1"))
+        assert set(listed) == {"/data/%C3%A9t%C3%A9%20copy/", "/data/%C3%A9t%C3%A9%20copy/photo.jpg"}
+        for name in ("e%CC%81te%CC%81", "e%CC%81te%CC%81%20copy"):
+            await send(204, "DELETE", f"/data/{name}/")
+        assert [path.name for path in dav.root.iterdir() if path.name != ".upload"] == []
 
 
 async def test_gnome_files(tmp_path: Path) -> None:

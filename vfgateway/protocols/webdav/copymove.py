@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import attrs
 
 from vfgateway.errors import GatewayError, IsADirectory, NotFound, PathError
@@ -39,6 +42,18 @@ class Journey:
         place = self.source if hands is self.folder else self.target
         self.failures.append((attrs.evolve(place, path=path), error))
 
+    @contextmanager
+    def telling_of_members(self) -> Iterator[None]:
+        """An error about a member, on either side, is told as that; one about what the request itself names is raised."""
+        try:
+            yield
+        except PathError as error:
+            about = parse_text(error.path.lstrip("/"))
+            place = next((place for place in (self.source, self.target) if about.within(place.path)), None)
+            if place is None or about in (self.source.path, self.target.path):
+                raise
+            self.failures.append((attrs.evolve(place, path=about), error))
+
     async def make_room(self, moving: bool) -> None:
         """Remove what must not be there (section 9.8.4). A file that a file replaces is left, to be replaced in one step.
 
@@ -63,16 +78,17 @@ async def answer_copy(exchange: Exchange) -> None:
     if depth == "1":
         raise Refused(400, "the Depth of COPY is 0 or infinity")
     journey = await _prepared(exchange)
-    await journey.make_room(moving=False)
-    await copying.copy(
-        journey.folder,
-        journey.source.path,
-        journey.into,
-        journey.target.path,
-        expect=ANY,
-        shallow=depth == "0",
-        failed=journey.failed,
-    )
+    with journey.telling_of_members():
+        await journey.make_room(moving=False)
+        await copying.copy(
+            journey.folder,
+            journey.source.path,
+            journey.into,
+            journey.target.path,
+            expect=ANY,
+            shallow=depth == "0",
+            failed=journey.failed,
+        )
     _answer(exchange, journey)
 
 
@@ -82,15 +98,9 @@ async def answer_move(exchange: Exchange) -> None:
         raise Refused(400, "the Depth of MOVE is infinity")
     journey = await _prepared(exchange)
     source, target = journey.source, journey.target
-    try:
+    with journey.telling_of_members():
         await journey.make_room(moving=True)
         await copying.move(journey.folder, source.path, journey.into, target.path, journey.failed)
-    except PathError as error:
-        about = parse_text(error.path.lstrip("/"))
-        if about in (source.path, target.path) or not (about.within(source.path) or about.within(target.path)):
-            raise
-        place = source if about.within(source.path) else target
-        journey.failures.append((attrs.evolve(place, path=about), error))
     _answer(exchange, journey)
 
 
