@@ -85,7 +85,7 @@ def _assemble(settings: config.Settings, reactor: Any) -> tuple[Gateway, Mapping
 def run_worker(line: bytes) -> None:
     """Run one of several processes until it is told to stop, or the supervisor is gone.
 
-    :param line: a :class:`vfgateway.supervisor.Handover`
+    :param line: a :class:`vfgateway.workers.Handover`
     """
     from twisted.internet import reactor as global_reactor
 

@@ -39,7 +39,7 @@ class Policy:
 class Crossing:
     """Something that usage has crossed.
 
-    :ivar level: percent of the limit, or :data:`~vfgateway.services.subjects.SOFT`, :data:`GRACE`, :data:`OVER`, :data:`REFUSED`
+    :ivar level: percent of the limit, or ``soft``, :data:`GRACE`, :data:`OVER`, :data:`REFUSED`
     :ivar limit: the limit that it is about
     """
 

@@ -59,7 +59,7 @@ class TokenProof(_Asked):
 
 
 class Group(BaseModel):
-    """A group (a project) of a person. It gets this UUID, so that vfolders of `project:<id>` are its own."""
+    """A group (a project) of a person. It gets this UUID, so that vfolders of ``project:<id>`` are its own."""
 
     id: UUID
     name: _Name
@@ -67,8 +67,8 @@ class Group(BaseModel):
 
 
 class VFolder(BaseModel):
-    """A vfolder that a person may enter beyond those of its own and of its groups. Here `rw` does not delete what others made: where the
-    orchestrator's own `rw` does, it says `rwd`."""
+    """A vfolder that a person may enter beyond those of its own and of its groups. Here ``rw`` does not delete what others made: where the
+    orchestrator's own ``rw`` does, it says ``rwd``."""
 
     volume: _Name
     id: Annotated[str, Field(description="user:<uuid>/<32 hex digits>, or project:...", max_length=128)]
