@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import paramiko
@@ -141,30 +141,133 @@ async def test_idle_connections_end(tmp_path: Path, serve: type_serve) -> None:
             await deferToThread(client.close)
 
 
-async def test_everything_is_an_event(tmp_path: Path, serve: type_serve) -> None:
-    """Subscribers learn who did what, with bytes, and why something failed."""
+@asynccontextmanager
+async def with_events(tmp_path: Path, serve: type_serve) -> AsyncIterator[tuple[int, list[FileOperation]]]:
+    """The port of a gateway, and what it tells of operations."""
+    async with with_alice(tmp_path) as (gateway, _), serve(gateway) as service:
+        operations: list[FileOperation] = []
+        gateway.events.subscribe(FileOperation, operations.append)
+        yield port_of(service), operations
+
+
+async def test_logins_are_events(tmp_path: Path, serve: type_serve) -> None:
+    """Whoever came in, and who did not."""
     async with with_alice(tmp_path) as (gateway, _), serve(gateway) as service:
         logins: list[LoginSucceeded] = []
         failures: list[LoginFailed] = []
-        operations: list[FileOperation] = []
         gateway.events.subscribe(LoginSucceeded, logins.append)
         gateway.events.subscribe(LoginFailed, failures.append)
-        gateway.events.subscribe(FileOperation, operations.append)
+        port = port_of(service)
+        await deferToThread(lambda: connected(port).close())
+        assert [(event.user, event.address, event.method) for event in logins] == [("alice", "127.0.0.1", "password")]
+        assert failures == []
+        with pytest.raises(paramiko.AuthenticationException):
+            await deferToThread(connected, port, "nobody")
+        assert [(event.user, event.address, event.method) for event in failures] == [
+            ("nobody", "127.0.0.1", "password")
+        ]
+
+
+async def test_every_operation_is_an_event(tmp_path: Path, serve: type_serve) -> None:
+    """With user, address, path, bytes and duration."""
+    async with with_events(tmp_path, serve) as (port, operations):
 
         def work() -> None:
-            with connected(port_of(service)) as client:
+            with connected(port) as client:
                 sftp = client.open_sftp()
-                sftp.putfo(io.BytesIO(b"hello"), "/data/a")
-                with pytest.raises(OSError):
-                    sftp.rmdir("/data/none")
+                sftp.mkdir("/data/d")
+                sftp.putfo(io.BytesIO(b"hello"), "/data/d/a", confirm=False)
+                with sftp.open("/data/d/a", "r+") as file:
+                    file.chmod(0o600)
+                    assert file.read(3) == b"hel"
+                sftp.chmod("/data/d/a", 0o640)
+                sftp.posix_rename("/data/d/a", "/data/d/b")
+                sftp.symlink("b", "/data/d/l")
+                sftp.listdir("/data/d")
+                for word in ("md5sum /data/d/b", "sha256sum ~/data/d/b"):
+                    client.exec_command(word)[1].read()
+                sftp.remove("/data/d/l")
+                sftp.remove("/data/d/b")
+                sftp.rmdir("/data/d")
 
         await deferToThread(work)
-        assert [(event.user, event.method) for event in logins] == [("alice", "password")]
-        assert failures == []
-        written, removed = operations
-        assert (written.action, written.path, written.written_bytes) == ("write", "/data/a", 5)
-        assert (removed.action, removed.path) == ("rmdir", "/data/none")
-        assert "no such file" in removed.error
+        told = [(each.action, each.path, each.read_bytes, each.written_bytes) for each in operations]
+        assert told == [
+            ("mkdir", "/data/d", 0, 0),
+            ("write", "/data/d/a", 0, 5),
+            ("setstat", "/data/d/a", 0, 0),
+            ("write", "/data/d/a", 3, 0),
+            ("setstat", "/data/d/a", 0, 0),
+            ("rename", "/data/d/a", 0, 0),
+            ("symlink", "/data/d/l", 0, 0),
+            ("list", "/data/d", 0, 0),
+            ("checksum", "/data/d/b", 5, 0),
+            ("checksum", "/data/d/b", 5, 0),
+            ("remove", "/data/d/l", 0, 0),
+            ("remove", "/data/d/b", 0, 0),
+            ("rmdir", "/data/d", 0, 0),
+        ]
+        assert {(each.user, each.address, each.protocol, each.error) for each in operations} == {
+            ("alice", "127.0.0.1", "sftp", "")
+        }
+        assert all(0 <= each.seconds < 60 for each in operations)
+        assert [each.target for each in operations if each.target] == ["/data/d/b"]
+
+
+async def test_what_is_refused_is_an_event(tmp_path: Path, serve: type_serve) -> None:
+    """With the reason."""
+    async with with_events(tmp_path, serve) as (port, operations):
+
+        def work() -> None:
+            with connected(port) as client:
+                sftp = client.open_sftp()
+                with pytest.raises(FileNotFoundError):
+                    sftp.open("/data/none")
+                with pytest.raises(FileNotFoundError):
+                    sftp.open("/other/x", "w")
+                with pytest.raises(FileNotFoundError):
+                    sftp.listdir("/data/none")
+                with pytest.raises(FileNotFoundError):
+                    sftp.rmdir("/data/none")
+                assert client.exec_command("sha1sum /data/none")[1].channel.recv_exit_status() == 1
+
+        await deferToThread(work)
+        assert [(each.action, each.path, bool(each.error)) for each in operations] == [
+            ("read", "/data/none", True),
+            ("write", "/other/x", True),
+            ("list", "/data/none", True),
+            ("rmdir", "/data/none", True),
+            ("checksum", "/data/none", True),
+        ]
+        assert "no such file" in operations[0].error
+
+
+async def test_scp_is_told_as_all_else(tmp_path: Path, serve: type_serve) -> None:
+    """Each directory, each file with its bytes, and what failed; the bytes are counted, too."""
+    async with with_events(tmp_path, serve) as (port, operations):
+
+        def work() -> None:
+            with connected(port) as client:
+                for command, said in (
+                    ("scp -r -t /data", b"D0755 0 d\nC0644 3 f\nabc\0E\n"),
+                    ("scp -t /data/d/none/f", b"C0644 3 f\n"),
+                    ("scp -f ~/data/d/f", bytes(4)),
+                ):
+                    channel = client.exec_command(command)[1].channel
+                    with suppress(OSError):  # it may be through already
+                        channel.sendall(said)
+                        channel.shutdown_write()
+                    channel.recv_exit_status()
+
+        await deferToThread(work)
+        told = [(each.action, each.path, each.read_bytes, each.written_bytes, each.error) for each in operations]
+        assert [each[:4] for each in told] == [
+            ("mkdir", "/data/d", 0, 0),
+            ("write", "/data/d/f", 0, 3),
+            ("write", "/data/d/none/f", 0, 0),
+            ("read", "/data/d/f", 3, 0),
+        ]
+        assert [bool(each[4]) for each in told] == [False, False, True, False]
 
 
 async def test_stopping_settles_what_was_open(tmp_path: Path, serve: type_serve) -> None:

@@ -9,10 +9,12 @@ import contextlib
 import hashlib
 import shlex
 from collections.abc import Awaitable, Callable
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from vfgateway.errors import GatewayError
 from vfgateway.paths import FolderPath
@@ -72,6 +74,7 @@ class Command:
         gateway = channel.conn.transport.factory.gateway
         self._gateway = gateway
         self._places = Places(session, gateway.reactor)
+        self._table = Table(session, gateway)
         self.transfers = True
 
     @property
@@ -86,6 +89,8 @@ class Command:
 
     def _finished(self, status: Any) -> None:
         self._running, self.transfers = None, False
+        if isinstance(status, Failure) and status.check(CancelledError):  # the client has gone
+            return
         if not isinstance(status, int):
             self.log.failure("a command failed", status)
             status = 1
@@ -107,7 +112,6 @@ class Command:
         """See ``Program``."""
         running, self._running = self._running, None
         if running is not None:
-            running.addErrback(lambda _: 1)
             running.cancel()
 
     # --- what there is ---
@@ -121,14 +125,14 @@ class Command:
             "df": self._df,
             "pwd": self._pwd,
             "echo": self._echo,
-            "scp": Scp(self._channel, self._places, Table(self._session, self._gateway), self._input).run,
-            **dict.fromkeys(_SUMS, lambda _: self._sums(_SUMS[words[0]], words[1:])),
+            "scp": Scp(self._channel, self._places, self._table, self._input).run,
+            **dict.fromkeys(_SUMS, lambda names: self._sums(_SUMS[words[0]], names)),
         }
         command = known.get(words[0]) if words else None
         if command is None:
             self._complain(f"{words[0] if words else 'this'}: not here; this service is for SFTP")
             return 127
-        return await command(words[1:])
+        return await command([_from_home(word) for word in words[1:]])
 
     async def _pwd(self, words: list[str]) -> int:
         self._channel.send(b"/\n")
@@ -150,9 +154,11 @@ class Command:
             self._say(found.hexdigest(), "-")
             return 0
         status = 0
-        for name in names:
+        expanded = [await self._places.expand(name.encode("utf-8", "surrogateescape")) for name in names]
+        for path in chain.from_iterable(expanded):
+            name = path.decode("utf-8", "surrogateescape")
             try:
-                place = await self._places.entry(name.encode("utf-8", "surrogateescape"), "read")
+                place = await self._places.entry(path, "read")
                 self._say(await self._sum(place, algorithm), name)
             except GatewayError as error:
                 faults.enter_refusal(self._session, self._gateway, error)
@@ -161,11 +167,10 @@ class Command:
         return status
 
     async def _sum(self, place: Place, algorithm: str) -> str:
-        download = await place.folder.download(place.path)
-        try:
-            return (await digest(download.file, algorithm, 0, download.stat.size)).hex()
-        finally:
-            await download.close()
+        async with self._table.reading(place, "checksum") as file:
+            size = (await file.stat()).size
+            # When nobody wants it any more, it is cancelled.
+            return (await digest(file, algorithm, 0, size, lambda: None)).hex()
 
     def _say(self, found: str, name: str) -> None:
         self._channel.send(f"{found}  {name}\n".encode("utf-8", "surrogateescape"))
@@ -194,3 +199,8 @@ class Command:
 
     def _complain(self, text: str) -> None:
         self._channel.send_error(text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def _from_home(word: str) -> str:
+    """As a shell has it: ``~`` is where one is after the login."""
+    return f"/{word[2:]}" if word == "~" or word.startswith("~/") else word

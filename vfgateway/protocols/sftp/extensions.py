@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vfgateway.errors import InvalidArgument, InvalidPath, NotFound, PermissionDenied, Unsupported
+from vfgateway.errors import InvalidArgument, InvalidPath, NotFound, PermissionDenied, StorageFailure, Unsupported
 from vfgateway.model import ANY
 from vfgateway.protocols.sftp import wire
 from vfgateway.protocols.sftp.files import Files
 from vfgateway.protocols.sftp.longname import Owners
-from vfgateway.protocols.sftp.names import Names, Telling, same_vfolder
-from vfgateway.protocols.sftp.opened import MOST_OPEN, Table
+from vfgateway.protocols.sftp.names import Names, same_vfolder
+from vfgateway.protocols.sftp.opened import MOST_OPEN, Table, Telling
 from vfgateway.protocols.sftp.places import Places, normal
 from vfgateway.protocols.sftp.space import statvfs
 from vfgateway.protocols.sftp.wire import Reader
@@ -168,6 +168,7 @@ class Extensions:
             raise InvalidArgument("copy-data", "the two ranges overlap")
         left = length or None
         while left is None or left:
+            self._needed()
             data = await source.handle.read(at, PIECE if left is None else min(PIECE, left))
             if not data:
                 break
@@ -176,19 +177,21 @@ class Extensions:
             left = None if left is None else left - len(data)
         return wire.success(request)
 
+    def _needed(self) -> None:
+        """Before each piece of what takes long. ``StorageFailure`` if nobody waits for it any more."""
+        if self._server.gone:
+            raise StorageFailure("the client has gone")
+
     async def _check_handle(self, request: int, reader: Reader) -> bytes:
         handle = self._table.file(reader.string()).handle
         return await self._check(request, handle, reader)
 
     async def _check_name(self, request: int, reader: Reader) -> bytes:
         place = await self._places.entry(reader.string(), "check")
-        download = await place.folder.download(place.path)
-        try:
-            return await self._check(request, download.file, reader)
-        finally:
-            await download.close()
+        async with self._table.reading(place, "checksum") as file:
+            return await self._check(request, file, reader)
 
-    async def _check(self, request: int, file: Any, reader: Reader) -> bytes:
+    async def _check(self, request: int, file: Handle, reader: Reader) -> bytes:
         """draft-ietf-secsh-filexfer-extensions-00 section 3: digests of blocks, or of the whole."""
         algorithms, at, length, block = reader.string().split(b","), reader.u64(), reader.u64(), reader.u32()
         algorithm = next((name for name in algorithms if name in (b"md5", b"sha1", b"sha256", b"sha512")), None)
@@ -203,7 +206,7 @@ class Extensions:
         digests: list[bytes] = []
         while at < end or not digests:
             stop = min(end, at + block) if block else end
-            digests.append(await digest(file, algorithm.decode("ascii"), at, stop))
+            digests.append(await self._digest(file, algorithm.decode("ascii"), at, stop))
             at = stop
         # The name of the extension first, as every client and server has it, and no draft since the first.
         head = wire.string(b"check-file") + wire.string(algorithm)
@@ -214,26 +217,30 @@ class Extensions:
 
     async def _md5_name(self, request: int, reader: Reader) -> bytes:
         place = await self._places.entry(reader.string(), "check")
-        download = await place.folder.download(place.path)
-        try:
-            return await self._md5(request, download.file, reader)
-        finally:
-            await download.close()
+        async with self._table.reading(place, "checksum") as file:
+            return await self._md5(request, file, reader)
 
-    async def _md5(self, request: int, file: Handle | Any, reader: Reader) -> bytes:
+    async def _digest(self, file: Handle, algorithm: str, at: int, end: int) -> bytes:
+        return await digest(file, algorithm, at, end, self._needed)
+
+    async def _md5(self, request: int, file: Handle, reader: Reader) -> bytes:
         at, length, quick = reader.u64(), reader.u64(), reader.string()
         end = (await file.stat()).size
         end = end if not length else min(end, at + length)
-        if quick and await digest(file, "md5", at, min(end, at + 2048)) != quick:
+        if quick and await self._digest(file, "md5", at, min(end, at + 2048)) != quick:
             return wire.answer(wire.EXTENDED_REPLY, request, wire.string(b"md5-hash") + wire.string(b""))
-        found = await digest(file, "md5", at, end)
+        found = await self._digest(file, "md5", at, end)
         return wire.answer(wire.EXTENDED_REPLY, request, wire.string(b"md5-hash") + wire.string(found))
 
 
-async def digest(file: Any, algorithm: str, at: int, end: int) -> bytes:
-    """Of the bytes from ``at`` up to ``end``. ``InvalidPath`` if the file becomes shorter meanwhile."""
+async def digest(file: Handle, algorithm: str, at: int, end: int, needed: Callable[[], object]) -> bytes:
+    """Of the bytes from ``at`` up to ``end``. ``InvalidPath`` if the file becomes shorter meanwhile.
+
+    :param needed: called before each piece; raises if the digest is not wanted any more
+    """
     found = hashlib.new(algorithm, usedforsecurity=False)
     while at < end:
+        needed()
         data = await file.read(at, min(PIECE, end - at))
         if not data:
             raise InvalidPath("", "the file was cut while it was read")

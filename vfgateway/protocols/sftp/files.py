@@ -8,7 +8,7 @@ from typing import Any
 from vfgateway.errors import PermissionDenied
 from vfgateway.model import Attrs, OpenMode
 from vfgateway.protocols.sftp import wire
-from vfgateway.protocols.sftp.opened import OpenFile, Table
+from vfgateway.protocols.sftp.opened import OpenFile, Table, Telling
 from vfgateway.protocols.sftp.places import Place, Places
 from vfgateway.protocols.sftp.uploads import UploadHandle
 from vfgateway.protocols.sftp.wire import Reader, Wanted
@@ -37,9 +37,10 @@ class Files:
         raw, flags, wanted = reader.string(), reader.u32(), reader.attributes()
         self._table.check_room()
         began = self._table.gateway.reactor.seconds()
-        place = await self._places.entry(raw, "open")
         writes = bool(flags & (wire.F_WRITE | wire.F_APPEND))
-        handle = await place.folder.open(place.path, _mode(flags, writes))
+        with self._table.refusals("write" if writes else "read", raw):
+            place = await self._places.entry(raw, "open")
+            handle = await place.folder.open(place.path, _mode(flags, writes))
         # An upload is told where the client thinks that it ends, so that nothing comes into the wrong place.
         appends = bool(flags & wire.F_APPEND) and not isinstance(handle, UploadHandle)
         opened = OpenFile(place, handle, bool(flags & wire.F_READ) or not writes, writes, appends, began)
@@ -86,17 +87,22 @@ class Files:
     async def set_attrs(self, request: int, reader: Reader) -> bytes:
         """FSETSTAT."""
         opened, wanted = self._table.file(reader.string()), reader.attributes()
-        handle = opened.handle
-        if wanted.owner is not None:
-            stat = await handle.stat()
-            refuse_owner(opened.place, wanted, (stat.uid, stat.gid))
-        if wanted.size is not None:
-            if not opened.writes:
-                raise PermissionDenied(opened.place, "cut what was opened for reading only")
-            await handle.truncate(wanted.size)
-        if (changes := wanted.changes) is not None:
-            await handle.set_attrs(changes)
+        with Telling(self._table, "setstat", str(opened.place)):
+            await _change(opened, wanted)
         return wire.success(request)
+
+
+async def _change(opened: OpenFile, wanted: Wanted) -> None:
+    handle = opened.handle
+    if wanted.owner is not None:
+        stat = await handle.stat()
+        refuse_owner(opened.place, wanted, (stat.uid, stat.gid))
+    if wanted.size is not None:
+        if not opened.writes:
+            raise PermissionDenied(opened.place, "cut what was opened for reading only")
+        await handle.truncate(wanted.size)
+    if (changes := wanted.changes) is not None:
+        await handle.set_attrs(changes)
 
 
 def refuse_owner(place: Place, wanted: Wanted, present: tuple[int, int]) -> None:

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 from vfgateway.errors import AlreadyExists, GatewayError, InvalidPath, NotFound, Unsupported
 from vfgateway.model import ABSENT, ANY, DirEntry, Expect, FileStat, FileType, OpenMode, Permission
 from vfgateway.paths import ROOT
-from vfgateway.protocols.sftp import faults, wire
+from vfgateway.protocols.sftp import wire
 from vfgateway.protocols.sftp.files import refuse_owner
 from vfgateway.protocols.sftp.listing import Known, OpenDirectory
 from vfgateway.protocols.sftp.longname import Owners
-from vfgateway.protocols.sftp.opened import Table
+from vfgateway.protocols.sftp.opened import Table, Telling
 from vfgateway.protocols.sftp.places import Place, Places, normal
 from vfgateway.protocols.sftp.wire import Reader, Wanted
 from vfgateway.services.session import Listing
@@ -103,11 +103,12 @@ class Names:
         raw = reader.string()
         self._table.check_room()
         began = self._table.gateway.reactor.seconds()
-        place = await self._places.find(raw)
-        if place is None:
-            listing: Listing = Known(await self._vfolders())
-        else:
-            listing = await place.folder.list(place.path)
+        with self._table.refusals("list", raw):
+            place = await self._places.find(raw)
+            if place is None:
+                listing: Listing = Known(await self._vfolders())
+            else:
+                listing = await place.folder.list(place.path)
         shown = "/" if place is None else str(place)
         opened = OpenDirectory(shown, listing, self._owners, began, self._table.ahead)
         return wire.answer(wire.HANDLE, request, wire.string(self._table.add(opened)))
@@ -206,22 +207,6 @@ class Names:
 
     def _told(self, action: str, place: Place, target: Place | None = None) -> Telling:
         return Telling(self._table, action, str(place), "" if target is None else str(target))
-
-
-class Telling:
-    """Tells of an operation once it has ended, and how."""
-
-    def __init__(self, table: Table, action: str, path: str, target: str = "") -> None:
-        self._table = table
-        self._about = (action, path)
-        self._target = target
-
-    def __enter__(self) -> None:
-        self._began = self._table.gateway.reactor.seconds()
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        text = "" if error is None else faults.text(error)
-        self._table.tell(*self._about, target=self._target, began=self._began, error=text)
 
 
 async def _is_there(place: Place) -> bool:

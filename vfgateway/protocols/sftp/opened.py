@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
 from twisted.logger import Logger
 
 from vfgateway.errors import GatewayError, StorageFailure
+from vfgateway.model import OpenMode
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.sftp import faults
 from vfgateway.protocols.sftp.listing import Ahead, OpenDirectory
-from vfgateway.protocols.sftp.places import Place
+from vfgateway.protocols.sftp.places import Place, normal
 from vfgateway.protocols.sftp.uploads import UploadHandle
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.handles import Handle
@@ -120,26 +123,14 @@ class Table:
             await opened.close()
             self.tell("list", opened.shown, began=opened.began)
             return
-        handle, error = opened.handle, opened.error
+        error = opened.error
         try:
-            await handle.close()
+            await opened.handle.close()
         except GatewayError as failure:
             error = faults.text(failure)
             raise
         finally:
-            metrics = self.gateway.metrics
-            if handle.read_bytes:
-                metrics.sent("sftp", handle.read_bytes)
-            if handle.written_bytes and not isinstance(handle, UploadHandle):  # which counts once it is whole
-                metrics.received("sftp", handle.written_bytes)
-            self.tell(
-                "write" if opened.writes else "read",
-                str(opened.place),
-                began=opened.began,
-                read_bytes=handle.read_bytes,
-                written_bytes=handle.written_bytes,
-                error=error,
-            )
+            self.tell_of_file("write" if opened.writes else "read", opened.place, opened.handle, opened.began, error)
 
     async def close_all(self) -> None:
         """The client has gone."""
@@ -149,6 +140,35 @@ class Table:
                 await self._close(each)
             except Exception as error:
                 self.log.warn("a file could not be closed: {error}", error=error)
+
+    def refusals(self, action: str, raw: bytes) -> Refusals:
+        """Around what opens the path ``raw``."""
+        return Refusals(self, action, raw)
+
+    def tell_of_file(self, action: str, place: Place, handle: Handle, began: float, error: str) -> None:
+        """Tell and count what was done with a file, when it has been closed."""
+        metrics = self.gateway.metrics
+        if handle.read_bytes and action != "checksum":
+            metrics.sent("sftp", handle.read_bytes)
+        if handle.written_bytes and not isinstance(handle, UploadHandle):  # which counts once it is whole
+            metrics.received("sftp", handle.written_bytes)
+        about = {"read_bytes": handle.read_bytes, "written_bytes": handle.written_bytes}
+        self.tell(action, str(place), began=began, error=error, **about)
+
+    @asynccontextmanager
+    async def reading(self, place: Place, action: str) -> AsyncIterator[Handle]:
+        """A file that is read within the block, and told of."""
+        began, error = self.gateway.reactor.seconds(), ""
+        with self.refusals(action, str(place).encode("utf-8", "surrogateescape")):
+            handle = await place.folder.open(place.path, OpenMode.READ)
+        try:
+            yield handle
+        except GatewayError as failure:
+            error = faults.text(failure)
+            raise
+        finally:
+            await handle.close()
+            self.tell_of_file(action, place, handle, began, error)
 
     def tell(self, action: str, path: str, *, began: float | None = None, **about: Any) -> None:
         """Tell of an operation that has ended."""
@@ -165,6 +185,39 @@ class Table:
                 **about,
             )
         )
+
+
+class Telling:
+    """Tells of an operation once it has ended, and how."""
+
+    def __init__(self, table: Table, action: str, path: str, target: str = "") -> None:
+        self._table = table
+        self._about = (action, path)
+        self._target = target
+
+    def __enter__(self) -> None:
+        self._began = self._table.gateway.reactor.seconds()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        text = "" if error is None else faults.text(error)
+        self._table.tell(*self._about, target=self._target, began=self._began, error=text)
+
+
+class Refusals:
+    """Tells of an operation if it is refused; of others, whoever ends it tells."""
+
+    def __init__(self, table: Table, action: str, raw: bytes) -> None:
+        self._table = table
+        self._about = (action, raw)
+
+    def __enter__(self) -> None:
+        self._began = self._table.gateway.reactor.seconds()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, GatewayError):
+            action, raw = self._about
+            path = normal(raw).decode("utf-8", "surrogateescape")
+            self._table.tell(action, path, began=self._began, error=faults.text(error))
 
 
 def _touches(opened: Place, at: FolderPath, place: Place) -> bool:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
+from collections.abc import Sequence
+
 import attrs
 
-from vfgateway.errors import PermissionDenied
+from vfgateway.errors import GatewayError, PermissionDenied
 from vfgateway.paths import FolderPath, checked_name, parse_bytes
 from vfgateway.protocols.sftp import uploads
 from vfgateway.services.session import FolderSession, Session
 
 #: Seconds for which an entered vfolder is used again: as long as any change of grants may take to be seen.
 FRESH = 0.25
+#: Names that one pattern stands for, at most.
+MOST_EXPANDED = 10_000
+_WILD = re.compile(rb"[*?[]")
 
 
 @attrs.frozen
@@ -71,6 +78,47 @@ class Places:
             raise PermissionDenied(place.name, f"{action} a vfolder by this way")
         return place
 
+    async def expand(self, raw: bytes) -> Sequence[bytes]:
+        """What a shell would make of ``raw``, for programs that count on one: all that is there and fits its ``*``, ``?`` and ``[...]``, hidden
+        names only where the pattern begins with a dot; ``raw`` itself if something is called so, or if nothing fits."""
+        if not _WILD.search(raw) or await self._exists(raw):
+            return [raw]
+        found = [b""]
+        for part in normal(raw)[1:].split(b"/"):
+            if not _WILD.search(part):
+                found = [place + b"/" + part for place in found]
+                continue
+            listed = [(place, name) for place in found for name in await self._names(place)]
+            fits = [(place, name) for place, name in listed if _fits(name, part)]
+            found = [place + b"/" + name for place, name in sorted(fits)[:MOST_EXPANDED]]
+        first = 0 if raw.startswith(b"/") else 1
+        return [path[first:] for path in found if await self._exists(path)] or [raw]
+
+    async def _exists(self, raw: bytes) -> bool:
+        try:
+            place = await self.find(raw)
+            return place is None or bool(await place.folder.stat(place.path))
+        except GatewayError:
+            return False
+
+    async def _names(self, raw: bytes) -> Sequence[bytes]:
+        """What a directory lists; nothing if it is none."""
+        try:
+            place = await self.find(raw)
+            if place is None:
+                names = [visible.name for visible in await self.session.vfolders()]
+            else:
+                names = []
+                listing = await place.folder.list(place.path)
+                try:
+                    while entries := await listing.read(512):
+                        names += [entry.name for entry in entries]
+                finally:
+                    await listing.close()
+        except GatewayError:
+            return []
+        return [name.encode("utf-8", "surrogateescape") for name in names]
+
     async def _enter(self, name: str) -> FolderSession:
         now: float = self._clock.seconds()  # type: ignore[attr-defined]
         known = self._entered.get(name)
@@ -82,3 +130,7 @@ class Places:
             self._entered.clear()
         self._entered[name] = (now, folder)
         return folder
+
+
+def _fits(name: bytes, pattern: bytes) -> bool:
+    return fnmatch.fnmatchcase(name, pattern) and (not name.startswith(b".") or pattern.startswith(b"."))

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from vfgateway.errors import AlreadyExists, GatewayError, InvalidPath, NotFound
 from vfgateway.model import Attrs, FileStat, OpenMode
 from vfgateway.protocols.sftp import faults
-from vfgateway.protocols.sftp.opened import Table
+from vfgateway.protocols.sftp.opened import Table, Telling
 from vfgateway.protocols.sftp.places import Place, Places, normal
 
 if TYPE_CHECKING:
@@ -154,7 +154,8 @@ class Scp:
     async def _make_dir(self, raw: bytes) -> None:
         place = await self._places.inside(raw, "make a directory")
         try:
-            await place.folder.make_dir(place.path)
+            with Telling(self._table, "mkdir", str(place)):
+                await place.folder.make_dir(place.path)
         except AlreadyExists:
             if not (await place.folder.stat(place.path)).is_dir:
                 raise
@@ -162,13 +163,15 @@ class Scp:
     async def _leave(self, raw: bytes, times: Attrs | None) -> None:
         if times is not None:
             place = await self._places.entry(raw, "change the attributes of")
-            await place.folder.set_attrs(place.path, times)
+            with Telling(self._table, "setstat", str(place)):
+                await place.folder.set_attrs(place.path, times)
 
     async def _receive(self, raw: bytes, size: int, times: Attrs | None, executable: bool) -> None:
         """Take ``size`` bytes and the client's status, whatever becomes of them here."""
         began = self._table.gateway.reactor.seconds()
-        place = await self._places.entry(raw, "write")
-        handle = await place.folder.open(place.path, OpenMode.WRITE | OpenMode.CREATE | OpenMode.TRUNCATE)
+        with self._table.refusals("write", raw):
+            place = await self._places.entry(raw, "write")
+            handle = await place.folder.open(place.path, OpenMode.WRITE | OpenMode.CREATE | OpenMode.TRUNCATE)
         self._channel.send(b"\0")  # before it, the client would send nothing
         failure: GatewayError | None = None
         done = 0
@@ -189,7 +192,7 @@ class Scp:
                 await handle.set_attrs(times)
         finally:
             await handle.close()
-            self._tell("write", place, began, written_bytes=handle.written_bytes, error=failure)
+            self._table.tell_of_file("write", place, handle, began, "" if failure is None else faults.text(failure))
         if failure is not None:
             raise failure
         if status != b"\0":
@@ -200,12 +203,16 @@ class Scp:
 
     async def _give(self, paths: Sequence[bytes], recursive: bool, preserve: bool) -> None:
         await self._answer()
-        for path in paths:
-            try:
-                await self._send(path, recursive, preserve)
-            except GatewayError as error:
-                faults.enter_refusal(self._table.session, self._table.gateway, error)
-                self._complain(faults.text(error))
+        for pattern in paths:
+            for path in await self._places.expand(pattern):
+                await self._try_to_send(path, recursive, preserve)
+
+    async def _try_to_send(self, path: bytes, recursive: bool, preserve: bool) -> None:
+        try:
+            await self._send(path, recursive, preserve)
+        except GatewayError as error:
+            faults.enter_refusal(self._table.session, self._table.gateway, error)
+            self._complain(faults.text(error))
 
     async def _send(self, raw: bytes, recursive: bool, preserve: bool) -> None:
         place = await self._places.inside(raw, "read")
@@ -225,19 +232,13 @@ class Scp:
             while entries := await listing.read(512):
                 for entry in entries:
                     child = normal(raw) + b"/" + entry.name.encode("utf-8", "surrogateescape")
-                    try:
-                        await self._send(child, True, preserve)
-                    except GatewayError as error:
-                        faults.enter_refusal(self._table.session, self._table.gateway, error)
-                        self._complain(faults.text(error))
+                    await self._try_to_send(child, True, preserve)
         finally:
             await listing.close()
         await self._record(b"E")
 
     async def _send_file(self, place: Place, name: bytes, stat: FileStat) -> None:
-        began = self._table.gateway.reactor.seconds()
-        handle = await place.folder.open(place.path, OpenMode.READ)
-        try:
+        async with self._table.reading(place, "read") as handle:
             size, done = (await handle.stat()).size, 0
             await self._record(b"C%04o %d %b" % (stat.mode, size, name))
             while done < size:
@@ -250,9 +251,6 @@ class Scp:
                 done += len(piece)
             self._channel.send(b"\0")
             await self._answer()
-        finally:
-            await handle.close()
-            self._tell("read", place, began, read_bytes=handle.read_bytes)
 
     async def _record(self, record: bytes) -> None:
         self._channel.send(record + b"\n")
@@ -280,9 +278,6 @@ class Scp:
         self._status = 1
         line = text.encode("utf-8", "backslashreplace").replace(b"\n", b" ")
         self._channel.send((b"\2" if fatal else b"\1") + b"scp: " + line + b"\n")
-
-    def _tell(self, action: str, place: Place, began: float, error: GatewayError | None = None, **about: int) -> None:
-        self._table.tell(action, str(place), began=began, error="" if error is None else faults.text(error), **about)
 
 
 def _checked(name: bytes) -> bytes:

@@ -84,6 +84,11 @@ class SftpServer:
         return bool(self._queue) or self._working or bool(self._reads)
 
     @property
+    def gone(self) -> bool:
+        """Whether the client has gone: there is nobody to answer."""
+        return self._stopped
+
+    @property
     def transfers(self) -> bool:
         """See ``Program``."""
         return self.table.has_files
