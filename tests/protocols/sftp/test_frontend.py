@@ -253,7 +253,10 @@ async def test_scp_is_told_as_all_else(tmp_path: Path, serve: type_serve) -> Non
                     ("scp -t /data/d/none/f", b"C0644 3 f\n"),
                     ("scp -f ~/data/d/f", bytes(4)),
                 ):
-                    channel = client.exec_command(command)[1].channel
+                    transport = client.get_transport()
+                    assert transport is not None
+                    channel = transport.open_session()
+                    channel.exec_command(command)
                     with suppress(OSError):  # it may be through already
                         channel.sendall(said)
                         channel.shutdown_write()
