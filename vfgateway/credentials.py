@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
+
 import attrs
-from twisted.cred.credentials import ICredentials
+from twisted.cred.credentials import ICredentials, IUsernamePassword
 from zope.interface import Attribute, Interface, implementer
 
 from vfgateway.errors import AuthenticationFailed
@@ -21,6 +23,20 @@ class Bearer:
     """See :class:`IBearer`. Its representation does not show the key."""
 
     token: str = attrs.field(repr=False)
+
+
+@implementer(IUsernamePassword)
+@attrs.frozen
+class PasswordAndCode:
+    """A name and password with the code of the second factor, or one of the recovery codes. Its representation shows neither."""
+
+    username: bytes
+    password: bytes = attrs.field(repr=False)
+    code: str = attrs.field(repr=False)
+
+    def checkPassword(self, password: bytes) -> bool:
+        """See ``IUsernamePassword``."""
+        return hmac.compare_digest(self.password, password)
 
 
 class IProvenKey(ICredentials, Interface):

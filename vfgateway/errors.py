@@ -6,6 +6,7 @@ translates the family once, in its own ``faults.py``. Whatever is raised outside
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 from uuid import UUID
 
@@ -165,6 +166,24 @@ class LoginRequired(AuthenticationFailed):
 
 class NotMine(AuthenticationFailed):
     """What was shown means nothing to this authenticator: another one may know better."""
+
+
+class SecondFactorRequired(AuthenticationFailed):
+    """The password is right, and is not enough."""
+
+    def __init__(self) -> None:
+        super().__init__("this account has a second factor: use an app password, or a client that asks for the code")
+
+
+class TooManyAttempts(AuthenticationFailed):
+    """There were too many wrong logins under this name or from this address; what was shown has not been looked at.
+
+    :ivar wait: seconds after which the next one is judged
+    """
+
+    def __init__(self, wait: float) -> None:
+        self.wait = max(1, math.ceil(wait))
+        super().__init__(f"too many wrong logins: try again in {self.wait} seconds")
 
 
 class IdentityRefused(AuthenticationFailed):

@@ -101,6 +101,10 @@ class IRunning(Interface):
         """Let go of everything. Idempotent."""
 
 
+class IAsksAllFactors(Interface):
+    """On authenticators: whoever it says yes to has shown all factors that he has, wherever that was. The gateway asks for none of its own."""
+
+
 class ICheckable(Interface):
     """On authenticators: depends on something that may be down, or be configured differently there."""
 

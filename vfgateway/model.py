@@ -359,12 +359,26 @@ class TokenScope:
 
 
 @attrs.frozen
+class KeyScope:
+    """The most that a key permits to whoever comes with it. ``None`` narrows nothing.
+
+    :ivar protocols: as in :attr:`Origin.protocol`
+    :ivar vfolders: numbers of vfolders (:attr:`VFolder.key`)
+    """
+
+    protocols: frozenset[str] | None = None
+    vfolders: frozenset[int] | None = None
+    permission: Permission = Permission.RWD
+
+
+@attrs.frozen
 class Principal:
     """Who is asking.
 
     A ``USER`` has an account; the ``ORCHESTRATOR`` is trusted and not bound by grants; a ``TOKEN`` carries the one
     permission that was minted into it (``token``). ``source`` names the authenticator that the account came from, if it is not
-    the gateway's own.
+    the gateway's own. ``key_scope`` is what the key permits that it came with, if that narrows anything: it then administers nothing, neither
+    vfolders nor its own account.
     """
 
     kind: PrincipalKind
@@ -376,6 +390,7 @@ class Principal:
     actor: Actor = Actor()
     token: TokenScope | None = None
     source: str | None = None
+    key_scope: KeyScope | None = None
 
 
 #: The orchestrator itself, after its shared secret was verified.

@@ -464,3 +464,20 @@ def test_person_hides_its_password_hash() -> None:
     """Not even the hash is shown by what the service keeps in memory."""
     user = User(UUID(int=1), "a", None, False, True, Actor(), Limits(), 0.0)
     assert "argon2" not in repr(Person(user, frozenset(), frozenset(), "id", "$argon2id$x"))
+
+
+async def test_a_weaker_hash_is_made_anew_at_login(
+    accounts: Accounts, database: Database, clock: Clock, pool: Pool, alice: User
+) -> None:
+    """Once, by whoever shows the password; a wrong one changes nothing, and the right one goes on working everywhere."""
+    stronger = PasswordHasher(time_cost=2, memory_cost=16, parallelism=1)
+    later = Accounts(database, clock, pool, stronger)
+    before = (await accounts.person(alice.id)).password
+    await refused(later, "alice", "wrong")
+    assert (await accounts.person(alice.id)).password == before
+    for _ in range(2):
+        assert (await later.authenticate_password("alice", PASSWORD)).user_id == alice.id
+        after = (await later.person(alice.id)).password or ""
+        assert "$m=16,t=2,p=1$" in after
+    assert (await later.person(alice.id)).password == after
+    assert (await accounts.authenticate_password("alice", PASSWORD)).user_id == alice.id

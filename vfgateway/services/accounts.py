@@ -13,8 +13,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from vfgateway.blocking import Pool
 from vfgateway.errors import AccountExists, AuthenticationFailed, Conflict, InvalidArgument, UnknownAccount
-from vfgateway.model import Actor, Limits, Principal, ScopeKind
-from vfgateway.services import audit_records, people, publickeys
+from vfgateway.model import Actor, KeyScope, Limits, Principal, ScopeKind
+from vfgateway.services import audit_records, keyscopes, people, publickeys
 from vfgateway.services.database import Database, bump
 from vfgateway.services.logins import GENERATION, Logins
 from vfgateway.services.names import UNSET, Unset, checked_account_name
@@ -25,6 +25,7 @@ from vfgateway.services.schema import credentials, groups, members, users
 T = TypeVar("T")
 
 _NO_ACTOR = Actor()
+_ALL = KeyScope()
 
 
 class Accounts:
@@ -245,12 +246,16 @@ class Accounts:
         public_key: str | None = None,
         label: str = "",
         expires: float | None = None,
+        scope: KeyScope = _ALL,
     ) -> NewKey:
-        """Make an API key, or take in a public key (a line of OpenSSH's, whose comment is the label unless one is given, and before
-        which ``from="..."`` and ``expiry-time="..."`` may stand).
-        ``UnknownAccount``, ``InvalidArgument``, ``AccountExists`` (the user has this public key already)."""
-        secret = None
-        if kind == "api_key":
+        """Make an API key or app password, or take in a public key (a line of OpenSSH's, whose comment is the label unless one is given, and
+        before which ``from="..."`` and ``expiry-time="..."`` may stand).
+        ``UnknownAccount``, ``InvalidArgument``, ``AccountExists`` (the user has this public key already).
+
+        :param scope: what it permits at most
+        """
+        secret, narrowed = None, keyscopes.checked_scope(scope)
+        if kind in ("api_key", "app_password"):
             secret = new_api_key()
             data = api_key_digest(secret)
         elif kind == "public_key":
@@ -258,7 +263,7 @@ class Accounts:
             data, label = line.data, label or line.comment
             expires = line.expires if expires is None else expires
         else:
-            raise InvalidArgument("kind", f"expected api_key or public_key, got {kind!r}")
+            raise InvalidArgument("kind", f"expected api_key, app_password or public_key, got {kind!r}")
         values = self._credential(user_id, kind, data) | {"label": label[:255], "expires": expires}
         same = select(credentials.c.id).where(
             credentials.c.user_id == str(user_id), credentials.c.kind == kind, credentials.c.data == data
@@ -269,8 +274,10 @@ class Accounts:
             if (present := connection.execute(same).scalar()) is not None:
                 raise AccountExists("key", present)
             connection.execute(credentials.insert().values(values))
+            if narrowed is not None:
+                keyscopes.keep(connection, values["id"], narrowed)
             query = select(credentials).where(credentials.c.id == values["id"])
-            return people.credential_of(connection.execute(query).one())
+            return people.credential_of(connection.execute(query).one(), narrowed)
 
         return NewKey(
             await self._write(write, "key_added", target=user_id, kind=kind, label=label, expires=expires), secret
@@ -286,7 +293,9 @@ class Accounts:
 
         def read(connection: Connection) -> list[Credential]:
             people.user(connection, user_id)
-            return [people.credential_of(row) for row in connection.execute(query)]
+            rows = connection.execute(query).all()
+            scopes = keyscopes.of_keys(connection, [row.id for row in rows])
+            return [people.credential_of(row, scopes.get(row.id)) for row in rows]
 
         return await self._database.read(read)
 

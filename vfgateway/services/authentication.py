@@ -22,10 +22,15 @@ from vfgateway.errors import (
     GatewayError,
     IdentityRefused,
     NotMine,
+    SecondFactorRequired,
+    TokenExpired,
 )
-from vfgateway.interfaces import IAuthenticator
-from vfgateway.model import Principal
+from vfgateway.interfaces import IAsksAllFactors, IAuthenticator
+from vfgateway.model import INTERNAL, Origin, Principal
+from vfgateway.services.lockouts import Lockouts
+from vfgateway.services.passwords import KEY_PREFIX
 from vfgateway.services.provisioning import Provisioning
+from vfgateway.services.secondfactor import SecondFactors
 
 
 class Authentication:
@@ -36,13 +41,46 @@ class Authentication:
 
     log = Logger()
 
-    def __init__(self, provisioning: Provisioning) -> None:
+    def __init__(self, provisioning: Provisioning, second_factors: SecondFactors, lockouts: Lockouts) -> None:
         self._provisioning = provisioning
+        self._second_factors = second_factors
+        self._lockouts = lockouts
         self.authenticators: list[IAuthenticator] = []
 
-    async def authenticate(self, credentials: Any) -> Principal:
-        """The principal behind ``credentials``. ``AuthenticationFailed``; ``AuthenticatorUnavailable`` where nobody says yes, and who
-        would have to know cannot be asked. Whether that is so of a name that has no account yet, nobody can tell: it fails."""
+    async def authenticate(self, credentials: Any, origin: Origin = INTERNAL) -> Principal:
+        """The principal behind ``credentials``. ``AuthenticationFailed``, as ``TooManyAttempts`` without having looked, and as
+        ``SecondFactorRequired`` where a code is missing; ``AuthenticatorUnavailable`` where nobody says yes, and who would have to know
+        cannot be asked. Whether that is so of a name that has no account yet, nobody can tell: it fails.
+
+        :param origin: from where and by which protocol; wrong logins by the gateway itself are not counted
+        """
+        if origin is INTERNAL:
+            return await self._judge(credentials, origin)
+        name, shown, counts = _shown(credentials)
+        await self._lockouts.check(name, origin.address)
+        try:
+            principal = await self._judge(credentials, origin)
+        except (TokenExpired, IdentityRefused, SecondFactorRequired):
+            raise  # it was the right one
+        except AuthenticationFailed:
+            if counts:
+                await self._lockouts.failed(name, origin.address, shown)
+            raise
+        if name is not None and counts:
+            self._lockouts.succeeded(name, origin.address)
+        return principal
+
+    async def _judge(self, credentials: Any, origin: Origin) -> Principal:
+        asked, principal = await self._first_of_all(credentials)
+        scope = principal.key_scope
+        if scope is not None and scope.protocols is not None and origin.protocol not in scope.protocols:
+            raise AuthenticationFailed("this key is not for this protocol")
+        if principal.user_id is not None and _is_password(credentials) and not IAsksAllFactors.providedBy(asked):
+            await self._second_factors.check(principal.user_id, getattr(credentials, "code", None))
+        return principal
+
+    async def _first_of_all(self, credentials: Any) -> tuple[IAuthenticator, Principal]:
+        """Who says yes, and to whom."""
         able = [each for each in self.authenticators if _judges(each, credentials)]
         named = IUsernamePassword.providedBy(credentials) or IProvenKey.providedBy(credentials)
         if not named or not self._provisioning.has_sources:
@@ -66,7 +104,7 @@ class Authentication:
 
     async def _first_yes(
         self, asked: Sequence[IAuthenticator], credentials: Any, spared: list[IAuthenticator]
-    ) -> Principal:
+    ) -> tuple[IAuthenticator, Principal]:
         wrong: AuthenticationFailed | None = None
         silent: AuthenticatorUnavailable | None = None
         for each in asked:
@@ -74,7 +112,7 @@ class Authentication:
                 spared.append(each)  # somebody knew the name: what was typed is no business of the others
                 continue
             try:
-                return await self._provisioning.confirm(await self._ask(each, credentials))
+                return each, await self._provisioning.confirm(await self._ask(each, credentials))
             except (NotMine, IdentityRefused) as error:
                 if isinstance(error, IdentityRefused):
                     raise
@@ -104,6 +142,24 @@ class Authentication:
                 await authenticator.authenticate(UsernamePassword(nobody.encode(), secrets.token_hex(8).encode()))
         except GatewayError:
             pass
+
+
+def _shown(credentials: Any) -> tuple[str | None, bytes, bool]:
+    """The name that somebody comes with, what he shows, and whether it counts if it is wrong. A key that is offered is no attempt yet."""
+    if IProvenKey.providedBy(credentials):
+        return credentials.username, credentials.blob, credentials.proved
+    if IUsernamePassword.providedBy(credentials):
+        code = getattr(credentials, "code", "")
+        return (
+            text_of(credentials.username),
+            text_of(credentials.password).encode("utf-8", "replace") + code.encode(),
+            True,
+        )
+    return None, getattr(credentials, "token", "").encode("utf-8", "replace"), True
+
+
+def _is_password(credentials: Any) -> bool:
+    return IUsernamePassword.providedBy(credentials) and not text_of(credentials.password).startswith(KEY_PREFIX)
 
 
 def _judges(authenticator: IAuthenticator, credentials: Any) -> bool:

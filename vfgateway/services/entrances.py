@@ -66,7 +66,7 @@ class Entrances:
             return None
 
         async def entering() -> FolderSession:
-            principal = await gateway.authenticate(credentials())
+            principal = await gateway.authenticate(credentials(), origin)
             return await gateway.session(principal, origin).folder_named(name)
 
         outcome: list[FolderSession] = []

@@ -14,7 +14,7 @@ from vfgateway.blocking import Pool
 from vfgateway.config import Settings
 from vfgateway.errors import Unsupported, VFolderNotFound
 from vfgateway.interfaces import IAuthenticator, IRunning, IVolume
-from vfgateway.model import Actor, Origin, Principal, PrincipalKind, VFolder, VFolderId
+from vfgateway.model import INTERNAL, Actor, Origin, Principal, PrincipalKind, VFolder, VFolderId
 from vfgateway.runtime import Runtime
 from vfgateway.services.accounts import Accounts
 from vfgateway.services.alerts import Alerts
@@ -28,6 +28,7 @@ from vfgateway.services.events import Events
 from vfgateway.services.filetrash import FileTrash
 from vfgateway.services.lifecycle import Lifecycle
 from vfgateway.services.localcopies import LocalCopies
+from vfgateway.services.lockouts import Lockouts
 from vfgateway.services.locks import Locks
 from vfgateway.services.metrics import Metrics
 from vfgateway.services.migrations import upgrade
@@ -38,6 +39,7 @@ from vfgateway.services.provisioning import Provisioning
 from vfgateway.services.quota import Quota
 from vfgateway.services.retention import Retention
 from vfgateway.services.scanning import Scans
+from vfgateway.services.secondfactor import SecondFactors
 from vfgateway.services.session import Session
 from vfgateway.services.sharelinks import ShareLinks
 from vfgateway.services.staging import Staging
@@ -81,7 +83,9 @@ class Gateway:
         self.accounts = Accounts(self.database, reactor, self._login_pool)
         self.vfolders = VFolders(self.database, reactor)
         self.provisioning = Provisioning(self.database, reactor, self.accounts, self.find_vfolder)
-        self.authentication = Authentication(self.provisioning)
+        self.second_factors = SecondFactors(self.database, reactor)
+        self.lockouts = Lockouts(self.database, reactor, self.events)
+        self.authentication = Authentication(self.provisioning, self.second_factors, self.lockouts)
         self.creations = Creations(self.database, reactor)
         self.properties = Properties(self.database)
         self.locks = Locks(self.database, reactor, self.processes)
@@ -204,9 +208,9 @@ class Gateway:
         """The hands of ``principal``."""
         return Session(self, principal, origin)
 
-    async def authenticate(self, credentials: Any) -> Principal:
+    async def authenticate(self, credentials: Any, origin: Origin = INTERNAL) -> Principal:
         """See :meth:`vfgateway.services.authentication.Authentication.authenticate`."""
-        return await self.authentication.authenticate(credentials)
+        return await self.authentication.authenticate(credentials, origin)
 
     async def principal_named(self, name: str) -> Principal:
         """The principal of a user whose identity a front end has established. ``AuthenticationFailed``, ``AuthenticatorUnavailable``."""

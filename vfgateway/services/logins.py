@@ -5,19 +5,18 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections import OrderedDict
-from typing import Any
 from uuid import UUID
 
 import attrs
 from argon2 import PasswordHasher
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import Connection, or_, select, update
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vfgateway.blocking import Pool
-from vfgateway.errors import AuthenticationFailed, NotMine, UnknownAccount
-from vfgateway.model import Principal
-from vfgateway.services import people, publickeys
+from vfgateway.errors import AuthenticationFailed, AuthenticatorUnavailable, NotMine, UnknownAccount
+from vfgateway.model import KeyScope, Principal
+from vfgateway.services import keyscopes, people, publickeys
 from vfgateway.services.caches import GenerationCache
 from vfgateway.services.database import Database
 from vfgateway.services.passwords import KEY_PREFIX, api_key_digest, fits, impossible_hash
@@ -33,11 +32,23 @@ REMEMBERED = 300.0
 TOUCH_EVERY = 60.0
 
 
+#: Passwords that wait to be hashed, at most: more are told to come later.
+MOST_WAITING = 64
+
+
 @attrs.frozen
 class _Key:
     id: str
     user_id: UUID
     expires: float | None
+    scope: KeyScope | None
+    only_as_password: bool = False
+
+    def narrow(self, principal: Principal) -> Principal:
+        """What the key permits of what its user may do."""
+        if self.scope is None:
+            return principal
+        return attrs.evolve(principal, key_scope=self.scope, administrator=False)
 
 
 class Logins:
@@ -56,6 +67,7 @@ class Logins:
         self._remembered = RememberedLogins(clock)
         self._runs: Shared[bytes, bool] = Shared()
         self._touched: dict[str, float] = {}
+        self._waiting = 0
 
     async def principal_of(self, user_id: UUID) -> Principal:
         """The principal of a user whose identity is established. ``AuthenticationFailed`` if there is none that may log in."""
@@ -64,7 +76,7 @@ class Logins:
     async def by_password(self, name: str, password: str) -> Principal:
         """The principal behind a name and password, or a name and API key. ``AuthenticationFailed``."""
         if password.startswith(KEY_PREFIX):  # no password does
-            principal = await self.by_api_key(password)
+            principal = await self.by_api_key(password, as_password=True)
             if principal.name != name:
                 raise AuthenticationFailed
             return principal
@@ -103,35 +115,62 @@ class Logins:
         stored = (person and person.password) or self._nobody
         if person is not None and self._remembered.look_up(ticket) == (person.user.id, stored):
             return person  # another request has proved it meanwhile
-        good = await self._runs.run(
-            ticket + stored.encode(), lambda: self._pool.run(fits, self._hasher, stored, password)
-        )
+        good = await self._runs.run(ticket + stored.encode(), lambda: self._compare(stored, password))
         if person is None or person.user.source is not None:
             raise NotMine
         if not good or person.password is None:
             raise AuthenticationFailed
+        stored = await self._improve(person, password)
         self._remembered.add(ticket, person.user.id, stored)
         return person
 
-    async def by_api_key(self, key: str) -> Principal:
-        """The principal behind an API key. ``AuthenticationFailed``; ``NotMine`` for what is none."""
+    async def _compare(self, stored: str, password: str) -> bool:
+        """Whether the password is the one behind the hash. ``AuthenticatorUnavailable`` if too many ask that at once."""
+        if self._waiting >= MOST_WAITING:
+            raise AuthenticatorUnavailable("accounts", "too many passwords wait to be compared")
+        self._waiting += 1
+        try:
+            return await self._pool.run(fits, self._hasher, stored, password)
+        finally:
+            self._waiting -= 1
+
+    async def _improve(self, person: Person, password: str) -> str:
+        """The stored hash of a password that was right, made anew if it was weaker than those that are made now."""
+        stored = person.password or ""
+        if not self._hasher.check_needs_rehash(stored):
+            return stored
+        fresh = await self._pool.run(self._hasher.hash, password)
+        same = (credentials.c.id == person.password_id) & (credentials.c.data == stored)
+        change = update(credentials).where(same).values(data=fresh)
+        await self._database.change(GENERATION, lambda connection: connection.execute(change).rowcount)
+        return fresh
+
+    async def by_api_key(self, key: str, as_password: bool = False) -> Principal:
+        """The principal behind an API key. ``AuthenticationFailed``; ``NotMine`` for what is none.
+
+        :param as_password: it was given in the place of a password, and so may be an app password
+        """
         if not key.startswith(KEY_PREFIX):
             raise NotMine
         digest = api_key_digest(key)
-        query = select(credentials).where(credentials.c.kind == "api_key", credentials.c.data == digest)
+        kinds = ("api_key", "app_password")
+        query = select(credentials).where(credentials.c.kind.in_(kinds), credentials.c.data == digest)
 
         def read(connection: Connection) -> _Key:
             row = connection.execute(query).first()
             if row is None:
                 raise AuthenticationFailed
-            return _Key(row.id, UUID(row.user_id), row.expires)
+            scope = keyscopes.of_key(connection, row.id)
+            return _Key(row.id, UUID(row.user_id), row.expires, scope, row.kind == "app_password")
 
         found = await self._keys.get(digest, lambda: self._database.read(read))
         if found.expires is not None and self._clock.seconds() >= found.expires:
             raise AuthenticationFailed
+        if found.only_as_password and not as_password:
+            raise AuthenticationFailed
         principal = await self.principal_of(found.user_id)
         await self._touch(found.id)
-        return principal
+        return found.narrow(principal)
 
     async def by_public_key(self, name: str, blob: bytes, address: str, proved: bool) -> Principal:
         """The principal behind a name and one of its public keys. ``AuthenticationFailed``.
@@ -144,22 +183,27 @@ class Logins:
             .where(users.c.name == name, credentials.c.kind == "public_key")
         )
 
-        def read(connection: Connection) -> Row[Any] | None:
+        def read(connection: Connection) -> tuple[str, _Key] | None:
             if not people.can_be_stored(name):
                 return None
             rows = connection.execute(query)
-            return next((row for row in rows if publickeys.is_key(row.data, blob)), None)
+            row = next((row for row in rows if publickeys.is_key(row.data, blob)), None)
+            if row is None:
+                return None
+            return row.data, _Key(row.id, UUID(row.user_id), row.expires, keyscopes.of_key(connection, row.id))
 
-        row = await self._database.read(read)
-        now = self._clock.seconds()
-        if row is None or (row.expires is not None and now >= row.expires):
+        found = await self._database.read(read)
+        if found is None:
             raise AuthenticationFailed
-        if not publickeys.is_good_from(row.data, address):
+        line, key = found
+        if key.expires is not None and self._clock.seconds() >= key.expires:
             raise AuthenticationFailed
-        principal = await self.principal_of(UUID(row.user_id))
+        if not publickeys.is_good_from(line, address):
+            raise AuthenticationFailed
+        principal = await self.principal_of(key.user_id)
         if proved:
-            await self._touch(row.id)
-        return principal
+            await self._touch(key.id)
+        return key.narrow(principal)
 
     async def person(self, user_id: UUID) -> Person:
         """A user with all that a login has to know. ``AuthenticationFailed`` if there is none."""

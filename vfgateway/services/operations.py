@@ -36,6 +36,19 @@ class LoginFailed(Event):
 
 
 @attrs.frozen(kw_only=True)
+class LoginsLocked(Event):
+    """After too many wrong ones, logins under a name (``user``), from an ``address``, or both together are not judged for ``seconds``."""
+
+    name: ClassVar[str] = "logins_locked"
+    level: ClassVar[Any] = LogLevel.warn
+
+    user: str
+    address: str
+    failures: int
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
 class FileOperation(Event):
     """One operation has ended.
 

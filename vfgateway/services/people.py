@@ -20,11 +20,11 @@ from vfgateway.errors import (
     InvalidArgument,
     UnknownAccount,
 )
-from vfgateway.model import Actor, Limits, Principal, PrincipalKind, ScopeKind
+from vfgateway.model import Actor, KeyScope, Limits, Principal, PrincipalKind, ScopeKind
 from vfgateway.services.schema import credentials, grants, groups, members, shown_names, users, vfolders
 
 #: What people can log in with besides a password.
-type_key = Literal["api_key", "public_key"]
+type_key = Literal["api_key", "app_password", "public_key"]
 
 #: Bits of the shortest RSA key that is taken (NIST SP 800-131A).
 _SHORTEST_RSA = 2048
@@ -95,7 +95,11 @@ class Member:
 
 @attrs.frozen
 class Credential:
-    """A key of a user, without what is secret about it. ``public_key`` is an OpenSSH line; times in epoch seconds."""
+    """A key of a user, without what is secret about it. ``public_key`` is an OpenSSH line; times in epoch seconds. An app password is an API
+    key that is only taken in the place of a password.
+
+    :ivar scope: what it permits at most; ``None`` for all that the user may do
+    """
 
     id: str
     user_id: UUID
@@ -105,11 +109,12 @@ class Credential:
     created: float
     expires: float | None
     last_used: float | None
+    scope: KeyScope | None = None
 
 
 @attrs.frozen
 class NewKey:
-    """A key just made. ``secret`` is the API key, which nobody can ask for again; ``None`` for a public key."""
+    """A key just made. ``secret`` is the API key or app password, which nobody can ask for again; ``None`` for a public key."""
 
     credential: Credential
     secret: str | None = attrs.field(repr=False)
@@ -167,7 +172,7 @@ def group_of(row: Row[Any]) -> Group:
     return Group(UUID(row.id), row.name, Limits(row.limit_bytes, row.limit_files), row.created, row.source)
 
 
-def credential_of(row: Row[Any]) -> Credential:
+def credential_of(row: Row[Any], scope: KeyScope | None = None) -> Credential:
     return Credential(
         id=row.id,
         user_id=UUID(row.user_id),
@@ -177,6 +182,7 @@ def credential_of(row: Row[Any]) -> Credential:
         created=row.created,
         expires=row.expires,
         last_used=row.last_used,
+        scope=scope,
     )
 
 

@@ -16,7 +16,8 @@ a grant to one of the user's groups   its own      no
 
 A grant to the owning group takes the place of its members' ``rw``, so that a group's vfolder can be made read-only for
 them, or given to them with ``rwd``. An expired grant is as good as none. A token carries the permission of its operation, for
-its vfolder alone.
+its vfolder alone; a key that was narrowed by its holder permits no more than it says, and administers nothing.
+
 
 Two things bind everybody: a vfolder that is read-only is written by nobody, and one that has expired or was deleted is entered by nobody
 but the orchestrator.
@@ -30,7 +31,7 @@ from uuid import UUID
 
 import attrs
 
-from vfgateway.model import Permission, Principal, PrincipalKind, ScopeKind, VFolder
+from vfgateway.model import KeyScope, Permission, Principal, PrincipalKind, ScopeKind, VFolder
 
 #: Whom a grant names.
 type_subject = Literal["user", "group"]
@@ -73,6 +74,9 @@ def decide(principal: Principal, vfolder: VFolder, grants: Sequence[Grant], now:
     :param grants: at least those of this vfolder that name the principal or its groups; others do no harm
     :param now: epoch seconds
     """
+    if principal.key_scope is not None:
+        whole = decide(attrs.evolve(principal, key_scope=None), vfolder, grants, now)
+        return _narrowed(whole, principal.key_scope, vfolder)
     access = _by_rules(principal, vfolder, grants, now)
     if principal.kind is not PrincipalKind.ORCHESTRATOR and (vfolder.is_gone or has_expired(vfolder, now)):
         return NO_ACCESS
@@ -84,7 +88,7 @@ def decide(principal: Principal, vfolder: VFolder, grants: Sequence[Grant], now:
 def administers(principal: Principal, vfolder: VFolder) -> bool:
     """Whether ``principal`` may share, rename, delete and restore ``vfolder``, in whatever state it is."""
     if principal.kind is PrincipalKind.USER:
-        return principal.administrator or _owns(principal, vfolder)
+        return principal.key_scope is None and (principal.administrator or _owns(principal, vfolder))
     return principal.kind is PrincipalKind.ORCHESTRATOR
 
 
@@ -106,6 +110,13 @@ def _by_rules(principal: Principal, vfolder: VFolder, grants: Sequence[Grant], n
     if vfolder.kind is ScopeKind.PROJECT and vfolder.owner in groups and not _to_owner(live, vfolder):
         permissions.append(Permission.RW)
     return Access(max(permissions, default=Permission.NONE))
+
+
+def _narrowed(access: Access, scope: KeyScope, vfolder: VFolder) -> Access:
+    """What is left of it to whoever comes with a key of that scope."""
+    if scope.vfolders is not None and vfolder.key not in scope.vfolders:
+        return NO_ACCESS
+    return attrs.evolve(access, permission=min(access.permission, scope.permission), administer=False)
 
 
 def _by_token(principal: Principal, vfolder: VFolder) -> Access:

@@ -191,7 +191,9 @@ class Provisioning:
         person = await self._accounts.person(principal.user_id)
         if person.user.outside is not None:
             await self._confirm(person, person.user.outside)
-        return await self._accounts.principal_of(principal.user_id)
+        now = await self._accounts.principal_of(principal.user_id)
+        scope = principal.key_scope
+        return now if scope is None else attrs.evolve(now, key_scope=scope, administrator=False)
 
     async def reconsider(self, user_id: UUID) -> bool:
         """Whether an account that was withdrawn is known again."""
@@ -212,7 +214,7 @@ class Provisioning:
         source = self._sources.get(outside.source)
         if source is None:
             self.log.warn(
-                "{name} came from {source}, which is not configured any more: vfgateway user change --source",
+                "{name} came from {source}, which is not configured any more: vfgateway user edit --source",
                 name=person.user.name,
                 source=outside.source,
             )

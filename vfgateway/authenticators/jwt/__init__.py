@@ -16,7 +16,7 @@ from vfgateway.authenticators.jwt.keys import Keys
 from vfgateway.authenticators.jwt.settings import JwtSettings
 from vfgateway.credentials import IBearer, text_of
 from vfgateway.errors import AuthenticationFailed, InvalidToken, NotMine, TokenExpired
-from vfgateway.interfaces import IAuthenticator, IAuthenticatorFactory, ICheckable, IRunning
+from vfgateway.interfaces import IAsksAllFactors, IAuthenticator, IAuthenticatorFactory, ICheckable, IRunning
 from vfgateway.model import Health, HealthState, Principal
 from vfgateway.services.provisioning import Source
 
@@ -41,7 +41,7 @@ class JwtFactory:
         return JwtAuthenticator(name, JwtSettings.model_validate(settings), gateway)
 
 
-@implementer(IAuthenticator, IRunning, ICheckable)
+@implementer(IAuthenticator, IRunning, ICheckable, IAsksAllFactors)
 class JwtAuthenticator:
     """Takes tokens that one issuer has signed, for us, and that are good now."""
 

@@ -74,7 +74,7 @@ class Access:
             return self._by_secret(shown)
         scheme, _, key = (request.getHeader("authorization") or "").partition(" ")
         if scheme.lower() == "bearer":
-            return await self._by_key(key.strip())
+            return await self._by_key(key.strip(), request.origin)
         raise AuthenticationFailed("missing auth token")
 
     def _by_secret(self, shown: bytes) -> Principal:
@@ -83,8 +83,8 @@ class Access:
             return ORCHESTRATOR
         raise AuthenticationFailed("invalid auth token")
 
-    async def _by_key(self, key: str) -> Principal:
-        principal = await self._gateway.authenticate(Bearer(key))
+    async def _by_key(self, key: str, origin: Origin) -> Principal:
+        principal = await self._gateway.authenticate(Bearer(key), origin)
         if not principal.administrator:
             raise AuthenticationFailed("not an administrator")
         return principal

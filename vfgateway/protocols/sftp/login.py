@@ -15,8 +15,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from vfgateway.credentials import ProvenKey
-from vfgateway.errors import AuthenticationFailed, GatewayError
+from vfgateway.credentials import PasswordAndCode, ProvenKey
+from vfgateway.errors import AuthenticationFailed, GatewayError, SecondFactorRequired
 from vfgateway.model import Origin, Principal
 from vfgateway.protocols.sftp.connection import SftpConnection
 from vfgateway.services.operations import LoginFailed, LoginSucceeded
@@ -51,6 +51,7 @@ class Login(SSHService):
         self._failures = 0
         self._offers = 0
         self._prompted = ""
+        self._typed: bytes | None = None
         if self.transport.factory.crowded(self.transport):
             self.transport.disconnect(12, "too many connections from this address")
         elif banner := self.transport.factory.banner:
@@ -98,7 +99,7 @@ class Login(SSHService):
             b"password": self._password,
             b"keyboard-interactive": self._prompt,
         }
-        self._prompted = ""
+        self._prompted, self._typed = "", None
         try:
             judge = methods.get(method)
             if judge is None:
@@ -110,22 +111,37 @@ class Login(SSHService):
 
     async def _password(self, name: bytes, rest: bytes) -> None:
         password = getNS(rest[1:])[0]
-        await self._accept(await self._ask(UsernamePassword(name, password)), "password")
+        try:
+            principal = await self._ask(UsernamePassword(name, password))
+        except SecondFactorRequired as error:  # this method cannot ask; the next one can
+            self.transport.sendPacket(BANNER, NS(f"{error}\n".encode()) + NS(b""))
+            raise
+        await self._accept(principal, "password")
 
     async def _prompt(self, name: bytes, rest: bytes) -> None:
-        self._prompted = _text(name)
-        prompt = NS(b"") + NS(b"") + NS(b"") + struct.pack(">I", 1) + NS(b"Password: ") + b"\0"
+        self._prompt_for(_text(name), b"Password: ")
+
+    def _prompt_for(self, name: str, what: bytes, typed: bytes | None = None) -> None:
+        self._prompted, self._typed = name, typed
+        prompt = NS(b"") + NS(b"") + NS(b"") + struct.pack(">I", 1) + NS(what) + b"\0"
         self.transport.sendPacket(INFO_REQUEST, prompt)
 
     async def _answered(self, packet: bytes) -> None:
-        name, self._prompted = self._prompted, ""
+        name, typed = self._prompted, self._typed
+        self._prompted, self._typed = "", None
         (count,) = struct.unpack(">I", packet[:4])
         if not name or count != 1:
             await self._fail(name, b"keyboard-interactive")
             return
+        answer, raw = getNS(packet[4:])[0], name.encode("utf-8")
         try:
-            principal = await self._ask(UsernamePassword(name.encode("utf-8"), getNS(packet[4:])[0]))
+            if typed is None:
+                principal = await self._ask(UsernamePassword(raw, answer))
+            else:
+                principal = await self._ask(PasswordAndCode(raw, typed, answer.decode("utf-8", "replace")))
             await self._accept(principal, "keyboard-interactive")
+        except SecondFactorRequired:
+            self._prompt_for(name, b"Code of the second factor: ", answer)
         except AuthenticationFailed:
             await self._fail(name, b"keyboard-interactive")
 
@@ -165,12 +181,16 @@ class Login(SSHService):
 
     async def _ask(self, credentials: Any) -> Principal:
         try:
-            return await self.transport.factory.gateway.authenticate(credentials)
+            return await self.transport.factory.gateway.authenticate(credentials, self._origin)
         except AuthenticationFailed:
             raise
         except GatewayError as error:  # the judge is not there; that is no failure of the client's
             self.log.warn("a login cannot be judged: {error}", error=error)
             raise AuthenticationFailed from None
+
+    @property
+    def _origin(self) -> Origin:
+        return Origin("sftp", self.transport.address)
 
     # --- answers ---
 
@@ -178,7 +198,7 @@ class Login(SSHService):
         transport = self.transport
         if self._stopped or transport.ended:
             return
-        origin = Origin("sftp", transport.address)
+        origin = self._origin
         if not transport.factory.enter(transport, principal.name):
             transport.disconnect(12, f"too many connections of {principal.name}")
             return

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 
 from vfgateway.credentials import Bearer, text_of
-from vfgateway.errors import AuthenticationFailed, LoginRequired, PermissionDenied
+from vfgateway.errors import AuthenticationFailed, LoginRequired, PermissionDenied, TooManyAttempts
 from vfgateway.protocols.web.forwarded import UNIX, Caller
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.services.gateway import Gateway
@@ -32,7 +32,10 @@ async def log_in(gateway: Gateway, request: StreamingRequest, *, guarded: bool =
         credentials = credentials_of(request.getHeader(b"authorization") or b"")
         if IUsernamePassword.providedBy(credentials):
             request.context.who = text_of(credentials.username)
-        principal = await gateway.authenticate(credentials)
+        principal = await gateway.authenticate(credentials, request.origin)
+    except TooManyAttempts as error:
+        request.responseHeaders.setRawHeaders(b"retry-after", [b"%d" % error.wait])
+        raise
     except AuthenticationFailed:
         request.responseHeaders.setRawHeaders(b"www-authenticate", CHALLENGES)
         raise

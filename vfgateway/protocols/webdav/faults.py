@@ -74,6 +74,7 @@ _KINDS: Final[Mapping[type[GatewayError], Fault]] = {
     errors.LockLost: Fault(412, "lock-token-matches-request-uri"),
     errors.PermissionDenied: Fault(403, "need-privileges"),
     errors.AuthenticationFailed: Fault(401),
+    errors.TooManyAttempts: Fault(429),
     errors.AuthenticatorUnavailable: Fault(503),
     errors.QuotaExceeded: Fault(507, "quota-not-exceeded"),
     errors.NoSpace: Fault(507, "sufficient-disk-space"),

@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
 from vfgateway.errors import ConfigurationError
-from vfgateway.services import audit_tables, sharing_tables  # noqa: F401  # so that the metadata has them
+from vfgateway.services import audit_tables, login_tables, sharing_tables  # noqa: F401  # so that the metadata has them
 from vfgateway.services.schema import metadata
 
 #: Key of the advisory lock that keeps a second process waiting on PostgreSQL (the ASCII of ``vfgatewa``).
