@@ -13,7 +13,10 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
 from tests.support.processes import Process, begin, process, settled, turn, while_time_passes
-from vfgateway.errors import NoSpace, TaskNotFound
+from vfgateway import requestcontext
+from vfgateway.errors import NoSpace, TaskNotFound, VFolderExists, VolumeUnavailable
+from vfgateway.model import Origin
+from vfgateway.requestcontext import RequestContext
 from vfgateway.services.events import TaskChanged
 from vfgateway.services.tasks import AT_ONCE, ATTEMPTS, KEPT, LOOK, RunningTask, TaskState, until_finished
 
@@ -284,6 +287,81 @@ async def test_a_task_nobody_here_can_do_waits(tmp_path: Path, clock: Clock) -> 
             clock.advance(LOOK)
             await turn()
         assert (await here.tasks.get(task_id)).state is TaskState.QUEUED
+
+
+async def test_only_what_passes_is_tried_again(alone: Process) -> None:
+    """A volume that is away comes back; a name that is taken stays taken. The handler knows which it is, before anybody is told."""
+    work = Work()
+    alone.tasks.register("work", work)
+    await alone.tasks.resume()
+    task_id = await alone.tasks.start("work", {})
+    await work.begun()
+    away, taken = VolumeUnavailable("local", "no answer"), VFolderExists("data")
+    assert work.tasks[0].is_tried_again_after(away)
+    assert not work.tasks[0].is_tried_again_after(taken)
+    work.runs[0].errback(away)
+    await while_time_passes(alone.clock, work.begun(2), step=LOOK)
+    assert (await alone.tasks.get(task_id)).attempt == 2
+    work.runs[1].errback(taken)
+    task = await until_finished(alone.tasks, task_id)
+    assert (task.state, task.message) == (TaskState.FAILED, "vfolder already exists: data")
+
+
+async def test_what_comes_again_and_again(tmp_path: Path, clock: Clock) -> None:
+    """It runs in its time, not twice at once, not again because of a restart, and only while there is something to do."""
+    work, rare = Work(), Work()
+    something_to_do = False
+
+    async def is_due() -> bool:
+        return something_to_do
+
+    async with process(tmp_path / "db", clock, 1) as first:
+        first.tasks.register("rare", rare)
+        first.tasks.register("work", work)
+        await first.tasks.resume()
+        first.tasks.schedule.add("work", 60.0, is_due=is_due)
+        first.tasks.schedule.add("rare", 3600.0, first=10.0)
+        await while_time_passes(clock, rare.begun(), step=LOOK)
+        assert await first.tasks.list(name="work") == []
+        something_to_do = True
+        await while_time_passes(clock, work.begun(), step=LOOK, most=200.0)
+        for _ in range(60):  # it takes longer than it should
+            clock.advance(LOOK)
+            await turn()
+        assert len(work.runs) == 1
+        work.runs[0].callback(None)
+        rare.runs[0].callback(None)
+        await while_time_passes(clock, work.begun(2), step=LOOK, most=200.0)
+        work.runs[1].callback(None)
+        while first.tasks.running:
+            await turn()
+        something_to_do = False
+    async with process(tmp_path / "db", clock, 2) as second:
+        second.tasks.register("rare", rare)
+        await second.tasks.resume()
+        second.tasks.schedule.add("rare", 3600.0, first=10.0)
+        began = (await second.tasks.list(name="rare"))[0].created
+        await while_time_passes(clock, rare.begun(2), step=60.0, most=7200.0)
+        assert (await second.tasks.list(name="rare"))[0].created >= began + 3600.0
+        rare.runs[1].callback(None)
+
+
+async def test_a_task_knows_whose_request_it_belongs_to(alone: Process) -> None:
+    """Whoever asks for something in the background finds it in the log by the identifier of the request."""
+    seen: list[RequestContext | None] = []
+
+    async def look(task: RunningTask) -> None:
+        seen.append(requestcontext.current())
+
+    alone.tasks.register("look", look)
+    await alone.tasks.resume()
+    asked = RequestContext(Origin("manager", "192.0.2.1", "0123456789abcdef"), who="root", operation="folder_delete")
+    task_id = await asked.run(Deferred.fromCoroutine, alone.tasks.start("look", {}))
+    task = await until_finished(alone.tasks, task_id)
+    assert (task.request_id, task.who) == ("0123456789abcdef", "root")
+    (context,) = seen
+    assert context is not None
+    assert (context.origin.request_id, context.who, context.operation) == ("0123456789abcdef", "root", "look")
 
 
 async def test_finished_tasks_are_forgotten_after_a_day(alone: Process) -> None:

@@ -30,7 +30,11 @@ SHOW = [
     Column("Message", "message"),
     Column("Done", "done"),
     Column("Of", lambda row: row["total"] or None),
+    Column("Attempt", "attempt"),
+    Column("User", "user"),
+    Column("Request", "request_id"),
     Column("Created", "created", when),
+    Column("Tried again", "not_before", when),
     Column("Started", "started", when),
     Column("Finished", "finished", when),
 ]
@@ -38,15 +42,19 @@ SHOW = [
 
 @click.group()
 def task() -> None:
-    """Work in the background: deletions, clones."""
+    """Work in the background: deletions, clones, scans, cleaning up."""
 
 
 @task.command("list")
+@click.option(
+    "--state", type=click.Choice(["queued", "running", "done", "failed", "cancelled"]), help="Those in one state."
+)
+@click.option("--name", help="Those that do one thing: delete_vfolder, scan and so on.")
 @json_option
 @click.pass_obj
-def list_tasks(client: Client, as_json: bool) -> None:
-    """List tasks, the newest first."""
-    output.write_list(client.get(path("tasks"))["tasks"], LIST, as_json, "there are no tasks")
+def list_tasks(client: Client, state: str | None, name: str | None, as_json: bool) -> None:
+    """List tasks, the newest first. Those that have ended are listed for a day."""
+    output.write_list(client.get(path("tasks"), state=state, name=name)["tasks"], LIST, as_json, "there are no tasks")
 
 
 @task.command("show")

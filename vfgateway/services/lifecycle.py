@@ -202,7 +202,8 @@ class Lifecycle:
         try:
             await self.purge(volume, VFolderId.parse(vfid))
         except GatewayError as error:
-            self._gateway.events.publish(DeletionFinished(vfid=vfid, error=str(error)))
+            if not task.is_tried_again_after(error):
+                self._gateway.events.publish(DeletionFinished(vfid=vfid, error=str(error)))
             raise
         self._gateway.events.publish(DeletionFinished(vfid=vfid))
 
@@ -228,7 +229,8 @@ class Lifecycle:
             source = await self._gateway.find_vfolder(VFolderId.parse(vfid), volume)
             await self._clone(task, source, to_volume, VFolderId.parse(to_vfid), name)
         except GatewayError as error:
-            publish(CloneFinished(vfid=vfid, to_vfid=to_vfid, error=str(error)))
+            if not task.is_tried_again_after(error):
+                publish(CloneFinished(vfid=vfid, to_vfid=to_vfid, error=str(error)))
             raise
         publish(CloneFinished(vfid=vfid, to_vfid=to_vfid))
 

@@ -80,7 +80,6 @@ class Staging:
 
     async def stop(self) -> None:
         """Let those who write end with what they have. Idempotent."""
-        await self._sweeper.stop()
         await self.leases.stop()
 
     async def expire(self) -> int:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from vfgateway.errors import GatewayError, UploadNotFound, VFolderNotFound
 from vfgateway.interfaces import IResumableStaging
 from vfgateway.model import Actor, VFolder, VFolderStatus
 from vfgateway.services.processes import wait
+from vfgateway.services.tasks import RunningTask
 
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
@@ -31,58 +29,37 @@ BATCH, BREATH = 100, 0.02
 
 
 class Sweeper:
-    """Sweeps at the start and then every so often, in the process that leads."""
+    """Sweeps every so often, by background tasks."""
 
     log = Logger()
 
     def __init__(self, gateway: Gateway, staging: Staging) -> None:
         self._gateway = gateway
         self._staging = staging
-        self._expiry = LoopingCall(self._quietly, self.expire)
-        self._leftovers = LoopingCall(self._quietly, self.collect_leftovers)
-        self._under_way: set[Deferred[None]] = set()
-        self._stopping = False
-        self._first: IDelayedCall | None = None
-        for loop in (self._expiry, self._leftovers):
-            loop.clock = gateway.reactor
+        gateway.tasks.register("expire_uploads", self._expire_task)
+        gateway.tasks.register("collect_leftovers", self._leftovers_task)
 
     def start(self) -> None:
         """Begin; the first walk over the vfolders comes a little later."""
-        self._expiry.start(EXPIRY_EVERY)
-        self._first = self._gateway.reactor.callLater(FIRST_WALK, self._leftovers.start, LEFTOVERS_EVERY)
+        schedule = self._gateway.tasks.schedule
+        schedule.add("expire_uploads", EXPIRY_EVERY, is_due=self._has_expired)
+        schedule.add("collect_leftovers", LEFTOVERS_EVERY, first=FIRST_WALK)
 
-    async def stop(self) -> None:
-        """End a sweep under way between two removals. Idempotent."""
-        self._stopping = True
-        if self._first is not None and self._first.active():
-            self._first.cancel()
-        for loop in (self._expiry, self._leftovers):
-            if loop.running:
-                loop.stop()
-        for work in list(self._under_way):
-            work.cancel()
+    async def _has_expired(self) -> bool:
+        return bool(await self._staging.uploads.expired(1))
 
-    def _quietly(self, sweep: object) -> Deferred[None]:
-        async def run() -> None:
-            if not self._gateway.processes.leads:
-                return
-            try:
-                await sweep()  # type: ignore[operator]
-            except CancelledError:
-                return
-            except Exception:
-                self.log.failure("could not sweep uploads")
+    async def _expire_task(self, task: RunningTask) -> None:
+        await self.expire(task)
 
-        work = Deferred.fromCoroutine(run())
-        if not work.called:
-            self._under_way.add(work)
-            work.addBoth(lambda _: self._under_way.discard(work))
-        return work
+    async def _leftovers_task(self, task: RunningTask) -> None:
+        await self.collect_leftovers(LEFTOVER_AGE, task)
 
-    async def expire(self) -> int:
+    async def expire(self, task: RunningTask | None = None) -> int:
         """Remove all uploads whose time has passed; how many there were."""
         count = 0
-        while not self._stopping:
+        while True:
+            if task is not None:
+                await task.progress(count, message=f"{count} uploads removed")
             rows = await self._staging.uploads.expired(BATCH)
             removed = 0
             for row in rows:
@@ -100,12 +77,13 @@ class Sweeper:
                 break
         return count
 
-    async def collect_leftovers(self, age: float = LEFTOVER_AGE) -> int:
+    async def collect_leftovers(self, age: float = LEFTOVER_AGE, task: RunningTask | None = None) -> int:
         """Remove stages that no upload knows and that nobody has written to for ``age`` seconds; how many there were."""
         count = 0
-        for vfolder in await self._gateway.vfolders.list():
-            if self._stopping:
-                break
+        vfolders = await self._gateway.vfolders.list()
+        for done, vfolder in enumerate(vfolders):
+            if task is not None:
+                await task.progress(done, len(vfolders), f"{count} stages removed")
             if vfolder.status is VFolderStatus.READY:
                 try:
                     count += await self._collect_in(vfolder, age)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, or_, select, update
 
 from vfgateway.services.schema import processes, tasks
 
@@ -39,6 +39,7 @@ class Task:
     :ivar attempt: how often it was begun
     :ivar created: epoch seconds, like the following
     :ivar not_before: when it is to be (re)tried, if not at once
+    :ivar request_id: of the request that began it, and ``who`` asked for that; empty for what the gateway does by itself
     """
 
     id: str
@@ -53,6 +54,8 @@ class Task:
     not_before: float | None = None
     started: float | None = None
     finished: float | None = None
+    request_id: str = ""
+    who: str = ""
 
 
 def _task_of(row: Row[Any]) -> Task:
@@ -79,12 +82,25 @@ def get(connection: Connection, task_id: str) -> Task | None:
     return None if row is None else _task_of(row)
 
 
-def some(connection: Connection, state: TaskState | None) -> Sequence[Task]:
-    """Tasks in a state, or all; the newest first."""
+def some(connection: Connection, state: TaskState | None, name: str | None = None) -> Sequence[Task]:
+    """Tasks in a state and of a name, or all; the newest first."""
     query = select(tasks).order_by(tasks.c.created.desc())
     if state is not None:
         query = query.where(tasks.c.state == state.value)
+    if name is not None:
+        query = query.where(tasks.c.name == name)
     return [_task_of(row) for row in connection.execute(query)]
+
+
+def last_begun(connection: Connection, name: str) -> float | None:
+    """When the latest task of a name was entered."""
+    return connection.execute(select(func.max(tasks.c.created)).where(tasks.c.name == name)).scalar()
+
+
+def is_active(connection: Connection, name: str) -> bool:
+    """Whether a task of that name waits or runs."""
+    query = select(tasks.c.id).where(tasks.c.name == name, or_(_WAITING, _RUNNING)).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def _due(now: float, names: Sequence[str]) -> ColumnElement[bool]:

@@ -18,13 +18,17 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock, Timeo
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from vfgateway.errors import GatewayError, TaskNotFound
+from vfgateway import requestcontext
+from vfgateway.errors import GatewayError, TaskNotFound, VolumeUnavailable
+from vfgateway.model import Origin
+from vfgateway.requestcontext import RequestContext
 from vfgateway.services import taskrecords as records
 from vfgateway.services.database import Database
 from vfgateway.services.events import Events, TaskChanged
 from vfgateway.services.metrics import Metrics
 from vfgateway.services.processes import Processes
 from vfgateway.services.taskrecords import FINISHED, Task, TaskState
+from vfgateway.services.taskschedule import Schedule
 
 #: Tasks that run at once in one process.
 AT_ONCE = 4
@@ -37,6 +41,9 @@ PROGRESS = 0.5
 #: Seconds before a task that failed is tried again, doubled each time up to the longest; and how often it is tried in all by default.
 BACK_OFF, LONGEST_BACK_OFF, ATTEMPTS = 5.0, 600.0, 6
 
+#: What passes by itself, whatever is done.
+PASSING: tuple[type[Exception], ...] = (VolumeUnavailable,)
+
 type_handler = Callable[..., Awaitable[None]]
 
 __all__ = ["RunningTask", "Task", "TaskState", "Tasks"]
@@ -46,6 +53,7 @@ __all__ = ["RunningTask", "Task", "TaskState", "Tasks"]
 class _Kind:
     handler: type_handler
     attempts: int
+    passing: tuple[type[Exception], ...]
 
 
 class RunningTask:
@@ -61,6 +69,10 @@ class RunningTask:
         """The task's identifier."""
         return self.task.id
 
+    def is_tried_again_after(self, error: Exception) -> bool:
+        """Whether ``error``, once raised, is not the end of it."""
+        return self._tasks.is_tried_again(self.task, error)
+
     async def progress(self, done: int, total: int = 0, message: str = "") -> None:
         """Tell how far it is. Cheap: most calls write nothing. Raises ``CancelledError`` when the task was cancelled elsewhere."""
         self.task = attrs.evolve(self.task, done=done, total=total, message=message)
@@ -71,7 +83,10 @@ class RunningTask:
 
 
 class Tasks:
-    """The background tasks of all processes, and those that run in this one."""
+    """The background tasks of all processes, and those that run in this one.
+
+    :ivar schedule: those that come again and again
+    """
 
     log = Logger()
 
@@ -94,6 +109,7 @@ class Tasks:
         self._look.clock = clock
         self._claiming = DeferredLock()
         self._accepting = False
+        self.schedule = Schedule(database, clock, process, lambda name: self._new(name, {}))
         self.clock = clock
 
     @property
@@ -101,13 +117,26 @@ class Tasks:
         """How many run in this process."""
         return len(self._running)
 
-    def register(self, name: str, handler: type_handler, retriable: bool = False, attempts: int = ATTEMPTS) -> None:
+    def register(
+        self,
+        name: str,
+        handler: type_handler,
+        retriable: bool = False,
+        attempts: int = ATTEMPTS,
+        passing: tuple[type[Exception], ...] = PASSING,
+    ) -> None:
         """Have ``handler(task, **arguments)`` do the tasks called ``name``.
 
-        :param retriable: whether a failure may pass, so that it is tried again
+        :param retriable: whether any failure may pass, so that it is tried again
         :param attempts: how often in all
+        :param passing: failures that may pass, where not all do
         """
-        self._kinds[name] = _Kind(handler, attempts if retriable else 1)
+        self._kinds[name] = _Kind(handler, attempts, (Exception,) if retriable else passing)
+
+    def is_tried_again(self, task: Task, error: Exception) -> bool:
+        """Whether a task that failed like that is tried once more."""
+        kind = self._kinds[task.name]
+        return isinstance(error, kind.passing) and task.attempt < kind.attempts
 
     # --- life ---
 
@@ -142,6 +171,7 @@ class Tasks:
             cancelling = await self._database.read(lambda connection: records.cancelling(connection, self._running))
             for task_id in cancelling:
                 self._cancel_here(task_id)
+            await self.schedule.look()
             await self._run_due()
             if await self._database.read(lambda connection: records.has_old(connection, now - KEPT)):
                 await self._database.write(lambda connection: records.strike_old(connection, now - KEPT), durable=False)
@@ -170,7 +200,10 @@ class Tasks:
 
     def _new(self, name: str, arguments: Mapping[str, Any], delay: float = 0.0) -> Task:
         now = self.clock.seconds()
+        context = requestcontext.current() or RequestContext()
         return Task(
+            request_id=context.origin.request_id,
+            who=context.who,
             id=str(uuid4()),
             name=name,
             arguments=json.loads(json.dumps(dict(arguments))),
@@ -186,9 +219,9 @@ class Tasks:
             raise TaskNotFound(task_id)
         return task
 
-    async def list(self, state: TaskState | None = None) -> Sequence[Task]:
-        """All tasks that are remembered, the newest first."""
-        return await self._database.read(lambda connection: records.some(connection, state))
+    async def list(self, state: TaskState | None = None, name: str | None = None) -> Sequence[Task]:
+        """All tasks that are remembered, or those in a state and of a name; the newest first."""
+        return await self._database.read(lambda connection: records.some(connection, state, name))
 
     async def cancel(self, task_id: str) -> Task:
         """Have a task end soon, wherever it runs; one that has ended stays as it is. ``TaskNotFound``."""
@@ -243,7 +276,9 @@ class Tasks:
                     self._begin(task)
 
     def _begin(self, task: Task) -> None:
-        running = Deferred.fromCoroutine(self._run(task))
+        origin = Origin("task", request_id=task.request_id)
+        context = RequestContext(origin, who=task.who, operation=task.name, target=task.id)
+        running = context.run(Deferred.fromCoroutine, self._run(task))
         if not running.called:
             self._running[task.id] = running
         running.addBoth(self._ended, task.id)
@@ -262,7 +297,7 @@ class Tasks:
         running = RunningTask(self, task)
         self._publish(task)
         self._metrics.task_began(task.name)
-        state, message = TaskState.FAILED, "internal error, see the log"
+        state, message, again = TaskState.FAILED, "internal error, see the log", False
         try:
             await kind.handler(running, **task.arguments)
             state, message = TaskState.DONE, ""
@@ -271,15 +306,15 @@ class Tasks:
             state = TaskState.CANCELLED if task.id in self._cancelled else TaskState.QUEUED
             message = "cancelled" if state is TaskState.CANCELLED else ""
         except GatewayError as error:
-            message = str(error)
-        except Exception:
+            message, again = str(error), self.is_tried_again(task, error)
+        except Exception as error:
             self.log.failure("task {task} {task_id} failed", task=task.name, task_id=task.id)
+            again = self.is_tried_again(task, error)
         self._metrics.task_ended(task.name, state.value)
-        await self._finish(running.task, state, message, kind.attempts)
+        await self._finish(running.task, state, message, again)
 
-    async def _finish(self, task: Task, state: TaskState, message: str, attempts: int) -> None:
+    async def _finish(self, task: Task, state: TaskState, message: str, again: bool) -> None:
         now = self.clock.seconds()
-        again = state is TaskState.FAILED and task.attempt < attempts
         if again:
             state = TaskState.QUEUED
         changed = attrs.evolve(

@@ -10,6 +10,7 @@ from vfgateway.protocols.manager.faults import shown
 from vfgateway.protocols.manager.v1.things import (
     LockInfo,
     LockList,
+    TaskFilter,
     TaskInfo,
     TaskList,
     UploadInfo,
@@ -42,7 +43,7 @@ class ActivityRoutes(Routes):
         events = {200: Events(TaskInfo, ("progress", "done", "failed", "cancelled"))}
         self.add("GET", "/uploads", self.upload_list, VFolderChoice, {200: UploadList}, 404, 409, **query)
         self.add("DELETE", "/uploads/{upload}", self.upload_cancel, NoParameters, {204: NOTHING}, 404, 409)
-        self.add("GET", "/tasks", self.task_list, NoParameters, {200: TaskList})
+        self.add("GET", "/tasks", self.task_list, TaskFilter, {200: TaskList}, **query)
         self.add("GET", "/tasks/{task}", self.task_show, NoParameters, {200: TaskInfo}, 404)
         self.add("DELETE", "/tasks/{task}", self.task_cancel, NoParameters, {204: NOTHING}, 404)
         self.add("GET", "/tasks/{task}/events", self.task_watch, NoParameters, events, 404)
@@ -72,9 +73,10 @@ class ActivityRoutes(Routes):
 
     # --- tasks ---
 
-    async def task_list(self, call: Call, params: NoParameters) -> Reply:
+    async def task_list(self, call: Call, params: TaskFilter) -> Reply:
         """List background tasks, the newest first."""
-        return Reply(body=TaskList(tasks=[_task(task) for task in await self.gateway.tasks.list()]))
+        state = None if params.state is None else TaskState(params.state)
+        return Reply(body=TaskList(tasks=[_task(task) for task in await self.gateway.tasks.list(state, params.name)]))
 
     async def task_show(self, call: Call, params: NoParameters) -> Reply:
         """Show a background task."""
@@ -141,9 +143,13 @@ def _task(task: Task) -> TaskInfo:
         message=shown(task.message),
         done=task.done,
         total=task.total,
+        attempt=task.attempt,
         created=task.created,
+        not_before=task.not_before,
         started=task.started,
         finished=task.finished,
+        request_id=task.request_id,
+        user=shown(task.who),
     )
 
 

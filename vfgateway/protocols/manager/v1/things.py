@@ -222,7 +222,8 @@ class VFolderChoice(Closed):
 
 
 class TaskInfo(Answer):
-    """A background task: ``done`` of ``total`` units (0: not known)."""
+    """A background task: ``done`` of ``total`` units (0: not known). ``attempt`` counts how often it was begun; one that failed and waits is
+    tried again at ``not_before``. ``request_id`` and ``user`` are of the request that began it."""
 
     id: str
     name: str
@@ -230,9 +231,20 @@ class TaskInfo(Answer):
     message: str
     done: int
     total: int
+    attempt: int
     created: float
+    not_before: float | None
     started: float | None
     finished: float | None
+    request_id: str
+    user: str
+
+
+class TaskFilter(Closed):
+    """Which tasks to list."""
+
+    state: Literal["queued", "running", "done", "failed", "cancelled"] | None = None
+    name: Annotated[str, Field(max_length=64)] | None = None
 
 
 class TaskList(Answer):
