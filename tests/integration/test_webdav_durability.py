@@ -48,6 +48,14 @@ def workers(gateway: GatewayProcess) -> set[int]:
     return set(map(int, Path(f"/proc/{gateway.pid}/task/{gateway.pid}/children").read_text().split()))
 
 
+def restart(gateway: GatewayProcess, end: Callable[[GatewayProcess], object]) -> None:
+    """End it, and start it again once nobody serves any more."""
+    served = workers(gateway)
+    end(gateway)
+    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in served), "nobody serves any more")
+    gateway.start()
+
+
 @attrs.frozen
 class Answer:
     """What came back."""
@@ -172,10 +180,7 @@ def test_they_outlive_the_process(
     new = here.locked("new", "shared", Depth="0")
     before = gateway.site.manager("GET", locks)["locks"]
     assert len(before) == 2
-    served = workers(gateway)
-    end(gateway)
-    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in served), "nobody serves any more")
-    gateway.start()
+    restart(gateway, end)
     here = line()
     assert gateway.site.manager("GET", locks)["locks"] == before
     assert here.note("tree/f") == "kept"
@@ -195,6 +200,24 @@ def test_they_outlive_the_process(
     assert here.ask("UNLOCK", "tree", Lock_Token=tree).status == 204
     assert here.ask("UNLOCK", "new", Lock_Token=new).status == 204
     assert here.ask("PUT", "tree/f", b"newer").status == 204
+
+
+def test_a_kill_in_the_middle_of_an_upload(
+    gateway: GatewayProcess, vfolder: VFolderOfAlice, line: Callable[[], Line]
+) -> None:
+    """Readers see the old file, before and after, and what had come is gone, its room too."""
+    here = line()
+    assert here.ask("PUT", "f", b"old").status == 201
+    here.begin("PUT", "f", 2 * MIB)
+    here.send(b"n" * MIB)
+    eventually(lambda: vfolder.stages, "the upload is under way")
+    assert line().ask("GET", "f").body == b"old"
+    restart(gateway, GatewayProcess.kill)
+    again = line()
+    assert again.ask("GET", "f").body == b"old"
+    eventually(lambda: vfolder.published() == {"f": b"old"} and not vfolder.stages, "nothing is left of it")
+    eventually(lambda: vfolder.charged == (3, 1), "its room is given back")
+    assert again.ask("PUT", "f", b"newer").status == 204
 
 
 def test_a_lock_binds_the_other_process(two: tuple[Line, Line], vfolder: VFolderOfAlice) -> None:
