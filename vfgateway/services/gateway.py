@@ -50,6 +50,7 @@ from vfgateway.services.tokens import Tokens
 from vfgateway.services.trash import Trash
 from vfgateway.services.vfolders import VFolders
 from vfgateway.services.volumes import Volumes
+from vfgateway.services.websessions import WebSessions
 from vfgateway.services.writers import Writers
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class Gateway:
         self.file_trash = FileTrash(self, settings.gateway.trash_retention)
         self.collaboration = Collaboration(self)
         self.share_links = ShareLinks(self, self._login_pool)
+        self.web_sessions = WebSessions(self.database, reactor)
         self.retention = Retention(self)
         self.scans = Scans(self)
         self._orchestrator: RedisEvents | None = None

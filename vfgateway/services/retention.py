@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -65,6 +65,8 @@ class Retention:
         for step in steps:
             try:
                 await step()
+            except CancelledError:
+                return
             except Exception:
                 self.log.failure("could not end what has expired")
 

@@ -8,6 +8,7 @@ the password, if there is one, is kept as all passwords are.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 import uuid
 from collections import OrderedDict
@@ -22,7 +23,6 @@ from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 from vfgateway.blocking import Pool
 from vfgateway.errors import (
     AuthenticationFailed,
-    IsADirectory,
     NotADirectory,
     NotFound,
     PermissionDenied,
@@ -90,6 +90,11 @@ class OpenedLink:
 
     link: ShareLink
     folder: FolderSession
+
+    @property
+    def unlocked(self) -> str:
+        """What to show instead of the password next time, as long as that is not changed; it opens no other link."""
+        return hmac.digest((self.link.password or "").encode(), self.link.id.encode(), "sha256").hex()
 
 
 class ShareLinks:
@@ -182,16 +187,21 @@ class ShareLinks:
 
     # --- using ---
 
-    async def open(self, secret: str, password: str | None, origin: Origin) -> OpenedLink:
+    async def open(self, secret: str, password: str | None, origin: Origin, unlocked: str | None = None) -> OpenedLink:
         """Enter by a link. ``NotFound`` for one that does not exist, was revoked, has expired, was used up, or rests on nothing any more: the
-        difference is not told. :class:`PasswordNeeded`."""
+        difference is not told. :class:`PasswordNeeded`.
+
+        :param unlocked: what :attr:`OpenedLink.unlocked` was once
+        """
         query = _QUERY.where(share_links.c.digest == _digest(secret))
         row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
         link = None if row is None else _of(row)
         if link is None or self._is_over(link):
             raise _gone()
-        await self._check_password(link, password)
-        return OpenedLink(link, await self._enter(link, origin))
+        opened = OpenedLink(link, await self._enter(link, origin))
+        if not unlocked or not hmac.compare_digest(opened.unlocked.encode(), unlocked.encode("utf-8", "replace")):
+            await self._check_password(link, password)
+        return opened
 
     def _is_over(self, link: ShareLink) -> bool:
         expired = link.expires is not None and self._now() >= link.expires
@@ -257,14 +267,6 @@ class ShareLinks:
                 action=action, user=principal.name, vfid=str(vfolder.id), subject=link.id, permission=link.kind
             )
         )
-
-
-def check_target(link: ShareLink, path: FolderPath) -> FolderPath:
-    """What ``path`` below a link's place is in the vfolder; the parser of paths has seen to it that it does not lead out.
-    ``IsADirectory`` where a name is needed."""
-    if path.is_root:
-        raise IsADirectory(path)
-    return link.path.join(path)
 
 
 def _gone() -> NotFound:

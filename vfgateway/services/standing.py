@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from vfgateway.errors import AuthenticationFailed, GatewayError, VFolderNotFound
 from vfgateway.model import Permission, Principal, VFolder
 from vfgateway.services import logins, vfolders
+from vfgateway.services.database import FRESH
 from vfgateway.services.permissions import NO_ACCESS, Access
 
 if TYPE_CHECKING:
@@ -37,11 +39,12 @@ class Standing:
     :ivar access: as of when it was entered; while anything is guarded, as of less than some seconds ago
     """
 
-    __slots__ = ("_guards", "_standings", "access", "principal", "vfolder")
+    __slots__ = ("_guards", "_seen", "_standings", "access", "principal", "vfolder")
 
     def __init__(self, standings: Standings, principal: Principal, vfolder: VFolder, access: Access) -> None:
         self._standings = standings
         self._guards: dict[object, tuple[Permission, type_lost]] = {}
+        self._seen = standings.now()
         self.principal = principal
         self.vfolder = vfolder
         self.access = access
@@ -72,9 +75,15 @@ class Standing:
         finally:
             end()
 
+    async def refresh(self) -> None:
+        """See that :attr:`access` is as new as any that is asked for now."""
+        if not 0 <= self._standings.now() - self._seen < FRESH:
+            self.change(await self._standings.access(self))
+
     def change(self, access: Access) -> None:
         """The rights are ``access`` now."""
         self.access = access
+        self._seen = self._standings.now()
         for key, (needed, lost) in list(self._guards.items()):
             if access.permission < needed:
                 self._guards.pop(key, None)
@@ -125,8 +134,12 @@ class Standings:
             self._numbers = None
             return None
         self._looking = Deferred.fromCoroutine(self.look())
-        self._looking.addErrback(lambda failure: self.log.failure("could not look at rights", failure=failure))
+        self._looking.addErrback(self._failed)
         return self._looking
+
+    def _failed(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self.log.failure("could not look at rights", failure=failure)
 
     async def look(self, all_over: bool = False) -> None:
         """Look at everything guarded, if anything may have changed; ``all_over``: in any case."""
@@ -138,9 +151,15 @@ class Standings:
         self._numbers, self._looked = numbers, now
         for standing in list(self._guarded):
             if standing in self._guarded:
-                standing.change(await self._access(standing))
+                standing.change(await self.access(standing))
 
-    async def _access(self, standing: Standing) -> Access:
+    def now(self) -> float:
+        """Epoch seconds."""
+        seconds: float = self._gateway.reactor.seconds()
+        return seconds
+
+    async def access(self, standing: Standing) -> Access:
+        """The rights as they are now."""
         gateway = self._gateway
         try:
             principal = await gateway.current(standing.principal)

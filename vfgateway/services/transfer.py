@@ -66,6 +66,7 @@ async def publish(
     Raises ``Locked``, ``LockLost``, ``QuotaExceeded`` and all that ``IStagedFile.commit`` may; the stage and the reservation are then as
     before, apart from directories made on the way.
     """
+    await context.standing.refresh()
     context.allow(Permission.RW, target, "write this")
     async with context.publishing((target, False), fence=fence) as intent:
         made: list[Usage] = []

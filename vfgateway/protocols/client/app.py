@@ -13,8 +13,11 @@ from twisted.web.server import NOT_DONE_YET
 
 from vfgateway import __version__
 from vfgateway.blocking import Pool
-from vfgateway.protocols.client import content, download
+from vfgateway.protocols.client import content, download, linkpages
 from vfgateway.protocols.client.faults import fail
+from vfgateway.protocols.client.linkpages import LinkPages
+from vfgateway.protocols.client.people import api as people
+from vfgateway.protocols.client.people.entering import enter
 from vfgateway.protocols.client.query import Query
 from vfgateway.protocols.client.settings import ClientSettings
 from vfgateway.protocols.client.tus_routes import PeoplesUploads
@@ -22,7 +25,6 @@ from vfgateway.protocols.client.tus_token import TokenUploads
 from vfgateway.protocols.web.cors import Cors
 from vfgateway.protocols.web.faults import PROBLEMS, answer_json, answer_problem
 from vfgateway.protocols.web.handling import answer_errors, handle
-from vfgateway.protocols.web.login import log_in
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.services.gateway import Gateway
 
@@ -49,7 +51,9 @@ class ClientApp:
         self.route("/download", download.download)
         self.route("/download-archive", download.download_archive)
         TokenUploads(gateway).mount(self.klein)
-        PeoplesUploads(gateway, partial(log_in, gateway)).mount(self.klein)
+        PeoplesUploads(gateway, partial(enter, gateway)).mount(self.klein)
+        people.install(self)
+        self.links = LinkPages(self)
 
     def route(self, path: str, handler: type_handler, *methods: str) -> None:
         """Add a route (GET and HEAD by default)."""
@@ -86,6 +90,8 @@ class Root(Resource):
             return self._preflight(request, cors)
         if ours and content.serves(request.path):
             return handle(request, content.answer(self._app, request), fail)
+        if request.path.startswith(linkpages.PREFIX):
+            return handle(request, self._app.links.answer(request), self._app.links.fail)
         return self._klein.render(request)
 
     def _preflight(self, request: StreamingRequest, cors: Cors) -> int:

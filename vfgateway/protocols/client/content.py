@@ -1,28 +1,27 @@
 """The content API: files by name with plain GET, PUT and DELETE, for people and programs that log in.
 
-``/vfgateway/v1/vfolders`` lists what one may enter; ``/vfgateway/v1/files/<vfolder>/<path>`` is a file or a directory in it.
+``/vfgateway/v1/files/<vfolder>/<path>`` is a file or a directory; everything else that people do is in :mod:`vfgateway.protocols.client.people`.
 """
 # mypy: disallow-untyped-calls=False
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vfgateway.errors import InvalidPath, IsADirectory, NotFound
 from vfgateway.model import FileStat
 from vfgateway.paths import FolderPath, parse_url, url_of
 from vfgateway.protocols.client.faults import Answered
 from vfgateway.protocols.client.listing import answer_listing
+from vfgateway.protocols.client.people.entering import enter
 from vfgateway.protocols.client.query import Query
 from vfgateway.protocols.web.conditions import etag_of, expectation, http_date, seconds_of
-from vfgateway.protocols.web.faults import Fault, answer_json
+from vfgateway.protocols.web.faults import Fault
 from vfgateway.protocols.web.lane import CONDITIONS, Answer, Asked, Route, place_in
-from vfgateway.protocols.web.login import log_in
 from vfgateway.protocols.web.reply import file_at_hand, send_file
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.storing import store_body
-from vfgateway.services.session import FolderSession, Session
-from vfgateway.services.vfolders import VisibleVFolder
+from vfgateway.services.session import FolderSession
 
 if TYPE_CHECKING:
     from vfgateway.protocols.client.app import ClientApp
@@ -31,8 +30,7 @@ if TYPE_CHECKING:
 PREFIX = b"/vfgateway/v1/"
 _FILES = PREFIX + b"files/"
 _UNSHARED = ((b"Cache-Control", b"private, no-cache"),)
-_VFOLDERS = PREFIX + b"vfolders"
-_ALLOWED = {b"files": b"GET, HEAD, PUT, DELETE, OPTIONS", b"vfolders": b"GET, HEAD, OPTIONS"}
+_ALLOWED = b"GET, HEAD, PUT, DELETE, OPTIONS"
 
 NOT_ALLOWED = Fault(405, "method-not-allowed", "Method not allowed", "storage-proxy_request_not-implemented")
 NO_PARTIAL_PUT = Fault(400, "storage/partial-put", "Partial PUT", "storage-proxy_request_not-implemented")
@@ -40,23 +38,18 @@ NO_PARTIAL_PUT = Fault(400, "storage/partial-put", "Partial PUT", "storage-proxy
 
 def serves(path: bytes) -> bool:
     """Whether a path is one of ours."""
-    return path.startswith(_FILES) or path in (_VFOLDERS, _VFOLDERS + b"/", _FILES[:-1])
+    return path.startswith(_FILES)
 
 
 async def answer(app: ClientApp, request: StreamingRequest) -> None:
     """Answer any request to the content API."""
-    allowed = _ALLOWED[b"files" if request.path.startswith(_FILES) else b"vfolders"]
-    if request.method not in allowed.split(b", "):
-        request.setHeader(b"allow", allowed)
+    if request.method not in _ALLOWED.split(b", "):
+        request.setHeader(b"allow", _ALLOWED)
         raise Answered(NOT_ALLOWED, "not with this method")
-    session = await log_in(app.gateway, request)
-    if not request.path.startswith(_FILES):
-        await _list_vfolders(request, session)
-        return
+    session = await enter(app.gateway, request)
     where = parse_url(request.path[len(_FILES) :])
     if where.is_root:
-        await _list_vfolders(request, session)
-        return
+        raise NotFound(where, "name a vfolder: their list is at /vfgateway/v1/vfolders")
     folder = await session.folder_named(where.parts[0])
     path = FolderPath(where.parts[1:])
     if request.method == b"PUT":
@@ -67,28 +60,9 @@ async def answer(app: ClientApp, request: StreamingRequest) -> None:
         await _get(request, folder, path)
 
 
-# --- vfolders --------------------------------------------------------------------------------------------
-
-
-async def _list_vfolders(request: StreamingRequest, session: Session) -> None:
-    Query(request, ())
-    answer_json(request, {"vfolders": [_vfolder(request, visible) for visible in await session.vfolders()]})
-
-
-def _vfolder(request: StreamingRequest, visible: VisibleVFolder) -> dict[str, Any]:
-    vfolder = visible.vfolder
-    return {
-        "name": visible.name,
-        "id": str(vfolder.id),
-        "volume": vfolder.volume,
-        "owner": str(vfolder.owner) if vfolder.owner else None,
-        "kind": vfolder.kind.value,
-        "permission": str(visible.access.permission),
-        "status": vfolder.status.value,
-        "limit_bytes": vfolder.limits.bytes,
-        "limit_files": vfolder.limits.files,
-        "url": f"{request.external_base}{_FILES.decode('ascii')}{url_of(FolderPath((visible.name,)))}/",
-    }
+def files_url(request: StreamingRequest, name: str) -> str:
+    """Where the files of the vfolder lie that somebody sees under ``name``."""
+    return f"{request.external_base}{_FILES.decode('ascii')}{url_of(FolderPath((name,)))}/"
 
 
 # --- files -----------------------------------------------------------------------------------------------
@@ -100,6 +74,11 @@ async def _get(request: StreamingRequest, folder: FolderSession, path: FolderPat
         await answer_listing(request, folder, path)
         return
     Query(request, ())
+    await get_file(request, folder, path)
+
+
+async def get_file(request: StreamingRequest, folder: FolderSession, path: FolderPath) -> None:
+    """Answer with a file, or the parts of it that are asked for."""
     for field in _UNSHARED:
         request.setHeader(*field)
     await send_file(request, await folder.download(path), disposition_name=path.name)
@@ -121,9 +100,21 @@ ROUTES = {method: Route(get_at_hand, CONDITIONS) for method in (b"GET", b"HEAD")
 
 
 async def _put(app: ClientApp, request: StreamingRequest, folder: FolderSession, path: FolderPath) -> None:
-    """Create or replace a file, with the directories above it. Everything is checked before the body is read."""
     Query(request, ())
-    if path.is_root or request.path.endswith(b"/"):
+    if request.path.endswith(b"/"):
+        raise IsADirectory(path)
+    where = FolderPath((request_name(request), *path.parts))
+    await put_file(app, request, folder, path, f"{_FILES.decode('ascii')}{url_of(where)}")
+
+
+async def put_file(
+    app: ClientApp, request: StreamingRequest, folder: FolderSession, path: FolderPath, location: str
+) -> None:
+    """Create or replace a file, with the directories above it. Everything is checked before the body is read.
+
+    :param location: where a new file will be found, from the root of the site
+    """
+    if path.is_root:
         raise IsADirectory(path)
     if request.requestHeaders.hasHeader(b"content-range"):  # RFC 9110 section 14.5
         raise Answered(NO_PARTIAL_PUT, "a part of a file cannot be put; use a resumable upload")
@@ -135,10 +126,7 @@ async def _put(app: ClientApp, request: StreamingRequest, folder: FolderSession,
     request.setHeader(b"etag", etag_of(stat))
     request.setHeader(b"last-modified", http_date(seconds_of(stat)))
     if present is None:
-        where = FolderPath((request_name(request), *path.parts))
-        request.setHeader(
-            b"location", f"{request.external_base}{_FILES.decode('ascii')}{url_of(where)}".encode("ascii")
-        )
+        request.setHeader(b"location", f"{request.external_base}{location}".encode("ascii"))
         request.setHeader(b"content-length", b"0")
     request.write(b"")
 

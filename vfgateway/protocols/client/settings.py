@@ -18,6 +18,7 @@ class ClientSettings(Section):
     :ivar token_secret: signs the tokens; a list, the current one first, so that it can be rotated. ``token_secret_file`` is made when
         missing; by default it is ``token.secret`` in ``data_dir``
     :ivar session_lifetime: how long a token is good
+    :ivar login_lifetime: how long a browser stays logged in
     :ivar max_upload_size: the largest upload; ``"100GiB"`` or a number of bytes
     :ivar upload_lifetime: how long an unfinished upload is kept after its last byte
     :ivar cors_origins: origins whose pages may use this API; ``*`` for all. Pages of an origin that is named may use their user's login, too
@@ -28,6 +29,7 @@ class ClientSettings(Section):
     endpoint: str | tuple[str, ...] = "tcp:6021:interface=127.0.0.1"
     token_secret: Secret = Secret()
     session_lifetime: Seconds = 6 * 3600.0
+    login_lifetime: Seconds = 12 * 3600.0
     max_upload_size: ByteSize = Field(default=ByteSize(100 << 30), gt=0)
     upload_lifetime: Seconds = 24 * 3600.0
     cors_origins: tuple[str, ...] = ("*",)

@@ -70,3 +70,13 @@ class Cors:
         ]
         if exposed:
             headers.setRawHeaders(b"access-control-expose-headers", [b", ".join(exposed)])
+
+
+def same_origin(request: StreamingRequest) -> bool:
+    """Whether a page of this very site asks, or no page at all: what the browser says (Fetch standard, ``Origin``; Fetch Metadata,
+    ``Sec-Fetch-Site``)."""
+    site = request.getHeader(b"sec-fetch-site")
+    if site is not None:
+        return site in (b"same-origin", b"none")
+    origin = request.getHeader(b"origin")
+    return origin is None or origin.decode("latin-1") == request.external_base.rstrip("/")

@@ -38,6 +38,7 @@ _REASONS = {
     404: "There is no such thing",
     409: "The state of things does not allow it",
     412: "It changed meanwhile",
+    416: "There is no such part of it",
     423: "It is locked",
     507: "A limit does not allow it",
 }

@@ -93,7 +93,7 @@ class Route(Generic[P]):
     """One operation.
 
     :ivar path: with variable parts in braces (``/users/{user}``)
-    :ivar handler: answers; returns ``None`` when it has written the whole answer to ``call.request`` by itself. Its name is the
+    :ivar handler: answers a :class:`Call`, or what the front end makes of one; returns ``None`` when it has written the whole answer to ``call.request`` by itself. Its name is the
         operation's identifier, its docstring the operation's description
     :ivar params: checked before the handler is called; :class:`NoParameters` for none
     :ivar replies: every status of success with its body
@@ -106,7 +106,7 @@ class Route(Generic[P]):
 
     method: str
     path: str
-    handler: Callable[[Call, P], Awaitable[Reply | None]]
+    handler: Callable[[Any, P], Awaitable[Reply | None]]
     params: type[P]
     replies: Mapping[int, type_reply_body]
     faults: Sequence[int] = ()
@@ -143,7 +143,7 @@ class Routes:
         self,
         method: str,
         path: str,
-        handler: Callable[[Call, P], Awaitable[Reply | None]],
+        handler: Callable[[Any, P], Awaitable[Reply | None]],
         params: type[P],
         replies: Mapping[int, type_reply_body],
         *faults: int,

@@ -1,0 +1,1 @@
+"""The people's API: what a web interface and scripts are built on."""

@@ -1,0 +1,198 @@
+"""Logging in with a browser, and my own account: who I am, sessions, password and keys.
+
+What opens everything is changed only by whoever came with everything: a credential that was narrowed can neither begin a session nor touch
+the account.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+import attrs
+from twisted.cred.credentials import UsernamePassword
+
+from vfgateway.errors import AuthenticationFailed, PermissionDenied
+from vfgateway.model import Principal
+from vfgateway.protocols.client.people.bodies import (
+    GroupOfMine,
+    KeyCreation,
+    KeyInfo,
+    KeyList,
+    LoggedIn,
+    Login,
+    Me,
+    NewKeyInfo,
+    PasswordChange,
+    SessionInfo,
+    SessionList,
+)
+from vfgateway.protocols.client.people.dispatch import PersonsCall
+from vfgateway.protocols.client.people.entering import browser_session, cookie_of, set_cookie
+from vfgateway.protocols.web.cors import same_origin
+from vfgateway.protocols.web.routing import JSON, NO_CONTENT, NOTHING, NoParameters, Raw, Reply, Route, Routes
+from vfgateway.services.gateway import Gateway
+from vfgateway.services.people import Credential
+from vfgateway.services.websessions import csrf_token
+
+
+class AccountRoutes(Routes):
+    """See the module.
+
+    :param lifetime: seconds for which a browser stays logged in
+    """
+
+    def __init__(self, gateway: Gateway, lifetime: float) -> None:
+        super().__init__(gateway, "/vfgateway/v1", tag="account")
+        self._lifetime = lifetime
+        self.add("POST", "/login", self.login, Login, {200: LoggedIn}, 401, 403, public=True)
+        self.add("POST", "/logout", self.logout, NoParameters, {204: NOTHING})
+        self.add("GET", "/me", self.me, NoParameters, {200: Me})
+        self.add("PUT", "/me/password", self.password_change, PasswordChange, {204: NOTHING}, 409)
+        self.add("GET", "/me/sessions", self.session_list, NoParameters, {200: SessionList})
+        self.add("DELETE", "/me/sessions/{session}", self.session_end, NoParameters, {204: NOTHING}, 404)
+        self.add("GET", "/me/keys", self.key_list, NoParameters, {200: KeyList})
+        self.add("POST", "/me/keys", self.key_create, KeyCreation, {201: NewKeyInfo}, 409)
+        self.add("DELETE", "/me/keys/{key}", self.key_delete, NoParameters, {204: NOTHING}, 404)
+
+    # --- in and out ---
+
+    async def login(self, call: PersonsCall, params: Login) -> Reply:
+        """Log in with a browser: the answer sets a cookie, and tells the token that changes need beside it."""
+        request = call.request
+        if not same_origin(request):
+            raise PermissionDenied("", "log in from another site's page")
+        name, password = params.name.encode("utf-8"), params.password.encode("utf-8")
+        principal = await self.gateway.authenticate(UsernamePassword(name, password))
+        await self._check_whole(principal)
+        assert principal.user_id is not None
+        agent = (request.getHeader("user-agent") or "").encode("ascii", "replace").decode("ascii")
+        address = call.origin.address
+        secret, session = await self.gateway.web_sessions.begin(principal.user_id, address, agent, self._lifetime)
+        set_cookie(request, secret, self._lifetime)
+        request.principal_name = principal.name
+        answer = LoggedIn(user=principal.name, csrf_token=csrf_token(secret), expires=session.expires)
+        return Reply(body=answer)
+
+    async def logout(self, call: PersonsCall, params: NoParameters) -> Reply:
+        """End the session of this browser."""
+        if cookie_of(call.request) is not None:
+            session = (await browser_session(self.gateway, call.request)).session
+            await self.gateway.web_sessions.end(session.user_id, session.id)
+            set_cookie(call.request, "", 0)
+        return NO_CONTENT
+
+    async def _check_whole(self, principal: Principal) -> UUID:
+        """``PermissionDenied`` for who has no account, or came with less than all that the account may."""
+        if principal.user_id is not None:
+            whole = await self.gateway.accounts.principal_of(principal.user_id)
+            if attrs.evolve(principal, actor=whole.actor) == whole:
+                return principal.user_id
+        raise PermissionDenied("", "do this with a credential that is limited", "the account's own password or key")
+
+    # --- who I am ---
+
+    async def me(self, call: PersonsCall, params: NoParameters) -> Reply:
+        """Tell who I am."""
+        principal, accounts = call.principal, self.gateway.accounts
+        user = None if principal.user_id is None else await accounts.user(principal.user_id)
+        teams = [group for group in await accounts.groups() if group.id in principal.groups]
+        secret = cookie_of(call.request)
+        return Reply(
+            body=Me(
+                id=None if user is None else str(user.id),
+                name=principal.name,
+                email=None if user is None else user.email,
+                administrator=principal.administrator,
+                groups=[
+                    GroupOfMine(id=str(team.id), name=team.name, administrator=team.id in principal.administered_groups)
+                    for team in teams
+                ],
+                limit_bytes=None if user is None else user.limits.bytes,
+                limit_files=None if user is None else user.limits.files,
+                csrf_token=None if secret is None else csrf_token(secret),
+            )
+        )
+
+    async def session_list(self, call: PersonsCall, params: NoParameters) -> Reply:
+        """List the browsers in which I am logged in."""
+        user = await self._check_whole(call.principal)
+        current = ""
+        if cookie_of(call.request) is not None:
+            current = (await browser_session(self.gateway, call.request)).session.id
+        found = await self.gateway.web_sessions.of_user(user)
+        shown = [
+            SessionInfo(
+                id=one.id,
+                address=one.address,
+                agent=one.agent,
+                created=one.created,
+                used=one.used,
+                expires=one.expires,
+                current=one.id == current,
+            )
+            for one in found
+        ]
+        return Reply(body=SessionList(sessions=shown))
+
+    async def session_end(self, call: PersonsCall, params: NoParameters) -> Reply:
+        """Log a browser out."""
+        await self.gateway.web_sessions.end(await self._check_whole(call.principal), call.path["session"])
+        return NO_CONTENT
+
+    # --- what I log in with ---
+
+    async def password_change(self, call: PersonsCall, params: PasswordChange) -> Reply:
+        """Change my password. All other browsers are logged out."""
+        user = await self._check_whole(call.principal)
+        name = call.principal.name.encode("utf-8")
+        try:
+            known = await self.gateway.authenticate(UsernamePassword(name, params.current.encode("utf-8")))
+        except AuthenticationFailed:
+            raise PermissionDenied("", "change the password", "the present one") from None
+        if await self._check_whole(known) != user:
+            raise PermissionDenied("", "change the password", "the present one")
+        await self.gateway.accounts.set_password(user, params.new)
+        current = None
+        if cookie_of(call.request) is not None:
+            current = (await browser_session(self.gateway, call.request)).session.id
+        await self.gateway.web_sessions.end_all(user, but=current)
+        return NO_CONTENT
+
+    async def key_list(self, call: PersonsCall, params: NoParameters) -> Reply:
+        """List my keys."""
+        keys = await self.gateway.accounts.keys(await self._check_whole(call.principal))
+        return Reply(body=KeyList(keys=[KeyInfo(**_key(key)) for key in keys]))
+
+    async def key_create(self, call: PersonsCall, params: KeyCreation) -> Reply:
+        """Make an API key, or let a public key in. The secret in the answer cannot be asked for again."""
+        user = await self._check_whole(call.principal)
+        made = await self.gateway.accounts.add_key(
+            user, params.kind, public_key=params.public_key, label=params.label, expires=params.expires
+        )
+        return Reply(201, NewKeyInfo(**_key(made.credential), secret=made.secret))
+
+    async def key_delete(self, call: PersonsCall, params: NoParameters) -> Reply:
+        """Remove a key of mine."""
+        await self.gateway.accounts.delete_key(await self._check_whole(call.principal), call.path["key"])
+        return NO_CONTENT
+
+
+def _key(key: Credential) -> dict[str, Any]:
+    facts = attrs.asdict(key)
+    del facts["user_id"]
+    return {name: facts[name] for name in KeyInfo.model_fields}
+
+
+class DocumentRoutes(Routes):
+    """The OpenAPI document, itself included."""
+
+    def __init__(self, gateway: Gateway, others: list[Route[Any]], describe: Any) -> None:
+        super().__init__(gateway, "/vfgateway/v1", tag="account")
+        self.add("GET", "/openapi.json", self.openapi, NoParameters, {200: Raw(JSON, "This document")}, public=True)
+        self._document = json.dumps(describe([*others, *self.table]), indent=1).encode("ascii")
+
+    async def openapi(self, call: PersonsCall, params: NoParameters) -> Reply:
+        """Describe this API."""
+        return Reply(body=self._document, media_type=JSON)

@@ -1,0 +1,432 @@
+"""What the people's API is sent and answers. Times are epoch seconds, sizes bytes; ``null`` limits nothing."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PlainValidator, WithJsonSchema
+
+from vfgateway.paths import FolderPath, parse_text
+from vfgateway.protocols.web.fields import WHOLE, Answer, Closed, Flag, Name, RelPath, Time
+
+type_kind = Literal["user", "group"]
+type_permission = Literal["ro", "rw", "rwd"]
+type_role = Literal["ro", "rw", "rwd", "owner"]
+#: A user or group as somebody types it.
+Account = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+def _path_below(value: object) -> FolderPath:
+    if not isinstance(value, str) or value.startswith("/"):
+        raise ValueError("must be a relative path")
+    path = parse_text(value)
+    if path.is_root:
+        raise ValueError("must name something in the vfolder")
+    return path
+
+
+#: A path inside a vfolder that is not its top.
+PathBelow = Annotated[
+    FolderPath, PlainValidator(_path_below), WithJsonSchema({"type": "string", "minLength": 1, "pattern": "^(?!/)"})
+]
+
+# --- logging in, and one's own account ---
+
+
+class Login(Closed):
+    """A name and its password; ``otp`` is the code of the second factor, where there is one."""
+
+    name: Name
+    password: Annotated[str, Field(min_length=1, max_length=1024)]
+    otp: Annotated[str, Field(max_length=64)] | None = None
+
+
+class LoggedIn(Answer):
+    """The cookie is set. ``csrf_token`` belongs into the ``X-CSRF-Token`` header of every request that changes something."""
+
+    user: str
+    csrf_token: str
+    expires: float
+
+
+class GroupOfMine(Answer):
+    """A group that I am in."""
+
+    id: str
+    name: str
+    administrator: bool
+
+
+class Me(Answer):
+    """Who I am; ``csrf_token`` comes with a login by cookie."""
+
+    id: str | None
+    name: str
+    email: str | None
+    administrator: bool
+    groups: list[GroupOfMine]
+    limit_bytes: int | None
+    limit_files: int | None
+    csrf_token: str | None
+
+
+class SessionInfo(Answer):
+    """A browser in which I am logged in."""
+
+    id: str
+    address: str
+    agent: str
+    created: float
+    used: float
+    expires: float
+    current: bool
+
+
+class SessionList(Answer):
+    """My sessions, the newest first."""
+
+    sessions: list[SessionInfo]
+
+
+class PasswordChange(Closed):
+    """My password, and the new one."""
+
+    current: Annotated[str, Field(min_length=1, max_length=1024)]
+    new: Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class KeyInfo(Answer):
+    """A key of mine, without what is secret about it."""
+
+    id: str
+    kind: str
+    label: str
+    public_key: str | None
+    created: float
+    expires: float | None
+    last_used: float | None
+
+
+class NewKeyInfo(KeyInfo):
+    """A key just made; ``secret`` is the API key, which nobody can ask for again."""
+
+    secret: str | None
+
+
+class KeyList(Answer):
+    """My keys, oldest first."""
+
+    keys: list[KeyInfo]
+
+
+class KeyCreation(Closed):
+    """An API key, or a public key as OpenSSH writes it."""
+
+    kind: Literal["api_key", "public_key"]
+    public_key: Annotated[str, Field(max_length=16384)] | None = None
+    label: Annotated[str, Field(max_length=255)] = ""
+    expires: Time | None = None
+
+
+# --- vfolders ---
+
+
+class VFolderInfo(Answer):
+    """A vfolder as I see it: by which name, with which permission, and whether I administer it (share, rename, delete). ``files_url`` is
+    where its files are by their names. ``free_bytes`` and ``free_files`` are what the tightest limit leaves."""
+
+    name: str
+    id: str
+    volume: str
+    owner: str | None
+    owner_name: str | None
+    kind: Literal["user", "project"]
+    permission: Literal["ro", "rw", "rwd", "none"]
+    administer: bool
+    read_only: bool
+    status: Literal["ready", "cloning", "trashed", "deleting"]
+    used_bytes: int
+    used_files: int
+    limit_bytes: int | None
+    limit_files: int | None
+    free_bytes: int | None
+    free_files: int | None
+    created: float
+    expires: float | None
+    url: str
+
+
+class VFolderList(Answer):
+    """My vfolders, by name."""
+
+    vfolders: list[VFolderInfo]
+
+
+class VFolderChange(Closed):
+    """What is given changes; ``null`` lifts an expiry."""
+
+    name: Name | None = None
+    expires: Time | None = None
+
+
+class TrashedInfo(Answer):
+    """A deleted vfolder; ``purge_at`` is when it is removed for good."""
+
+    id: str
+    name: str
+    used_bytes: int
+    deleted_by: str
+    deleted: float
+    purge_at: float
+
+
+class TrashedList(Answer):
+    """Deleted vfolders that I may restore, what was deleted last first."""
+
+    vfolders: list[TrashedInfo]
+
+
+class NewName(Closed):
+    """Under another name than before."""
+
+    name: Name | None = None
+
+
+class Task(Answer):
+    """Work that goes on in the background."""
+
+    task: str
+
+
+# --- sharing ---
+
+
+class GrantInfo(Answer):
+    """A vfolder opened to a user or group."""
+
+    id: str
+    kind: type_kind
+    subject: str | None
+    subject_id: str
+    permission: type_permission
+    created: float
+    expires: float | None
+
+
+class GrantList(Answer):
+    """To whom a vfolder is opened, oldest first."""
+
+    grants: list[GrantInfo]
+
+
+class GrantCreation(Closed):
+    """Opens a vfolder to a user or group at once, in place of an earlier grant to the same."""
+
+    kind: type_kind
+    subject: Account
+    permission: type_permission
+    expires: Time | None = None
+
+
+class InvitationInfo(Answer):
+    """An offer that waits for an answer. With the role ``owner`` the vfolder itself is offered, and the former owner keeps ``keep``."""
+
+    id: str
+    vfolder: str
+    vfolder_id: str
+    user: str | None
+    inviter: str | None
+    role: type_role
+    keep: Literal["ro", "rw", "rwd", "none"]
+    message: str
+    grant_expires: float | None
+    created: float
+    expires: float
+
+
+class InvitationList(Answer):
+    """Offers, oldest first."""
+
+    invitations: list[InvitationInfo]
+
+
+class InvitationCreation(Closed):
+    """Offers a vfolder to a user, by name, UUID or e-mail address."""
+
+    user: Account
+    role: type_role
+    keep: type_permission | None = None
+    message: Annotated[str, Field(max_length=1000)] = ""
+    grant_expires: Time | None = None
+
+
+class Transfer(Closed):
+    """Hands a vfolder over to a group that I administer."""
+
+    group: Account
+    name: Name | None = None
+    keep: type_permission | None = None
+
+
+class LinkInfo(Answer):
+    """A share link, without its secret."""
+
+    id: str
+    path: str
+    kind: Literal["download", "upload"]
+    label: str
+    has_password: bool
+    created: float
+    expires: float | None
+    most_uses: int | None
+    uses: int
+
+
+class NewLinkInfo(LinkInfo):
+    """A share link just made; ``url`` holds its secret, which nobody can ask for again."""
+
+    url: str
+
+
+class LinkList(Answer):
+    """Share links of a vfolder, oldest first."""
+
+    links: list[LinkInfo]
+
+
+class LinkCreation(Closed):
+    """A link to download a file or a directory, or to send files into a directory without seeing it."""
+
+    path: RelPath = Field(default=".", validate_default=True)
+    kind: Literal["download", "upload"] = "download"
+    password: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    label: Annotated[str, Field(max_length=255)] = ""
+    expires: Time | None = None
+    most_uses: Annotated[int, Field(strict=True, ge=1, le=1_000_000_000), WHOLE] | None = None
+
+
+# --- files ---
+
+
+class Entry(Answer):
+    """A file, directory or link. ``name_b64`` is there where the name is not UTF-8, ``path`` where a listing goes down."""
+
+    sparse = True
+
+    name: str
+    name_b64: str | None = None
+    path: str | None = None
+    type: Literal["FILE", "DIRECTORY", "SYMLINK", "OTHER"]
+    size: int
+    modified: float
+    mode: str
+    etag: str | None = None
+    target: str | None = None
+
+
+class Entries(Answer):
+    """A page of a listing; ``next`` is where the rest is, ``null`` at the end."""
+
+    path: str
+    entries: list[Entry]
+    next: str | None
+
+
+class Listed(Closed):
+    """What to list, and how."""
+
+    path: RelPath = Field(default=".", validate_default=True)
+    recursive: Literal["true", "false"] = "false"
+    sort: Literal["name", "size", "modified"] = "name"
+    order: Literal["asc", "desc"] = "asc"
+    match: Annotated[str, Field(max_length=255)] | None = None
+    type: Literal["FILE", "DIRECTORY", "SYMLINK", "OTHER"] | None = None
+    limit: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}$|^10000$")] | None = None
+    after: Annotated[str, Field(max_length=8192)] | None = None
+
+
+class Where(Closed):
+    """Which entry."""
+
+    path: RelPath = Field(default=".", validate_default=True)
+
+
+class Below(Closed):
+    """Which entry below the top."""
+
+    path: PathBelow
+
+
+class Removal(Closed):
+    """What to delete; a directory with all below it only if that is said. ``permanently``: not into the trash."""
+
+    path: PathBelow
+    recursive: Literal["true", "false"] = "false"
+    permanently: Literal["true", "false"] = "false"
+
+
+class Removed(Answer):
+    """What was deleted, and until when it can be restored; ``null`` for what cannot."""
+
+    trash: str | None
+    purge_at: float | None
+
+
+class Archive(Closed):
+    """What to put into a zip file, and what to call that."""
+
+    path: Annotated[list[RelPath], Field(min_length=1, max_length=1000)]
+    filename: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f/\\]+$")] | None = None
+
+
+class Directory(Closed):
+    """A directory to be made; ``parents`` with those above it."""
+
+    path: PathBelow
+    parents: Flag = False
+
+
+class Journey(Closed):
+    """From where to where; ``to`` is another vfolder of mine. ``replace``: a file that is there gives way."""
+
+    source: PathBelow
+    target: PathBelow
+    to: Name | None = None
+    replace: Flag = False
+
+
+class FileTrashItem(Answer):
+    """A deleted file or directory, and where it was."""
+
+    id: str
+    path: str
+    directory: bool
+    size: int
+    deleted_by: str
+    deleted: float
+    purge_at: float
+
+
+class FileTrashList(Answer):
+    """Deleted files of a vfolder that I may restore, what was deleted last first."""
+
+    items: list[FileTrashItem]
+
+
+class Putting(Closed):
+    """Where to put something back: where it was by default."""
+
+    path: PathBelow | None = None
+
+
+class Quota(Answer):
+    """What a vfolder holds, what its trash holds of that, and what the tightest limit leaves."""
+
+    used_bytes: int
+    used_files: int
+    trash_bytes: int
+    trash_files: int
+    limit_bytes: int | None
+    limit_files: int | None
+    free_bytes: int | None
+    free_files: int | None
