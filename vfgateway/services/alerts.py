@@ -81,17 +81,20 @@ class Alerts:
         self._soon: IDelayedCall | None = None
         self._refused: dict[tuple[str, str], float] = {}
         self._work: set[Deferred[Any]] = set()
+        self._looking = False
         self._all_over = LoopingCall(self._look_all_over)
         self._all_over.clock = clock
 
     def start(self) -> None:
         """Begin to look. ``ConfigurationError`` if a secret cannot be read."""
         self._notifications.start()
+        self._looking = True
         self._quota.observe(self._usage_changed, self._was_refused)
         self._all_over.start(ALL_OVER)
 
     async def stop(self) -> None:
         """End; what was touched last is looked at by another process, or at the next start. Idempotent."""
+        self._looking = False
         if self._all_over.running:
             self._all_over.stop()
         if self._soon is not None and self._soon.active():
@@ -102,6 +105,8 @@ class Alerts:
     # --- what to look at ---
 
     def _usage_changed(self, keys: Collection[str]) -> None:
+        if not self._looking:  # the last figures of a process are written when it looks no more
+            return
         self._touched.update(keys)
         if self._touched and (self._soon is None or not self._soon.active()):
             self._soon = self._clock.callLater(SOON, self._look_soon)
@@ -156,7 +161,7 @@ class Alerts:
     def _was_refused(self, subject: Subject, resource: str) -> None:
         """Called with every refusal, of which there may be many: few reach the database."""
         now = self._clock.seconds()
-        if self._refused.get((subject.key, resource), float("-inf")) + ALL_OVER > now:
+        if not self._looking or self._refused.get((subject.key, resource), float("-inf")) + ALL_OVER > now:
             return
         self._refused = {key: at for key, at in self._refused.items() if at + ALL_OVER > now}
         self._refused[subject.key, resource] = now

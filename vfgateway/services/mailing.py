@@ -8,8 +8,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.protocol import connectionDone
 from twisted.internet.ssl import optionsForClientTLS
-from twisted.mail.smtp import ESMTPSenderFactory, SMTPClientError
+from twisted.mail.smtp import ESMTPSender, ESMTPSenderFactory, SMTPClientError
+from twisted.python.failure import Failure
 
 from vfgateway.alert_settings import MailSettings
 
@@ -17,11 +19,21 @@ from vfgateway.alert_settings import MailSettings
 TIMEOUT = 10.0
 
 
+class _Sender(ESMTPSender):
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        self.factory.clientConnectionLost(None, reason)  # which only connectors would tell it, not endpoints
+
+
+class _SenderFactory(ESMTPSenderFactory):
+    protocol = _Sender
+
+
 async def send(mail: MailSettings, password: bytes, text: EmailMessage, reactor: Any) -> None:
     """Hand a mail to the server. Raises what the connection or the server had against it."""
     sent: Deferred[Any] = Deferred()
     encrypts = mail.security == "starttls"
-    factory = ESMTPSenderFactory(
+    factory = _SenderFactory(  # type: ignore[no-untyped-call]
         None if mail.user is None else mail.user.encode("utf-8"),
         password,
         mail.sender,

@@ -62,7 +62,7 @@ class Notifications:
         ):
             if settled is not None:
                 self.tasks = (*self.tasks, name)
-                tasks.register(name, deliver, retriable=True, attempts=ATTEMPTS)
+                tasks.register(name, deliver, retriable=True, attempts=ATTEMPTS, lane=name)
 
     def start(self) -> None:
         """Read the secrets. ``ConfigurationError``."""
@@ -120,9 +120,10 @@ class Notifications:
 
 def _reason(error: Exception) -> str:
     """What went wrong, without anything that a peer or a library may have put in."""
+    kind = type(error)
     if isinstance(error, ResponseFailed) and error.reasons:
-        return str(error.reasons[0].type.__name__)
-    return type(error).__name__
+        kind = error.reasons[0].type
+    return "TimeoutError" if kind is CancelledError else str(kind.__name__)
 
 
 # --- what is said ---

@@ -30,8 +30,10 @@ from vfgateway.services.processes import Processes
 from vfgateway.services.taskrecords import FINISHED, Task, TaskState
 from vfgateway.services.taskschedule import Schedule
 
-#: Tasks that run at once in one process.
+#: Tasks of a lane that run at once in one process.
 AT_ONCE = 4
+#: The lane of tasks that say nothing else. Tasks wait only for those in their own lane: a message does not wait for a clone.
+WORK = "work"
 #: Seconds for which the record of a finished task is kept.
 KEPT = 24 * 3600.0
 #: Seconds between looks for tasks that are due, cancelled elsewhere, or to be struck.
@@ -54,6 +56,7 @@ class _Kind:
     handler: type_handler
     attempts: int
     passing: tuple[type[Exception], ...]
+    lane: str
 
 
 class RunningTask:
@@ -104,6 +107,7 @@ class Tasks:
         self._metrics = metrics or Metrics()
         self._kinds: dict[str, _Kind] = {}
         self._running: dict[str, Deferred[None]] = {}
+        self._lane_of: dict[str, str] = {}
         self._cancelled: set[str] = set()
         self._look = LoopingCall(self._look_around)
         self._look.clock = clock
@@ -124,14 +128,16 @@ class Tasks:
         retriable: bool = False,
         attempts: int = ATTEMPTS,
         passing: tuple[type[Exception], ...] = PASSING,
+        lane: str = WORK,
     ) -> None:
         """Have ``handler(task, **arguments)`` do the tasks called ``name``.
 
         :param retriable: whether any failure may pass, so that it is tried again
         :param attempts: how often in all
         :param passing: failures that may pass, where not all do
+        :param lane: with which other tasks it shares room
         """
-        self._kinds[name] = _Kind(handler, attempts, (Exception,) if retriable else passing)
+        self._kinds[name] = _Kind(handler, attempts, (Exception,) if retriable else passing, lane)
 
     def is_tried_again(self, task: Task, error: Exception) -> bool:
         """Whether a task that failed like that is tried once more."""
@@ -262,20 +268,25 @@ class Tasks:
 
     async def _run_due(self) -> None:
         async with self._claiming:
-            room = AT_ONCE - len(self._running)
-            if not self._accepting or room <= 0:
-                return
-            now, names = self.clock.seconds(), list(self._kinds)
-            if not await self._database.read(lambda connection: records.is_due(connection, now, names)):
-                return
-            claimed = await self._database.write(
-                lambda connection: records.claim(connection, self._process.id, now, names, room)
-            )
-            if self._accepting:  # else they are let go of by stop()
-                for task in claimed:
-                    self._begin(task)
+            for lane in sorted({kind.lane for kind in self._kinds.values()}):
+                await self._run_due_in(lane)
+
+    async def _run_due_in(self, lane: str) -> None:
+        room = AT_ONCE - list(self._lane_of.values()).count(lane)
+        if not self._accepting or room <= 0:
+            return
+        now, names = self.clock.seconds(), [name for name, kind in self._kinds.items() if kind.lane == lane]
+        if not await self._database.read(lambda connection: records.is_due(connection, now, names)):
+            return
+        claimed = await self._database.write(
+            lambda connection: records.claim(connection, self._process.id, now, names, room)
+        )
+        if self._accepting:  # else they are let go of by stop()
+            for task in claimed:
+                self._begin(task)
 
     def _begin(self, task: Task) -> None:
+        self._lane_of[task.id] = self._kinds[task.name].lane
         origin = Origin("task", request_id=task.request_id)
         context = RequestContext(origin, who=task.who, operation=task.name, target=task.id)
         running = context.run(Deferred.fromCoroutine, self._run(task))
@@ -285,6 +296,7 @@ class Tasks:
 
     def _ended(self, result: Any, task_id: str) -> None:
         self._running.pop(task_id, None)
+        self._lane_of.pop(task_id, None)
         self._cancelled.discard(task_id)
         if result is not None:
             self.log.failure("could not run task {task_id}", failure=result, task_id=task_id)
@@ -297,21 +309,25 @@ class Tasks:
         running = RunningTask(self, task)
         self._publish(task)
         self._metrics.task_began(task.name)
-        state, message, again = TaskState.FAILED, "internal error, see the log", False
+        again = False
         try:
             await kind.handler(running, **task.arguments)
             state, message = TaskState.DONE, ""
-        except CancelledError:
-            # Stopped with the process: it runs again. Cancelled by somebody: it ends.
-            state = TaskState.CANCELLED if task.id in self._cancelled else TaskState.QUEUED
-            message = "cancelled" if state is TaskState.CANCELLED else ""
-        except GatewayError as error:
-            message, again = str(error), self.is_tried_again(task, error)
         except Exception as error:
-            self.log.failure("task {task} {task_id} failed", task=task.name, task_id=task.id)
-            again = self.is_tried_again(task, error)
+            state, message = self._outcome(task, error)
+            again = state is TaskState.FAILED and self.is_tried_again(task, error)
         self._metrics.task_ended(task.name, state.value)
         await self._finish(running.task, state, message, again)
+
+    def _outcome(self, task: Task, error: Exception) -> tuple[TaskState, str]:
+        if task.id in self._cancelled:  # by somebody, whatever the handler made of it
+            return TaskState.CANCELLED, "cancelled"
+        if isinstance(error, CancelledError):  # stopped with the process: it runs again
+            return TaskState.QUEUED, ""
+        if isinstance(error, GatewayError):
+            return TaskState.FAILED, str(error)
+        self.log.failure("task {task} {task_id} failed", task=task.name, task_id=task.id)
+        return TaskState.FAILED, "internal error, see the log"
 
     async def _finish(self, task: Task, state: TaskState, message: str, again: bool) -> None:
         now = self.clock.seconds()
