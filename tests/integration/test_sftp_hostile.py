@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import socket
@@ -161,6 +162,138 @@ def test_a_bad_beginning_is_dropped(site: SftpSite, process: GatewayProcess) -> 
             except ConnectionResetError:
                 pass
     assert site.sftp("pwd").returncode == 0
+    assert "Traceback" not in process.output
+
+
+def u32(*numbers: int) -> bytes:
+    """Numbers as SSH has them."""
+    return struct.pack(f">{len(numbers)}I", *numbers)
+
+
+#: Messages of a client that has logged in and opened the channel 0: type and body. Those that end the connection, and those that are answered or
+#: overlooked (RFC 4254).
+ENDS = (
+    (80, b""),
+    (80, u32(0xFFFFFFFF) + b"x"),
+    (90, b""),
+    (90, string(b"session") + u32(1)),
+    (93, u32(0)),
+    (93, u32(77, 1)),
+    (93, u32(0, 0xFFFFFFFF)),
+    (94, u32(0)),
+    (94, u32(0, 100) + b"less"),
+    (94, u32(0, 1) + b"more"),
+    (94, u32(77) + string(b"x")),
+    (95, u32(0, 1)),
+    (96, b""),
+    (96, u32(77)),
+    (97, b"\0"),
+    (97, u32(77)),
+    (98, u32(0)),
+    (98, u32(77) + string(b"exec") + b"\1" + string(b"pwd")),
+    (98, u32(0) + u32(0xFFFFFF) + b"x"),
+)
+LIVES = (
+    (2, string(bytes(1000))),
+    (3, u32(7)),
+    (4, b"\1" + string(b"debug") + string(b"")),
+    (50, b"\0\0"),
+    (50, string(b"alice") + string(b"ssh-connection") + string(b"none")),
+    (61, u32(1) + string(b"x")),
+    (80, string(b"tcpip-forward") + b"\1" + string(b"") + u32(22)),
+    (80, string(b"streamlocal-forward@openssh.com") + b"\1" + string(b"/tmp/x")),
+    (80, string(b"no-more-sessions@openssh.com") + b"\0"),
+    (80, string(b"\xff\xfe") + b"\1" + bytes(999)),
+    (90, string(b"direct-tcpip") + u32(5, 9, 9) + string(b"localhost") + u32(22) + string(b"") + u32(1)),
+    (90, string(b"x11") + u32(5, 9, 9)),
+    (90, string(b"\xff") + u32(5, 9, 9)),
+    (90, string(b"session") + u32(6, 0xFFFFFFFF, 0xFFFFFFFF)),
+    (90, string(b"session") + u32(7, 0, 0)),
+    (94, u32(0) + string(b"")),
+    (95, u32(0, 1) + string(b"error")),
+    (98, u32(0) + string(b"pty-req") + b"\0" + bytes(3)),
+    (98, u32(0) + string(b"env") + b"\0"),
+    (98, u32(0) + string(b"signal") + b"\0" + string(b"KILL")),
+    (98, u32(0) + string(b"auth-agent-req@openssh.com") + b"\0"),
+    (98, u32(0) + string(b"subsystem") + b"\0" + u32(9)),
+    (98, u32(0) + string(b"\xff\xff") + b"\0"),
+    (192, b"from a later RFC"),
+    (255, b""),
+)
+
+
+def _send_raw(client: RawSftp, kind: int, body: bytes) -> None:
+    client.channel.transport._send_message(paramiko.Message(bytes([kind]) + body))
+
+
+def test_malformed_messages_end_the_connection(site: SftpSite, process: GatewayProcess) -> None:
+    """At once, with nothing but a good-bye, and without a word in the log that would look like a fault of ours."""
+    before = descriptors(process)
+    for kind, body in ENDS:
+        with RawSftp(site.sftp_port) as client:
+            _send_raw(client, kind, body)
+            transport = client.channel.transport
+            transport.join(20)
+            assert not transport.is_alive(), (kind, body)
+    eventually(lambda: descriptors(process) <= before, "all connections are closed")
+    assert "Traceback" not in process.output
+
+
+def test_strange_messages_are_answered_or_overlooked(site: SftpSite, process: GatewayProcess) -> None:
+    """What is known and not offered is refused, what is not known is answered as such, and the session goes on."""
+    with RawSftp(site.sftp_port) as client:
+        for kind, body in LIVES:
+            _send_raw(client, kind, body)
+            assert client.status(STAT, b"")[0] == BAD_MESSAGE, (kind, body)
+    assert "Traceback" not in process.output
+
+
+def test_noise_on_every_layer(site: SftpSite, process: GatewayProcess) -> None:
+    """The corpus above, changed at random: no hang, no fault in the log, nothing left open."""
+    chosen = random.Random(2)
+    before = descriptors(process)
+    for _ in range(40):
+        with RawSftp(site.sftp_port) as client:
+            for _ in range(8):
+                kind, body = chosen.choice(ENDS + LIVES)
+                changed = bytearray(body)
+                for _ in range(chosen.randrange(3)):
+                    if changed:
+                        changed[chosen.randrange(len(changed))] = chosen.choice((0, 1, 127, 128, 255))
+                with contextlib.suppress(EOFError, OSError):  # it has been ended
+                    _send_raw(client, kind, bytes(changed[: chosen.randrange(len(changed) + 1)]))
+    assert site.sftp("pwd").returncode == 0
+    eventually(lambda: descriptors(process) <= before, "all connections are closed")
+    assert "Traceback" not in process.output
+
+
+def test_the_smallest_requests_by_the_thousand(site: SftpSite, process: GatewayProcess, data: VFolderOfAlice) -> None:
+    """On many channels, by a client that takes no answer: they wait as the bytes that they are. Then all are answered, in order, and the end of
+    the channel comes after the last of them."""
+    before = memory(process)
+    with RawSftp(site.sftp_port) as client:
+        transport = client.channel.transport
+        channels = [client.channel]
+        for _ in range(15):
+            channel = transport.open_session(window_size=1 << 16)
+            channel.invoke_subsystem("sftp")
+            channels.append(channel)
+        for channel in channels:
+            channel.settimeout(1)
+        requests = b"".join(struct.pack(">IBI", 5, 99, number) for number in range(100_000))
+        for channel in channels[1:]:
+            channel.sendall(requests[: 9 * 50_000])
+        channels[1].shutdown_write()
+        assert memory(process) < before + (64 << 20)
+        channels[1].settimeout(20)
+        answers = channels[1].makefile("rb")
+        for number in range(50_000):
+            length, kind, answered, code = struct.unpack(">IBII", answers.read(13))
+            assert (kind, answered, code) == (101, number, UNSUPPORTED)
+            answers.read(length - 9)
+        assert answers.read(1) == b""
+        assert channels[1].recv_exit_status() == 0
+    assert data.name in site.sftp("ls -1").stdout
 
 
 def test_asking_for_everything_without_reading_costs_little(

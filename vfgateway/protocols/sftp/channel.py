@@ -23,8 +23,9 @@ from vfgateway.protocols.sftp.server import SftpServer
 if TYPE_CHECKING:
     from vfgateway.protocols.sftp.connection import SftpConnection
 
-#: Bytes that a client may send before any was dealt with, and in what portions it may send more.
-WINDOW, PORTION = 4 << 20, 256 << 10
+#: Bytes that a client may send before any was dealt with: on the first channel of a connection, and on each further one. And in what portions
+#: it may send more.
+WINDOW, NEXT_WINDOW, PORTION = 4 << 20, 1 << 20, 256 << 10
 #: Bytes of one message that we send, at most.
 PACKET = 32768
 #: Bytes of one message that a client may send: a WRITE of 32 KiB with its head. In two messages, Nagle's algorithm at the client
@@ -65,7 +66,8 @@ class SessionChannel(SSHChannel):
     _log = Logger(namespace="vfgateway.sftp.conch")
 
     def __init__(self, connection: SftpConnection, window: int, packet: int) -> None:
-        super().__init__(WINDOW, TAKEN, window, min(packet, PACKET), connection)
+        own = NEXT_WINDOW if connection.channels else WINDOW
+        super().__init__(own, TAKEN, window, min(packet, PACKET), connection)
         self.conn: SftpConnection
         self._pending: deque[memoryview] = deque()
         self._unreported = 0

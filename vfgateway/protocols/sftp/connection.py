@@ -6,8 +6,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
-from twisted.conch.error import ConchError
 from twisted.conch.ssh.channel import SSHChannel
+from twisted.conch.ssh.common import NS, getNS
 from twisted.conch.ssh.connection import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_RESOURCE_SHORTAGE, SSHConnection
 from twisted.logger import Logger
 
@@ -34,14 +34,24 @@ class SftpConnection(SSHConnection):
         super().__init__()
         self.session = session
 
+    def ssh_CHANNEL_OPEN(self, packet: bytes) -> None:
+        """Sessions alone: nothing is forwarded. Refusals are answered here, since Conch logs each as a failure of ours."""
+        kind, rest = getNS(packet)
+        sender, _, most = struct.unpack(">3L", rest[:12])
+        if kind != b"session":
+            self._refuse(sender, OPEN_ADMINISTRATIVELY_PROHIBITED, b"this service is for SFTP; nothing is forwarded")
+        elif len(self.channels) >= MOST_CHANNELS:
+            self._refuse(sender, OPEN_RESOURCE_SHORTAGE, b"too many channels")
+        elif not most:
+            self._refuse(sender, OPEN_RESOURCE_SHORTAGE, b"packets of no size")
+        else:
+            super().ssh_CHANNEL_OPEN(packet)
+
+    def _refuse(self, sender: int, reason: int, why: bytes) -> None:
+        self.transport.sendPacket(92, struct.pack(">LL", sender, reason) + NS(why) + NS(b"en"))
+
     def getChannel(self, channelType: bytes, windowSize: int, maxPacket: int, data: bytes) -> SSHChannel:
-        """Sessions alone: nothing is forwarded."""
-        if channelType != b"session":
-            raise ConchError(OPEN_ADMINISTRATIVELY_PROHIBITED, "only sessions are offered")
-        if len(self.channels) >= MOST_CHANNELS:
-            raise ConchError(OPEN_RESOURCE_SHORTAGE, "too many channels")
-        if not maxPacket > 0:
-            raise ConchError(OPEN_RESOURCE_SHORTAGE, "packets of no size")
+        """A session."""
         return SessionChannel(self, windowSize, maxPacket)
 
     def gotGlobalRequest(self, requestType: bytes, data: bytes) -> Any:

@@ -36,6 +36,9 @@ TOGETHER = 512 << 10
 TURN = 0.02
 #: Buffers of requests that are kept for the next ones.
 MOST_SPARE = 4
+#: Requests that wait taken apart; further ones wait as the bytes that they are, since the smallest would take twenty times their room. And the
+#: bytes of those that are taken apart at once.
+MOST_WAITING, PORTION = 1024, 32 << 10
 
 #: Stands in the queue where the client said that nothing follows.
 _END = -1
@@ -58,6 +61,8 @@ class SftpServer:
         self._channel = channel
         self._clock = factory.reactor
         self._queue: deque[type_request] = deque()
+        self._unread = bytearray()
+        self._ended = False
         self._head = b""
         self._body: bytearray | None = None
         self._filled = 0
@@ -97,8 +102,14 @@ class SftpServer:
 
     def data(self, view: memoryview) -> None:
         """See ``Program``."""
+        took = 0 if self._unread else self._take_apart(view)
+        if took < len(view) and not self._stopped:
+            self._unread += view[took:]
+
+    def _take_apart(self, view: memoryview) -> int:
+        """How far it came: to the end, unless too many wait."""
         at, end = 0, len(view)
-        while at < end and not self._stopped:
+        while at < end and not self._stopped and len(self._queue) < MOST_WAITING:
             if self._body is None:
                 at = self._begin(view, at, end)
                 continue
@@ -110,6 +121,15 @@ class SftpServer:
             if self._filled == len(body):
                 self._body = None
                 self._enter(body)
+        return at
+
+    def _refill(self) -> None:
+        """Take more apart, when few wait."""
+        while self._unread and len(self._queue) < MOST_WAITING and not self._stopped:
+            took = self._take_apart(memoryview(bytes(self._unread[:PORTION])))
+            del self._unread[:took]
+        if self._ended and not self._unread:
+            self._queue.append((_END, 0, b"", 0))
 
     def _begin(self, view: memoryview, at: int, end: int) -> int:
         """Read the length of a request, and the whole of it if it is there."""
@@ -157,7 +177,8 @@ class SftpServer:
 
     def ended(self) -> None:
         """See ``Program``: the client is through; end once all is answered."""
-        self._queue.append((_END, 0, b"", 0))
+        self._ended = True
+        self._refill()
         self.pump()
 
     # --- dealing with them ---
@@ -173,6 +194,8 @@ class SftpServer:
             while self._queue and not self._working and not self._stopped and self._channel.writable:
                 if not self._step():
                     break
+                if self._unread and len(self._queue) < MOST_WAITING // 2:
+                    self._refill()
                 if self._queue and clock.seconds() > until:
                     self._give_way()
                     break
@@ -329,6 +352,7 @@ class SftpServer:
         """See ``Program``."""
         self._stopped = True
         self._queue.clear()
+        self._unread.clear()
         self._end_if_idle()
 
     def _end_if_idle(self) -> None:

@@ -9,6 +9,7 @@ algorithms of today are offered, and strict key exchange closes the gap known as
 from __future__ import annotations
 
 import contextlib
+import struct
 from typing import TYPE_CHECKING, Any
 
 from twisted.conch.ssh import transport as conch
@@ -225,6 +226,14 @@ class SftpTransport(conch.SSHServerTransport):
                     self._take_message(payload[0], bytes(payload[1:]))
         except BadPacket as error:
             self.disconnect(conch.DISCONNECT_MAC_ERROR, str(error))
+        except (
+            ValueError,
+            LookupError,
+            TypeError,
+            struct.error,
+        ) as error:  # with which Conch takes apart what is malformed
+            self.log.info("a message from {address} could not be read: {error!r}", address=self.address, error=error)
+            self.disconnect(conch.DISCONNECT_PROTOCOL_ERROR, "malformed message")
         except Exception:
             self.log.failure("a message from {address} could not be handled", address=self.address)
             self.disconnect(conch.DISCONNECT_PROTOCOL_ERROR, "malformed message")
