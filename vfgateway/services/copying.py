@@ -228,20 +228,22 @@ async def move(
     into: FolderSession,
     target: FolderPath,
     failed: type_failed | None = None,
+    expect: Expect = ANY,
 ) -> None:
-    """Move a file or a tree; to another vfolder member by member.
+    """Move a file or a tree; to another vfolder member by member, to a place where nothing is (``AlreadyExists``).
 
     :param failed: told each member that could not be moved and stays where it is, with what it lies in, while the others go; without it,
         the first failure ends the move. Within a vfolder all goes at once, or nothing.
+    :param expect: speaks of the target of a file, or of what moves within a vfolder
     """
     if origin.vfolder.key == into.vfolder.key:
-        await origin.holding(origin.context.lock_tokens | into.context.lock_tokens).rename(source, target)
+        await origin.holding(origin.context.lock_tokens | into.context.lock_tokens).rename(source, target, expect)
         return
     await origin.context.allow_removal(source)
     stat = await origin.context.folder.stat(source)
     if not stat.is_dir:
         try:
-            await _move_one(Step(origin, source, stat, into, target), ANY)
+            await _move_one(Step(origin, source, stat, into, target), expect)
         except _Stays as error:
             raise error.cause from None
         return

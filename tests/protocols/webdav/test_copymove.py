@@ -298,3 +298,27 @@ async def test_two_moves_at_once(tmp_path: Path) -> None:
             there = [path for path in (dav.root / "a", dav.root / "b") if path.exists()]
             assert [path.read_bytes() for path in there] == [b"%d" % number]
             there[0].unlink()
+
+
+@pytest.mark.parametrize("method", ["COPY", "MOVE"])
+@pytest.mark.parametrize("into", ["data", "other"])
+async def test_two_that_must_not_overwrite(method: str, into: str, tmp_path: Path) -> None:
+    """With ``Overwrite: F`` one of two that come at once gets the name; the other is refused, and nothing of either is lost."""
+    async with webdav(tmp_path) as dav:
+        root = dav.root if into == "data" else await root_of(dav, await new_vfolder(dav.gateway, "disk", name=into))
+        for number in range(5):
+            for name in "ab":
+                (dav.root / name).write_bytes(name.encode())
+            fields: dict[str, Any] = {"Destination": f"/{into}/target{number}", "Overwrite": "F"}
+            asked = [Deferred.fromCoroutine(dav.ask(method, f"/data/{name}", **fields)) for name in "ab"]
+            answers = await gatherResults(asked)
+            assert sorted(answer.status for answer in answers) == [201, 412]
+            winner = "ab"[answers[1].status == 201]
+            assert (root / f"target{number}").read_bytes() == winner.encode()
+            left = "ab" if method == "COPY" else "ab".replace(winner, "")
+            assert {name for name in "ab" if (dav.root / name).exists()} == set(left)
+        (dav.root / "c").mkdir()
+        (dav.root / "c/f").write_bytes(b"x")
+        for name in ("target0", "target1"):
+            assert (await dav.ask(method, "/data/c", Destination=f"/{into}/{name}", Overwrite="F")).status == 412
+        assert (dav.root / "c/f").exists()

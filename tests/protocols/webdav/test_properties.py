@@ -229,8 +229,8 @@ async def test_extended_mkcol(tmp_path: Path) -> None:
             b'<D:mkcol xmlns:D="DAV:"><D:set><D:prop><D:resourcetype><D:collection/></D:resourcetype>'
             b"<D:displayname>Pictures</D:displayname>%s</D:prop></D:set></D:mkcol>"
         )
-        made = await dav.ask("MKCOL", "/data/p", body % b"", Content_Type="application/xml")
-        assert made.status == 201
+        made = await dav.ask("MKCOL", "/data/p", body % b"", Content_Type="application/xml", Prefer="return=minimal")
+        assert (made.status, made.body, made.headers["preference-applied"]) == (201, b"", "return=minimal")
         assert await kept(dav, "/data/p", "D:displayname") == "Pictures"
         refused = await dav.ask("MKCOL", "/data/q", body % b"<D:getetag>1</D:getetag>", Content_Type="text/xml")
         assert (refused.status, b"mkcol-response" in refused.body) == (403, True)

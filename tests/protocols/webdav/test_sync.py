@@ -66,6 +66,24 @@ async def test_where_it_is_offered(tmp_path: Path) -> None:
         assert mirror.told == ["/data/g"] and not mirror.begun
 
 
+async def test_minimal(tmp_path: Path) -> None:
+    """``Prefer: return=minimal`` leaves out the properties that a member does not have, and says that it did (RFC 8144 section 2.1)."""
+    async with followed(tmp_path) as dav:
+        await put(dav, "f")
+        report = (
+            b'<D:sync-collection xmlns:D="DAV:"><D:sync-token/><D:sync-level>1</D:sync-level>'
+            b'<D:prop><D:getetag/><none xmlns="urn:x"/></D:prop></D:sync-collection>'
+        )
+        full = await dav.ask("REPORT", "/data/", report)
+        minimal = await dav.ask("REPORT", "/data/", report, Prefer="return=minimal")
+        assert {name: status for name, (status, _) in responses(full)["/data/f"].items()} == {
+            DAV + "getetag": 200,
+            "{urn:x}none": 404,
+        }
+        assert set(responses(minimal)["/data/f"]) == {DAV + "getetag"}
+        assert minimal.headers["preference-applied"] == "return=minimal"
+
+
 async def test_where_others_write_behind_our_back(tmp_path: Path) -> None:
     """It is not offered, and refused."""
     async with webdav(tmp_path) as dav:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import attrs
 
-from vfgateway.errors import GatewayError, IsADirectory, NotFound, PathError
-from vfgateway.model import ANY, FileStat
+from vfgateway.errors import AlreadyExists, GatewayError, IsADirectory, NotFound, PathError
+from vfgateway.model import ABSENT, ANY, Expect, FileStat
 from vfgateway.paths import FolderPath, parse_text
 from vfgateway.protocols.web.conditions import expectation
 from vfgateway.protocols.webdav.exchange import INFINITY, Exchange, refuse_orphan
@@ -26,6 +26,7 @@ class Journey:
 
     :ivar stat: of what goes
     :ivar there: what is at its target now, ``None`` for nothing
+    :ivar expect: what may be there when it arrives
     :ivar failures: members that did not get there, and why
     """
 
@@ -35,6 +36,7 @@ class Journey:
     into: FolderSession
     target: Place
     there: FileStat | None
+    expect: Expect
     failures: list[type_failure] = attrs.Factory(list)
 
     def failed(self, hands: FolderSession, path: FolderPath, error: GatewayError) -> None:
@@ -47,6 +49,10 @@ class Journey:
         """An error about a member, on either side, is told as that; one about what the request itself names is raised."""
         try:
             yield
+        except AlreadyExists:
+            if not self.expect.absent:
+                raise
+            raise Refused(412, "something has come to the destination") from None
         except PathError as error:
             about = parse_text(error.path.lstrip("/"))
             place = next((place for place in (self.source, self.target) if about.within(place.path)), None)
@@ -85,7 +91,7 @@ async def answer_copy(exchange: Exchange) -> None:
             journey.source.path,
             journey.into,
             journey.target.path,
-            expect=ANY,
+            expect=journey.expect,
             shallow=depth == "0",
             failed=journey.failed,
         )
@@ -100,7 +106,7 @@ async def answer_move(exchange: Exchange) -> None:
     source, target = journey.source, journey.target
     with journey.telling_of_members():
         await journey.make_room(moving=True)
-        await copying.move(journey.folder, source.path, journey.into, target.path, journey.failed)
+        await copying.move(journey.folder, source.path, journey.into, target.path, journey.failed, journey.expect)
     _answer(exchange, journey)
 
 
@@ -129,7 +135,7 @@ async def _prepared(exchange: Exchange) -> Journey:
         there = None
     if there is not None and not overwrite:
         raise Refused(412, "something is at the destination")
-    return Journey(folder, source, stat, into, target, there)
+    return Journey(folder, source, stat, into, target, there, ANY if overwrite else ABSENT)
 
 
 def _refuse_loop(folder: FolderSession, source: FolderPath, target: FolderPath, stat: FileStat) -> None:

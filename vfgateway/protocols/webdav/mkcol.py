@@ -40,6 +40,8 @@ async def answer(exchange: Exchange) -> None:
     except GatewayError:
         await folder.remove_dir(place.path)
         raise
+    if changes and exchange.prefers("return=minimal"):  # RFC 8144 section 2.3; a success tells no more to others either
+        request.setHeader(b"preference-applied", b"return=minimal")
     answer_empty(request, 201)
 
 
