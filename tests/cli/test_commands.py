@@ -134,6 +134,35 @@ async def test_a_vfolder_lives(tmp_path: Path) -> None:
         assert (await vfgateway.run("vfolder", "delete", "results")).exit_code == 2, "nobody to ask"
         await vfgateway("vfolder", "delete", "results", "--yes")
         assert await vfgateway.json("vfolder", "list") == []
+        [trashed] = await vfgateway.json("trash", "list")
+        assert (trashed["name"], trashed["owner"]) == ("results", "bob")
+        assert (await vfgateway.run("trash", "restore", "nothing")).exit_code == 3
+        await vfgateway("trash", "restore", "bob/results", "--name", "again")
+        assert (await vfgateway.json("vfolder", "show", "bob/again"))["limit_files"] == 100
+        await vfgateway("vfolder", "delete", "again", "--yes")
+        await vfgateway("trash", "purge", "again", "--yes")
+        assert await vfgateway.json("trash", "list") == []
+        await vfgateway("vfolder", "create", "alice/short", "--volume", "mem")
+        await vfgateway("vfolder", "delete", "short", "--purge", "--yes")
+        assert await vfgateway.json("trash", "list") == []
+
+
+async def test_sharing(tmp_path: Path) -> None:
+    """A vfolder is offered, the offer seen and withdrawn; links are made, seen without their secret, and ended."""
+    async with administered(tmp_path) as vfgateway:
+        await with_alice(vfgateway)
+        await vfgateway("grant", "invite", "alice/data", "bob", "--permission", "ro", "--message", "look")
+        [offer] = await vfgateway.json("grant", "invitations", "alice/data")
+        assert (offer["user"], offer["role"], offer["message"]) == ("bob", "ro", "look")
+        await vfgateway("grant", "withdraw", "alice/data", offer["id"])
+        assert await vfgateway.json("grant", "invitations", "alice/data") == []
+        url = (await vfgateway("link", "create", "alice/data", "--drop", "--uses", "3", "--label", "in")).strip()
+        assert "/s/" in url
+        [link] = await vfgateway.json("link", "list", "alice/data")
+        assert (link["kind"], link["most_uses"], link["label"]) == ("upload", 3, "in")
+        assert url.rpartition("/")[2] not in str(link)
+        await vfgateway("link", "remove", link["id"])
+        assert await vfgateway.json("link", "list", "alice/data") == []
 
 
 async def test_a_vfolder_of_the_orchestrator_gets_name_and_owner(tmp_path: Path) -> None:

@@ -19,6 +19,14 @@ LIST = [
     Column("Expires", "expires", when),
     Column("Id", "id"),
 ]
+WAITING = [
+    Column("To", lambda row: row["user"] or row["user_id"]),
+    Column("Offered", "role"),
+    Column("Message", "message"),
+    Column("Made", "created", when),
+    Column("Waits until", "expires", when),
+    Column("Id", "id"),
+]
 _user = click.option("--user", type=USER, help="To a user, by name or UUID.")
 _group = click.option("--group", type=GROUP, help="To a group, by name or UUID.")
 
@@ -83,6 +91,44 @@ def remove(client: Client, name: str, user: str | None, group: str | None) -> No
             output.done(f"{kind} {subject} has nothing in {full_name(found)} any more")
             return
     raise CommandFailed(f"{full_name(found)} is not opened to {kind} {subject}", Exit.NOT_FOUND)
+
+
+@grant.command("invite")
+@click.argument("name", metavar="VFOLDER", type=VFOLDER)
+@click.argument("user", type=USER)
+@click.option("--permission", type=click.Choice(["ro", "rw", "rwd", "owner"]), required=True, help="What is offered.")
+@click.option("--message", default="", help="What the user is told.")
+@click.option("--expires", type=WHEN, help="When the grant would end: 2030-12-31, 7d.")
+@json_option
+@click.pass_obj
+def invite(client: Client, name: str, user: str, permission: str, message: str, expires: Any, as_json: bool) -> None:
+    """Offer a vfolder, or its ownership, to a user, who can accept or decline."""
+    found = client.resolve(name)
+    body = {"user": user, "role": permission, "message": message} | given(grant_expires=expires)
+    made = client.post(path("vfolders", found["folder"], "invitations"), body)
+    output.done(f"{full_name(found)} is offered to {user}", made, as_json)
+
+
+@grant.command("invitations")
+@click.argument("name", metavar="VFOLDER", type=VFOLDER)
+@json_option
+@click.pass_obj
+def list_invitations(client: Client, name: str, as_json: bool) -> None:
+    """List the offers of a vfolder that wait for an answer."""
+    found = client.resolve(name)
+    waiting = client.get(path("vfolders", found["folder"], "invitations"))["invitations"]
+    output.write_list(waiting, WAITING, as_json, f"{full_name(found)} is offered to nobody")
+
+
+@grant.command("withdraw")
+@click.argument("name", metavar="VFOLDER", type=VFOLDER)
+@click.argument("invitation", metavar="ID")
+@click.pass_obj
+def withdraw(client: Client, name: str, invitation: str) -> None:
+    """Take an offer back."""
+    found = client.resolve(name)
+    client.delete(path("vfolders", found["folder"], "invitations", invitation))
+    output.done(f"the offer of {full_name(found)} is void")
 
 
 def _grants(client: Client, vfolder: dict[str, Any]) -> list[dict[str, Any]]:

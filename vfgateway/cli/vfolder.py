@@ -143,15 +143,22 @@ def edit(
 
 @vfolder.command("delete")
 @click.argument("name", metavar="VFOLDER", type=VFOLDER)
+@click.option("--purge", is_flag=True, help="For ever, instead of into the trash.")
 @asking.yes_option
 @watching.wait_option
 @click.pass_obj
-def delete(client: Client, name: str, yes: bool, wait: bool) -> None:
-    """Delete a vfolder with everything in it. Nothing brings it back."""
+def delete(client: Client, name: str, purge: bool, yes: bool, wait: bool) -> None:
+    """Delete a vfolder with everything in it. It can be restored from the trash for a while."""
     found = client.resolve(name)
     used = f"{output.size(found['used_bytes'])} in {found['used_files']} files"
-    asking.confirm(f"Delete {output.printable(full_name(found))} with {used} for ever?", yes)
-    task = client.delete(path("vfolders", found["folder"]), volume=found["volume"])["task"]
+    asking.confirm(f"Delete {output.printable(full_name(found))} with {used}{' for ever' if purge else ''}?", yes)
+    options = {"volume": found["volume"], "purge": "true" if purge else "false"}
+    answer = client.delete(path("vfolders", found["folder"]), **options)
+    if "task" not in answer:
+        until = f"until {when(answer['purge_at'])}: vfgateway trash restore {answer['folder']}"
+        output.done(f"vfolder {full_name(found)} deleted; it can be restored {until}")
+        return
+    task = answer["task"]
     if not wait:
         output.done(f"vfolder {full_name(found)} is being deleted: vfgateway task watch {task}")
         return

@@ -1,6 +1,6 @@
 """``/s/<secret>``: share links, for a browser as a small page and for scripts without one.
 
-A link to a file, or to a directory as a zip, is fetched with ``?download``; a drop box takes ``PUT /s/<secret>/<name>`` and the form of its
+A link to a file, or to a directory as a zip, is fetched with ``?download=1``; a drop box takes ``PUT /s/<secret>/<name>`` and the form of its
 page. A password goes by the page's form or as that of Basic authentication; a cookie for this one link remembers it.
 """
 # mypy: disallow-untyped-calls=False
@@ -174,7 +174,7 @@ class LinkPages:
         shown = html.escape(name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
         words = f"<p>{html.escape(label)}</p>" if label else ""
         self._page(
-            request, shown, f'{words}<p>{what}</p><p><a class="button" href="?download">Download</a></p>', raw=True
+            request, shown, f'{words}<p>{what}</p><p><a class="button" href="?download=1">Download</a></p>', raw=True
         )
 
     # --- drop boxes ---
