@@ -17,10 +17,12 @@ from vfgateway.cli import (
     grant,
     group,
     key,
+    link,
     lock,
     scan,
     task,
     token,
+    trash,
     upload,
     user,
     vfolder,
@@ -69,7 +71,24 @@ def cli(
     context.obj = client
 
 
-for _module in (user, group, key, vfolder, grant, token, upload, task, scan, volume, lock, audit, explain, doctor):
+for _module in (
+    user,
+    group,
+    key,
+    vfolder,
+    trash,
+    grant,
+    link,
+    token,
+    upload,
+    task,
+    scan,
+    volume,
+    lock,
+    audit,
+    explain,
+    doctor,
+):
     cli.add_command(getattr(_module, _module.__name__.rpartition(".")[2]))
 
 
