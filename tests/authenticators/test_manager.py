@@ -15,10 +15,11 @@ from uuid import uuid4
 import pytest
 from pydantic import ValidationError
 from twisted.cred.credentials import UsernamePassword
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 
 from tests.authenticators.test_ldap import public_key, toml
 from tests.support.gateway import running_gateway
+from tests.support.manager import ManagerClient
 from tests.support.orchestrator import SECRET, Orchestrator, number
 from tests.support.slapd import Mute
 from tests.support.web_service import Reply
@@ -27,7 +28,9 @@ from vfgateway.authenticators.manager.contract import document
 from vfgateway.credentials import Bearer, ProvenKey
 from vfgateway.errors import AuthenticationFailed, AuthenticatorUnavailable, IdentityRefused
 from vfgateway.model import INTERNAL, Actor, HealthState, Permission, Principal, QuotaScopeId, ScopeKind, VFolderId
+from vfgateway.protocols.manager.frontend import ManagerFrontEnd, ManagerService
 from vfgateway.services.gateway import Gateway
+from vfgateway.services.provisioning import OWN
 
 
 @pytest.fixture
@@ -299,6 +302,40 @@ async def test_the_wrong_secret(tmp_path: Path, orchestrator: Orchestrator) -> N
         info = (await authenticator(gateway).health()).info or ""
         assert "check secret" in info
         assert "another" not in info
+
+
+async def test_the_event_call(tmp_path: Path, orchestrator: Orchestrator) -> None:
+    """By which the orchestrator tells that something has changed; and what the doctor says of it, and of one that is down."""
+    async with gateway_of(tmp_path, orchestrator.url) as gateway:
+        service = ManagerFrontEnd().configure({"endpoint": "tcp:0:interface=127.0.0.1", "secret": "the api's"}, gateway)
+        assert isinstance(service, ManagerService)
+        service.startService()
+        try:
+            client = ManagerClient(service.urls[0], "the api's")
+            for _ in range(2):
+                await log_in(gateway, "alice", "secret of alice")
+            orchestrator.passwords["alice"] = "changed"
+            invalidate = "/vfgateway/v1/authenticators/manager/invalidate"
+            assert await client.post(invalidate, {"people": ["bob"]}) == {"accounts": 0}
+            assert (await log_in(gateway, "alice", "secret of alice")).name == "alice"
+            assert await client.post(invalidate, {"people": [str(number("alice"))]}) == {"accounts": 1}
+            await refused(gateway, "alice", "secret of alice")
+            assert await client.post(invalidate, {}) == {"accounts": 1}
+            await client.refused("POST", invalidate.replace("manager", "accounts"), {}, 404)
+            user = await client.get("/vfgateway/v1/users/alice")
+            assert (user["source"], user["withdrawn"]) == ("manager", False)
+            asked = (await client.get("/vfgateway/v1/authenticators"))["authenticators"]
+            assert [(each["name"], each["state"]) for each in asked] == [("manager", "healthy"), ("accounts", None)]
+            orchestrator.stop()
+            findings = {each["what"]: each for each in (await client.get("/vfgateway/v1/doctor"))["findings"]}
+            assert findings["authenticator accounts"]["ok"]
+            assert not findings["authenticator manager"]["ok"]
+            assert orchestrator.url in findings["authenticator manager"]["detail"]
+            handed = await client.ok("PATCH", "/vfgateway/v1/users/alice", {"source": None})
+            assert handed["source"] is None
+            assert await gateway.provisioning.owner("alice") == OWN
+        finally:
+            await maybeDeferred(service.stopService)
 
 
 # --- settings and contract ---

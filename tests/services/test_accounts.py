@@ -110,7 +110,9 @@ async def test_user_is_kept_as_given(accounts: Accounts, clock: Clock) -> None:
     assert (principal.administrator, principal.actor) == (True, Actor(1000, 100))
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a:b", "a\n", "\0", " a", "x" * 256, "\udc80", "a\u200db"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "a:b", "a\n", "\0", " a", "x" * 256, "\udc80", "a\u200db", "manager", "Anonymous"]
+)
 async def test_unusable_account_names_are_refused(accounts: Accounts, alice: User, name: str) -> None:
     """A name that no login could carry, or that looks like another, is refused for users and groups, at first and later."""
     for attempt in (accounts.create_user(name), accounts.create_group(name), accounts.update_user(alice.id, name=name)):

@@ -76,16 +76,21 @@ def _same_configuration(client: Client, report: dict[str, Any]) -> list[Finding]
 
 def _reported(report: dict[str, Any]) -> list[Finding]:
     """What the gateway found itself: database, volumes, descriptors."""
-    advice = {"descriptors": "; raise LimitNOFILE, or ulimit -n", "database database": "; see the gateway's log"}
     return [
         Finding(
             "database" if one["what"] == "database database" else one["what"],
             one["ok"],
-            one["detail"]
-            + ("" if one["ok"] else advice.get(one["what"], "; mount or repair it, it is tried again by itself")),
+            one["detail"] + ("" if one["ok"] else _advice(one["what"])),
         )
         for one in report["findings"]
     ]
+
+
+def _advice(what: str) -> str:
+    if what.startswith("authenticator "):
+        return "; its people cannot log in, or not all; it is asked again by itself"
+    advice = {"descriptors": "; raise LimitNOFILE, or ulimit -n", "database database": "; see the gateway's log"}
+    return advice.get(what, "; mount or repair it, it is tried again by itself")
 
 
 def _people(client: Client) -> list[Finding]:

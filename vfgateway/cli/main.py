@@ -12,6 +12,7 @@ from click.shell_completion import get_completion_class
 from vfgateway import __version__
 from vfgateway.cli import (
     audit,
+    authenticator,
     doctor,
     explain,
     grant,
@@ -19,7 +20,9 @@ from vfgateway.cli import (
     key,
     link,
     lock,
+    lockout,
     scan,
+    second_factor,
     task,
     token,
     trash,
@@ -79,6 +82,9 @@ for _module in (
     trash,
     grant,
     link,
+    second_factor,
+    lockout,
+    authenticator,
     token,
     upload,
     task,

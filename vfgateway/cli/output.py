@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 #: Members that hold epoch seconds.
-TIMES = frozenset({"at", "last", "not_before", "created", "expires", "started", "finished", "last_used"})
+TIMES = frozenset({"at", "last", "not_before", "created", "expires", "started", "finished", "last_used", "until"})
 #: Shown where there is nothing.
 NONE = "-"
 

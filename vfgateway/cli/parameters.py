@@ -126,6 +126,7 @@ class Text(_OrNone):
 SIZE, COUNT, WHEN, AGO, TEXT = Size(), Count(), When(), Ago(), Text()
 PERMISSION = click.Choice(["ro", "rw", "rwd"])
 KIND = click.Choice(["user", "group"])
+PROTOCOL = click.Choice(["client", "webdav", "sftp"])
 
 
 class Known(click.ParamType):  # type: ignore[type-arg]

@@ -11,7 +11,14 @@ from vfgateway.cli.client import Client, path
 from vfgateway.cli.output import Column, exact_size, flag, json_option, size, when
 from vfgateway.cli.parameters import COUNT, SIZE, TEXT, USER, WHEN, given
 
-_STATE = Column("State", lambda user: "active" if user["active"] else "disabled")
+
+def _state(user: Any) -> str:
+    if not user["active"]:
+        return "disabled"
+    return f"unknown to {user['source']}" if user["withdrawn"] else "active"
+
+
+_STATE = Column("State", _state)
 LIST = [
     Column("Name", "name"),
     _STATE,
@@ -19,6 +26,7 @@ LIST = [
     Column("E-mail", "email"),
     Column("Limit", "limit_bytes", size, right=True),
     Column("Expires", "expires", when),
+    Column("From", "source"),
 ]
 SHOW = [
     Column("Name", "name"),
@@ -32,6 +40,7 @@ SHOW = [
     Column("Limit of files", "limit_files"),
     Column("Created", "created", when),
     Column("Expires", "expires", when),
+    Column("From", "source"),
 ]
 
 
@@ -110,12 +119,15 @@ def show(client: Client, name: str, as_json: bool) -> None:
 @user.command("edit")
 @click.argument("name", type=USER)
 @click.option("--name", "new_name", help="Another name.")
+@click.option(
+    "--source", type=TEXT, help="The authenticator whose user of that name it is from now on; none for our own."
+)
 @_facts
 @json_option
 @click.pass_obj
-def edit(client: Client, /, name: str, new_name: str | None, as_json: bool, **facts: Any) -> None:
+def edit(client: Client, /, name: str, new_name: str | None, source: Any, as_json: bool, **facts: Any) -> None:
     """Change what is given of a user. The word none lifts a limit, an expiry, an address."""
-    body = given(name=new_name) | _body(facts)
+    body = given(name=new_name, source=source) | _body(facts)
     if not body:
         raise click.UsageError("nothing to change: see --help")
     output.done(f"user {name} changed", client.patch(path("users", name), body), as_json)

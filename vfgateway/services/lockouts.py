@@ -13,7 +13,7 @@ import ipaddress
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar, cast
 
 import attrs
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, update
@@ -50,6 +50,9 @@ MOST_ROWS, LOOK_EVERY = 20_000, 200
 SIZE = 10_000
 _LONGEST_NAME = 255
 
+#: What a figure is of.
+type_kind = Literal["login", "name", "address"]
+
 
 @attrs.frozen
 class Lockout:
@@ -60,7 +63,7 @@ class Lockout:
     :ivar last: epoch seconds of the latest, and ``until`` when the next one is judged
     """
 
-    kind: str
+    kind: type_kind
     name: str | None
     address: str | None
     failures: int
@@ -258,7 +261,7 @@ def _lockout(subject: str, failures: int, last: float, until: float) -> Lockout:
     address, name = (rest, None) if kind == "address" else (None, rest)
     if kind == "login":
         address, _, name = rest.partition(" ")
-    return Lockout(kind, name, address or None, failures, last, until)
+    return Lockout(cast(type_kind, kind), name, address or None, failures, last, until)
 
 
 # --- the tables ---

@@ -6,7 +6,7 @@ import enum
 import unicodedata
 
 from vfgateway.errors import InvalidArgument, InvalidPath
-from vfgateway.paths import LONGEST_NAME, checked_name
+from vfgateway.paths import LONGEST_NAME, RESERVED_NAMES, checked_name
 
 
 class Unset(enum.Enum):
@@ -16,6 +16,9 @@ class Unset(enum.Enum):
 
 
 UNSET = Unset.UNSET
+
+#: Names that mean somebody else here: who acts without an account.
+RESERVED = RESERVED_NAMES | {"manager", "orchestrator", "internal", "anonymous", "anybody"}
 
 
 def checked_vfolder_name(name: str) -> str:
@@ -27,6 +30,8 @@ def checked_vfolder_name(name: str) -> str:
 def checked_account_name(field: str, name: str) -> str:
     """``name`` itself if a user or group can be called so; no colon, since Basic authentication ends the name there. Raises
     :class:`InvalidArgument`."""
+    if name.casefold() in RESERVED:
+        raise InvalidArgument(field, f"{name} means somebody else here")
     return _checked(field, name, ":")
 
 

@@ -27,7 +27,6 @@ from vfgateway.errors import (
 )
 from vfgateway.identity import Identity, OutsideGrant, OutsideGroup
 from vfgateway.model import Actor, Permission, Principal, VFolder, VFolderId
-from vfgateway.paths import RESERVED_NAMES
 from vfgateway.services import outsiders
 from vfgateway.services.accounts import Accounts
 from vfgateway.services.caches import GenerationCache
@@ -41,8 +40,6 @@ from vfgateway.services.vfolders import GENERATION as VFOLDERS
 
 #: The owner of a name that belongs to an account of our own.
 OWN = ""
-#: Names that mean somebody else here: who acts without an account.
-RESERVED = RESERVED_NAMES | {"manager", "orchestrator", "internal", "anonymous", "anybody"}
 #: Groups, and vfolders, of one person that are taken in.
 MOST_GROUPS, MOST_GRANTS = 1000, 1000
 #: Longest identifier of a source for somebody, in characters.
@@ -306,10 +303,7 @@ def checked(identity: Identity) -> Identity:
 
 
 def _name(text: str) -> str:
-    name = unicodedata.normalize("NFC", text)
-    if name.casefold() in RESERVED:
-        raise InvalidArgument("name", f"{name} means somebody else here")
-    return checked_account_name("name", name)
+    return checked_account_name("name", unicodedata.normalize("NFC", text))
 
 
 def _email(text: str | None) -> str | None:

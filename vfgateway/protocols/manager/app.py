@@ -20,6 +20,7 @@ from vfgateway.protocols.manager.v1.accounts import AccountRoutes
 from vfgateway.protocols.manager.v1.activity import ActivityRoutes
 from vfgateway.protocols.manager.v1.audit import AuditRoutes
 from vfgateway.protocols.manager.v1.links import LinkRoutes
+from vfgateway.protocols.manager.v1.logins import LoginRoutes
 from vfgateway.protocols.manager.v1.scans import ScanRoutes
 from vfgateway.protocols.manager.v1.sharing import SharingRoutes
 from vfgateway.protocols.manager.v1.system import SystemRoutes
@@ -78,6 +79,7 @@ class Application:
             FileRoutes(gateway, choices.scandir_limit),
             SessionRoutes(gateway),
             AccountRoutes(gateway),
+            LoginRoutes(gateway),
             VFolderRoutes(gateway),
             LinkRoutes(gateway, choices.client_url),
             SharingRoutes(gateway, choices.client_url),

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from vfgateway.model import Actor, Limits
+from vfgateway.errors import UnknownAccount, VFolderNotFound
+from vfgateway.model import Actor, KeyScope, Limits, Permission
 from vfgateway.protocols.manager.v1.people import (
     GroupChange,
     GroupCreation,
@@ -102,7 +103,9 @@ class AccountRoutes(Routes):
     async def user_change(self, call: Call, params: UserChange) -> Reply:
         """Change what is given of a user."""
         user = await self._user(call)
-        changes = given(params, "name", "email", "administrator", "active", "expires")
+        changes = given(params, "name", "email", "administrator", "active", "expires", "source")
+        if params.source is not None and not self.gateway.provisioning.is_source(params.source):
+            raise UnknownAccount("authenticator with people of its own", params.source)
         if params.model_fields_set & {"uid", "gid"}:
             actor = merged(params, uid=user.actor.uid, gid=user.actor.gid)
             changes["actor"] = Actor(**actor)
@@ -128,15 +131,51 @@ class AccountRoutes(Routes):
     async def key_list(self, call: Call, params: NoParameters) -> Reply:
         """List a user's keys, oldest first."""
         keys = await self._accounts.keys((await self._user(call)).id)
-        return Reply(body=KeyList(keys=[KeyInfo(**_key(key)) for key in keys]))
+        return Reply(body=KeyList(keys=[KeyInfo(**await self._key(key)) for key in keys]))
 
     async def key_create(self, call: Call, params: KeyCreation) -> Reply:
-        """Make an API key, which is told this once, or take in a public key."""
+        """Make an API key or app password, which is told this once, or take in a public key."""
         user = await self._user(call)
         new = await self._accounts.add_key(
-            user.id, params.kind, public_key=params.public_key, label=params.label, expires=params.expires
+            user.id,
+            params.kind,
+            public_key=params.public_key,
+            label=params.label,
+            expires=params.expires,
+            scope=await self._scope(params),
         )
-        return Reply(201, NewKeyInfo(**_key(new.credential), secret=new.secret))
+        return Reply(201, NewKeyInfo(**await self._key(new.credential), secret=new.secret))
+
+    async def _scope(self, params: KeyCreation) -> KeyScope:
+        vfolders = None
+        if params.vfolders is not None:
+            vfolders = frozenset([(await self.gateway.vfolders.resolve(each)).key for each in params.vfolders])
+        protocols = None if params.protocols is None else frozenset[str](params.protocols)
+        return KeyScope(protocols, vfolders, Permission.parse(params.permission))
+
+    async def _key(self, key: Credential) -> dict[str, Any]:
+        scope = key.scope or KeyScope()
+        vfolders = None if scope.vfolders is None else [await self._vfid(each) for each in sorted(scope.vfolders)]
+        return {
+            "id": key.id,
+            "user_id": str(key.user_id),
+            "kind": key.kind,
+            "label": key.label,
+            "public_key": key.public_key,
+            "protocols": None if scope.protocols is None else sorted(scope.protocols),
+            "vfolders": None if vfolders is None else [vfid for vfid in vfolders if vfid is not None],
+            "permission": str(scope.permission),
+            "created": key.created,
+            "expires": key.expires,
+            "last_used": key.last_used,
+        }
+
+    async def _vfid(self, key: int) -> str | None:
+        """The identifier of a vfolder; ``None`` if it is gone."""
+        try:
+            return str((await self.gateway.vfolders.by_key(key)).id)
+        except VFolderNotFound:
+            return None
 
     async def key_delete(self, call: Call, params: NoParameters) -> Reply:
         """Delete a key; it opens nothing from now on."""
@@ -230,6 +269,8 @@ def user_info(user: User) -> UserInfo:
         limit_files=user.limits.files,
         created=user.created,
         expires=user.expires,
+        source=user.source,
+        withdrawn=user.outside is not None and user.outside.withdrawn,
     )
 
 
@@ -242,16 +283,3 @@ def group_info(group: Group) -> GroupInfo:
         limit_files=group.limits.files,
         created=group.created,
     )
-
-
-def _key(key: Credential) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "user_id": str(key.user_id),
-        "kind": key.kind,
-        "label": key.label,
-        "public_key": key.public_key,
-        "created": key.created,
-        "expires": key.expires,
-        "last_used": key.last_used,
-    }

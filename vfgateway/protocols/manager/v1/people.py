@@ -13,10 +13,13 @@ Number = Annotated[int, Field(strict=True, ge=0, lt=(1 << 32) - 1), WHOLE]
 Password = Annotated[str, Field(min_length=1, max_length=1024)]
 Email = Annotated[str, Field(max_length=255)]
 Label = Annotated[str, Field(max_length=255)]
+SourceName = Annotated[str, Field(min_length=1, max_length=64)]
+VFolderText = Annotated[str, Field(min_length=1, max_length=600)]
 
 
 class UserInfo(Answer):
-    """A user. Times in epoch seconds; ``null`` limits nothing."""
+    """A user. Times in epoch seconds; ``null`` limits nothing. ``source`` is the authenticator that the account follows, ``null`` for one of the
+    gateway's own; one that is ``withdrawn`` is not known there any more, and cannot log in."""
 
     id: str
     name: str
@@ -29,6 +32,8 @@ class UserInfo(Answer):
     limit_files: int | None
     created: float
     expires: float | None
+    source: str | None
+    withdrawn: bool
 
 
 class UserList(Answer):
@@ -54,7 +59,8 @@ class UserCreation(Closed):
 
 
 class UserChange(Closed):
-    """What is given changes; ``null`` lifts a limit, an expiry, a numeric identity or an address."""
+    """What is given changes; ``null`` lifts a limit, an expiry, a numeric identity or an address. ``source`` hands the account to whoever
+    that authenticator knows under its name, or, with ``null``, makes it one of the gateway's own."""
 
     name: Name = ""
     email: Email | None = None
@@ -65,6 +71,7 @@ class UserChange(Closed):
     limit_bytes: Limit | None = None
     limit_files: Limit | None = None
     expires: Time | None = None
+    source: SourceName | None = None
 
 
 class PasswordChange(Closed):
@@ -80,20 +87,24 @@ class Removal(Closed):
 
 
 class KeyInfo(Answer):
-    """A key, without what is secret about it."""
+    """A key, without what is secret about it; and what it permits at most: ``null`` for all protocols, or all vfolders. Those are named by their
+    identifiers."""
 
     id: str
     user_id: str
-    kind: Literal["api_key", "public_key"]
+    kind: Literal["api_key", "app_password", "public_key"]
     label: str
     public_key: str | None
+    protocols: list[str] | None
+    vfolders: list[str] | None
+    permission: Literal["ro", "rw", "rwd"]
     created: float
     expires: float | None
     last_used: float | None
 
 
 class NewKeyInfo(KeyInfo):
-    """A key just made; ``secret`` is an API key, which is told this once."""
+    """A key just made; ``secret`` is an API key or app password, which is told this once."""
 
     secret: str | None
 
@@ -105,12 +116,16 @@ class KeyList(Answer):
 
 
 class KeyCreation(Closed):
-    """A new API key, or an OpenSSH public key to take in."""
+    """A new API key, an app password (which is taken in the place of a password only), or an OpenSSH public key to take in. It may be
+    limited to protocols, to vfolders (named as everywhere), and to a permission."""
 
-    kind: Literal["api_key", "public_key"]
+    kind: Literal["api_key", "app_password", "public_key"]
     public_key: Annotated[str, Field(max_length=16384)] | None = None
     label: Label = ""
     expires: Time | None = None
+    protocols: Annotated[list[Literal["client", "webdav", "sftp"]], Field(min_length=1, max_length=3)] | None = None
+    vfolders: Annotated[list[VFolderText], Field(min_length=1, max_length=1000)] | None = None
+    permission: Literal["ro", "rw", "rwd"] = "rwd"
 
 
 class GroupInfo(Answer):

@@ -13,8 +13,9 @@ from sqlalchemy import make_url
 from vfgateway import __version__, plugins
 from vfgateway.errors import GatewayError, UnknownAccount
 from vfgateway.interfaces import IVolumeFactory
-from vfgateway.model import HealthState, Space
+from vfgateway.model import Health, HealthState, Space
 from vfgateway.protocols.manager.health import HealthMonitor, Looked
+from vfgateway.protocols.manager.v1.logins import look_at_authenticators
 from vfgateway.protocols.manager.v1.things import (
     BackendInfo,
     BackendList,
@@ -95,6 +96,7 @@ class SystemRoutes(Routes):
         settings = self.gateway.settings
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         findings = [_finding(look) for look in self._monitor.found]
+        findings += [_login_finding(each.name, health) for each, health in await look_at_authenticators(self.gateway)]
         findings.append(
             Finding(what="descriptors", ok=limit >= FEW_DESCRIPTORS, detail=f"at most {limit} descriptors may be open")
         )
@@ -119,3 +121,9 @@ class SystemRoutes(Routes):
 
 def _finding(look: Looked) -> Finding:
     return Finding(what=f"{look.group} {look.name}", ok=look.healthy, detail=look.error or "healthy")
+
+
+def _login_finding(name: str, health: Health | None) -> Finding:
+    good = health is None or health.state is HealthState.HEALTHY
+    detail = "healthy" if health is None or good else health.info or health.state.value
+    return Finding(what=f"authenticator {name}", ok=good, detail=detail)
