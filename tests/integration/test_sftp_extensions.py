@@ -146,8 +146,8 @@ def test_renaming_and_linking(client: RawSftp, data: VFolderOfAlice) -> None:
     assert (data.root / "c").read_text() == "a"
     assert (data.root / "c").stat().st_nlink == 2
     assert done(client, b"hardlink@openssh.com", at(data, "b") + at(data, "c"))[0] == FAILURE
-    for name in (b"posix-rename@openssh.com", b"hardlink@openssh.com"):
-        code, text = done(client, name, at(data, "b") + string(b"/data/b"))
+    for extension in (b"posix-rename@openssh.com", b"hardlink@openssh.com"):
+        code, text = done(client, extension, at(data, "b") + string(b"/data/b"))
         assert (code, "one vfolder into another" in text) == (UNSUPPORTED, True)
 
 
