@@ -12,10 +12,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from tests.support.processes import Process, begin, process, settled, turn, while_time_passes
-from vfgateway.errors import Locked, LockLost, VFolderNotFound
+from vfgateway.errors import Locked, LockLost, QuotaExceeded, VFolderNotFound
 from vfgateway.model import Usage, VFolder
 from vfgateway.paths import ROOT, FolderPath, parse_text
-from vfgateway.services import schema
+from vfgateway.services import locktable, schema
 from vfgateway.services.locks import Intent, Lock
 
 NONE: frozenset[str] = frozenset()
@@ -77,6 +77,23 @@ async def test_a_lock_keeps_others_out_and_tells_who_and_until_when(alone: Proce
         await publish(alone, vfolder, "a/report.odt")
     assert refusal.value.owner == "Alice's editor"
     assert refusal.value.until == alone.clock.seconds() + 60
+
+
+async def test_nobody_has_too_many(alone: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One client that forgets to end its locks keeps no other from having some, and may have more when time or it has ended them."""
+    monkeypatch.setattr(locktable, "MOST", 3)
+    vfolder, other = await alone.vfolder(), await alone.vfolder()
+    held = [await lock(alone, vfolder, str(number)) for number in range(3)]
+    with pytest.raises(QuotaExceeded, match="locks"):
+        await lock(alone, vfolder, "more")
+    await publish(alone, vfolder, "more")
+    await lock(alone, vfolder, "theirs", principal_id="bob")
+    await lock(alone, other, "elsewhere")
+    await alone.locks.release(held[0].token)
+    await lock(alone, vfolder, "more")
+    alone.clock.advance(61)
+    for number in range(3):
+        await lock(alone, vfolder, str(number))
 
 
 async def test_the_holder_writes_with_its_token(alone: Process) -> None:

@@ -127,7 +127,7 @@ class Locks:
         description: str = "",
     ) -> Lock:
         """Lock ``path`` for ``timeout`` seconds (``None``: until released), once changes under way there are over. ``Locked`` if a
-        lock that cannot stand beside it is there."""
+        lock that cannot stand beside it is there; ``QuotaExceeded`` for who has too many."""
         changes = [(path, infinite)]
         token = f"opaquelocktoken:{uuid4()}"
 
@@ -136,6 +136,7 @@ class Locks:
             connection.execute(delete(locks).where(locks.c.expires <= now))
             found = locktable.locks_over(connection, vfolder.key, changes, now)
             locktable.refuse_overlapping(found, exclusive)
+            locktable.refuse_too_many(connection, vfolder.key, principal_id, owner)
             fence = bump(connection, "fence")
             expires = None if timeout is None else now + timeout
             about = (principal_id, owner, fence, now, expires, description)

@@ -7,16 +7,19 @@ other's rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, exists, func, insert, or_, select
 
-from vfgateway.errors import Locked, LockLost, VFolderNotFound
+from vfgateway.errors import Locked, LockLost, QuotaExceeded, VFolderNotFound
 from vfgateway.model import VFolder
 from vfgateway.paths import FolderPath, parse_text
 from vfgateway.services.schema import intents, locks, properties, tracked, vfolders
 from vfgateway.services.turns import type_change
+
+#: Locks that one principal may have in a vfolder: whoever forgets to end them would fill the database.
+MOST: Final = 5000
 
 
 @attrs.frozen
@@ -213,6 +216,14 @@ def refuse_overlapping(found: Iterable[Lock], exclusive: bool) -> None:
     for lock in found:
         if exclusive or lock.exclusive:
             raise lock.blame(lock.path)
+
+
+def refuse_too_many(connection: Connection, vfolder: int, principal: str, owner: str) -> None:
+    """``QuotaExceeded`` for a principal that has :data:`MOST` locks in the vfolder."""
+    mine = (locks.c.vfolder == vfolder) & (locks.c.principal == principal)
+    count = connection.execute(select(func.count()).select_from(locks).where(mine)).scalar_one()
+    if count >= MOST:
+        raise QuotaExceeded(f"user {owner}", "locks", MOST, count, 1)
 
 
 # --- intents ---

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred, gatherResults
+
 from tests.support.webdav import Dav, condition, responses, webdav
 from vfgateway.model import Limits, Permission, Usage
 
@@ -110,6 +112,24 @@ async def test_what_is_refused(tmp_path: Path) -> None:
         assert (dav.root / "f").read_bytes() == b"old"
         assert (await dav.ask("PUT", f"{UPLOAD}/2", b"x", OC_Checksum="MD5:" + "0" * 32)).status == 400
         assert len(responses(await dav.ask("PROPFIND", UPLOAD, Depth="1"))) == 2
+
+
+async def test_two_that_must_not_overwrite(tmp_path: Path) -> None:
+    """With ``Overwrite: F`` one of two that end at once gets the name; the other keeps its chunks, for another one."""
+    async with webdav(tmp_path) as dav:
+        for upload in (UPLOAD, f"{UPLOAD}b"):
+            assert (await dav.ask("MKCOL", upload)).status == 201
+            assert (await dav.ask("PUT", f"{upload}/1", upload.encode())).status == 201
+        moves = [
+            Deferred.fromCoroutine(dav.ask("MOVE", f"{upload}/.file", Destination="/data/f", Overwrite="F"))
+            for upload in (UPLOAD, f"{UPLOAD}b")
+        ]
+        statuses = [answer.status for answer in await gatherResults(moves)]
+        assert sorted(statuses) == [201, 412]
+        won, lost = (UPLOAD, f"{UPLOAD}b")[:: 1 if statuses[0] == 201 else -1]
+        assert (dav.root / "f").read_bytes() == won.encode()
+        assert (await dav.ask("MOVE", f"{lost}/.file", Destination="/data/g", Overwrite="F")).status == 201
+        assert (dav.root / "g").read_bytes() == lost.encode()
 
 
 async def test_the_files_under_their_other_address(tmp_path: Path) -> None:

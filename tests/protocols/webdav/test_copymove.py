@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +299,24 @@ async def test_two_moves_at_once(tmp_path: Path) -> None:
             there = [path for path in (dav.root / "a", dav.root / "b") if path.exists()]
             assert [path.read_bytes() for path in there] == [b"%d" % number]
             there[0].unlink()
+
+
+async def test_two_trees_to_one_place(tmp_path: Path) -> None:
+    """Where both would replace what is there, one does; the other is refused, or replaces the first. Neither is torn, nor gone."""
+    async with webdav(tmp_path) as dav:
+        for _ in range(5):
+            for name in "abt":
+                (dav.root / name).mkdir()
+                (dav.root / name / name).write_bytes(b"x")
+            asked = [Deferred.fromCoroutine(dav.ask("MOVE", f"/data/{name}", Destination="/data/t")) for name in "ab"]
+            statuses = [answer.status for answer in await gatherResults(asked)]
+            assert set(statuses) <= {201, 204, 403, 409}
+            (there,) = [path.name for path in (dav.root / "t").iterdir()]
+            for name, status in zip("ab", statuses, strict=True):
+                assert (dav.root / name).exists() is (status >= 400)
+            assert statuses["ab".index(there)] < 300
+            for name in "abt":
+                shutil.rmtree(dav.root / name, ignore_errors=True)
 
 
 @pytest.mark.parametrize("method", ["COPY", "MOVE"])

@@ -16,7 +16,7 @@ from typing import Final
 
 import attrs
 
-from vfgateway.errors import QuotaExceeded, TooLarge, UploadNotFound
+from vfgateway.errors import AlreadyExists, PreconditionFailed, QuotaExceeded, TooLarge, UploadNotFound
 from vfgateway.model import ABSENT, ANY, Attrs, Expect, FileStat, FileType
 from vfgateway.paths import ROOT, FolderPath
 from vfgateway.protocols.web.conditions import expectation
@@ -185,9 +185,13 @@ async def answer_join(exchange: Exchange) -> None:
     await refuse_orphan(folder, target)
     rows = await chunked.chunks() or await chunked.chunks(published=True)
     _check(rows, _total(request))
-    joined = await exchange.app.gateway.staging.join(
-        folder, target.path, [row.id for row in rows], info={"protocol": "webdav"}, expect=expect
-    )
+    staging, ids = exchange.app.gateway.staging, [row.id for row in rows]
+    try:
+        joined = await staging.join(folder, target.path, ids, info={"protocol": "webdav"}, expect=expect)
+    except AlreadyExists:
+        if not expect.absent:
+            raise
+        raise PreconditionFailed(target.path) from None
     # What is left came twice.
     await chunked.forget([row for row in await chunked.all() if row.state is not UploadState.PUBLISHED])
     stat = await folder.stat(joined.target)

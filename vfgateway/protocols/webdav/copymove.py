@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import attrs
 
@@ -72,10 +72,9 @@ class Journey:
             async with context.publishing((self.source.path, True)) as intent:
                 intent.names(context.lock_path(self.source.path))
                 intent.changes = ()
-        if self.there.is_dir:
-            await self.into.remove_tree(self.target.path)
-        else:
-            await self.into.remove(self.target.path)
+        remove = self.into.remove_tree if self.there.is_dir else self.into.remove
+        with suppress(NotFound):  # somebody else has taken it away meanwhile
+            await remove(self.target.path)
 
 
 async def answer_copy(exchange: Exchange) -> None:
