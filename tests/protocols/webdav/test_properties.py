@@ -77,6 +77,19 @@ async def test_three_forms(tmp_path: Path) -> None:
         assert DAV + "quota-used-bytes" in responses(await propfind(dav, "/data/", body))["/data/"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "iso-8859-1"])
+async def test_encodings(encoding: str, tmp_path: Path) -> None:
+    """A document in any encoding that it says it has (RFC 4918 section 8.2): what is set comes back."""
+    async with webdav(tmp_path) as dav:
+        declared = f'<?xml version="1.0" encoding="{encoding.removesuffix("-sig").removesuffix("-be")}"?>'
+        mark = "\ufeff" if encoding == "utf-16-be" else ""
+        body = (mark + declared + patch("<x:note>Gr\u00fc\u00dfe</x:note>").decode()).encode(encoding)
+        assert (await dav.ask("PROPPATCH", "/data/", body)).status == 207
+        asked = (mark + declared + asking("<x:note/>").decode()).encode(encoding)
+        ((status, element),) = responses(await propfind(dav, "/data/", asked))["/data/"].values()
+        assert (status, element.text) == (200, "Gr\u00fc\u00dfe")
+
+
 async def test_minimal(tmp_path: Path) -> None:
     """``Prefer: return=minimal`` leaves out what is missing, and says that it did; a PROPPATCH then has no body."""
     async with webdav(tmp_path) as dav:

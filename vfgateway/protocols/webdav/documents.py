@@ -16,6 +16,8 @@ LARGEST: Final = 512 << 10
 DEEPEST: Final = 48
 #: What some clients leave around their document.
 _PADDING: Final = b"\0 \t\r\n"
+#: How UTF-16 begins, of which every second byte may be one of those.
+_WIDE: Final = (b"\xff\xfe", b"\xfe\xff")
 
 DAV: Final = "{DAV:}"
 
@@ -26,8 +28,13 @@ async def read_document(request: StreamingRequest) -> etree._Element | None:
         data = await request.body.read_all(LARGEST)
     except TooLarge as error:
         raise Refused(413, str(error)) from None
-    data = data.strip(_PADDING)
+    data = trimmed(data)
     return parse(data) if data else None
+
+
+def trimmed(data: bytes) -> bytes:
+    """A body without what some clients leave around their document."""
+    return data if data.startswith(_WIDE) else data.strip(_PADDING)
 
 
 def parse(data: bytes) -> etree._Element:

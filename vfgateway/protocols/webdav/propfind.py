@@ -85,7 +85,7 @@ async def read_asked(request: StreamingRequest) -> Asked:
 
 
 def _asked_by(body: bytes) -> Asked:
-    data = body.strip(b"\0 \t\r\n")
+    data = documents.trimmed(body)
     return asked_in(data) if data else ALL
 
 
