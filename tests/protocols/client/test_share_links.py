@@ -6,6 +6,7 @@ import io
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy import select, update
@@ -15,7 +16,7 @@ from tests.support.people_api import Person
 from tests.support.uploading import Answer
 from vfgateway.services.sharing_tables import share_links
 
-HTML = {"Accept": "text/html,*/*"}
+HTML: dict[str, Any] = {"Accept": "text/html,*/*"}
 
 
 async def link(api: ClientApi, **options: object) -> tuple[str, str]:

@@ -40,6 +40,7 @@ _REASONS = {
     412: "It changed meanwhile",
     416: "There is no such part of it",
     423: "It is locked",
+    429: "There were too many wrong logins",
     507: "A limit does not allow it",
 }
 _PATH_PART = re.compile(r"\{(\w+)\}")

@@ -1,4 +1,4 @@
-"""Logging in with a browser, and my own account: who I am, sessions, password and keys.
+"""Logging in with a browser, and my own account: who I am, sessions and password.
 
 What opens everything is changed only by whoever came with everything: a credential that was narrowed can neither begin a session nor touch
 the account.
@@ -10,20 +10,16 @@ import json
 from typing import Any
 from uuid import UUID
 
-import attrs
 from twisted.cred.credentials import UsernamePassword
 
-from vfgateway.errors import AuthenticationFailed, PermissionDenied
+from vfgateway.credentials import PasswordAndCode
+from vfgateway.errors import AuthenticationFailed, PermissionDenied, SecondFactorRequired, TooManyAttempts
 from vfgateway.model import Principal
 from vfgateway.protocols.client.people.bodies import (
     GroupOfMine,
-    KeyCreation,
-    KeyInfo,
-    KeyList,
     LoggedIn,
     Login,
     Me,
-    NewKeyInfo,
     PasswordChange,
     SessionInfo,
     SessionList,
@@ -33,7 +29,6 @@ from vfgateway.protocols.client.people.entering import browser_session, cookie_o
 from vfgateway.protocols.web.cors import same_origin
 from vfgateway.protocols.web.routing import JSON, NO_CONTENT, NOTHING, NoParameters, Raw, Reply, Route, Routes
 from vfgateway.services.gateway import Gateway
-from vfgateway.services.people import Credential
 from vfgateway.services.websessions import csrf_token
 
 
@@ -52,9 +47,6 @@ class AccountRoutes(Routes):
         self.add("PUT", "/me/password", self.password_change, PasswordChange, {204: NOTHING}, 409)
         self.add("GET", "/me/sessions", self.session_list, NoParameters, {200: SessionList})
         self.add("DELETE", "/me/sessions/{session}", self.session_end, NoParameters, {204: NOTHING}, 404)
-        self.add("GET", "/me/keys", self.key_list, NoParameters, {200: KeyList})
-        self.add("POST", "/me/keys", self.key_create, KeyCreation, {201: NewKeyInfo}, 409)
-        self.add("DELETE", "/me/keys/{key}", self.key_delete, NoParameters, {204: NOTHING}, 404)
 
     # --- in and out ---
 
@@ -64,8 +56,15 @@ class AccountRoutes(Routes):
         if not same_origin(request):
             raise PermissionDenied("", "log in from another site's page")
         name, password = params.name.encode("utf-8"), params.password.encode("utf-8")
-        principal = await self.gateway.authenticate(UsernamePassword(name, password))
-        await self._check_whole(principal)
+        shown: Any = UsernamePassword(name, password)
+        if params.otp is not None:
+            shown = PasswordAndCode(name, password, params.otp)
+        try:
+            principal = await self.gateway.authenticate(shown, call.origin)
+        except TooManyAttempts as error:
+            request.setHeader(b"retry-after", b"%d" % error.wait)
+            raise
+        await check_whole(self.gateway, principal)
         assert principal.user_id is not None
         agent = (request.getHeader("user-agent") or "").encode("ascii", "replace").decode("ascii")
         address = call.origin.address
@@ -82,14 +81,6 @@ class AccountRoutes(Routes):
             await self.gateway.web_sessions.end(session.user_id, session.id)
             set_cookie(call.request, "", 0)
         return NO_CONTENT
-
-    async def _check_whole(self, principal: Principal) -> UUID:
-        """``PermissionDenied`` for who has no account, or came with less than all that the account may."""
-        if principal.user_id is not None:
-            whole = await self.gateway.accounts.principal_of(principal.user_id)
-            if attrs.evolve(principal, actor=whole.actor) == whole:
-                return principal.user_id
-        raise PermissionDenied("", "do this with a credential that is limited", "the account's own password or key")
 
     # --- who I am ---
 
@@ -117,7 +108,7 @@ class AccountRoutes(Routes):
 
     async def session_list(self, call: PersonsCall, params: NoParameters) -> Reply:
         """List the browsers in which I am logged in."""
-        user = await self._check_whole(call.principal)
+        user = await check_whole(self.gateway, call.principal)
         current = ""
         if cookie_of(call.request) is not None:
             current = (await browser_session(self.gateway, call.request)).session.id
@@ -138,21 +129,15 @@ class AccountRoutes(Routes):
 
     async def session_end(self, call: PersonsCall, params: NoParameters) -> Reply:
         """Log a browser out."""
-        await self.gateway.web_sessions.end(await self._check_whole(call.principal), call.path["session"])
+        await self.gateway.web_sessions.end(await check_whole(self.gateway, call.principal), call.path["session"])
         return NO_CONTENT
 
     # --- what I log in with ---
 
     async def password_change(self, call: PersonsCall, params: PasswordChange) -> Reply:
         """Change my password. All other browsers are logged out."""
-        user = await self._check_whole(call.principal)
-        name = call.principal.name.encode("utf-8")
-        try:
-            known = await self.gateway.authenticate(UsernamePassword(name, params.current.encode("utf-8")))
-        except AuthenticationFailed:
-            raise PermissionDenied("", "change the password", "the present one") from None
-        if await self._check_whole(known) != user:
-            raise PermissionDenied("", "change the password", "the present one")
+        user = await check_whole(self.gateway, call.principal)
+        await check_password(self.gateway, call, params.current)
         await self.gateway.accounts.set_password(user, params.new)
         current = None
         if cookie_of(call.request) is not None:
@@ -160,29 +145,25 @@ class AccountRoutes(Routes):
         await self.gateway.web_sessions.end_all(user, but=current)
         return NO_CONTENT
 
-    async def key_list(self, call: PersonsCall, params: NoParameters) -> Reply:
-        """List my keys."""
-        keys = await self.gateway.accounts.keys(await self._check_whole(call.principal))
-        return Reply(body=KeyList(keys=[KeyInfo(**_key(key)) for key in keys]))
 
-    async def key_create(self, call: PersonsCall, params: KeyCreation) -> Reply:
-        """Make an API key, or let a public key in. The secret in the answer cannot be asked for again."""
-        user = await self._check_whole(call.principal)
-        made = await self.gateway.accounts.add_key(
-            user, params.kind, public_key=params.public_key, label=params.label, expires=params.expires
-        )
-        return Reply(201, NewKeyInfo(**_key(made.credential), secret=made.secret))
-
-    async def key_delete(self, call: PersonsCall, params: NoParameters) -> Reply:
-        """Remove a key of mine."""
-        await self.gateway.accounts.delete_key(await self._check_whole(call.principal), call.path["key"])
-        return NO_CONTENT
+async def check_whole(gateway: Gateway, principal: Principal) -> UUID:
+    """Whose account it is. ``PermissionDenied`` for who has none, or came with less than all that the account may."""
+    if principal.user_id is None or principal.key_scope is not None:
+        raise PermissionDenied("", "do this with a credential that is limited", "the account's own password or key")
+    await gateway.accounts.principal_of(principal.user_id)
+    return principal.user_id
 
 
-def _key(key: Credential) -> dict[str, Any]:
-    facts = attrs.asdict(key)
-    del facts["user_id"]
-    return {name: facts[name] for name in KeyInfo.model_fields}
+async def check_password(gateway: Gateway, call: PersonsCall, password: str) -> None:
+    """``PermissionDenied`` unless it is the caller's password; app passwords and keys are none."""
+    name = call.principal.name.encode("utf-8")
+    try:
+        known = await gateway.authenticate(UsernamePassword(name, password.encode("utf-8")), call.origin)
+        await check_whole(gateway, known)
+    except SecondFactorRequired:
+        return  # the password was right, and whoever asks has passed the other
+    except AuthenticationFailed:
+        raise PermissionDenied("", "change what the account is opened with", "its present password") from None
 
 
 class DocumentRoutes(Routes):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from vfgateway.protocols.client.people.account import AccountRoutes, DocumentRoutes
+from vfgateway.protocols.client.people.credentials import CredentialRoutes
 from vfgateway.protocols.client.people.dispatch import mount
 from vfgateway.protocols.client.people.entering import CSRF_HEADER, PLAIN_COOKIE
 from vfgateway.protocols.client.people.entries import EntryRoutes
@@ -38,7 +39,7 @@ _SECURITY = {
 
 def describe(table: Iterable[Route[Any]]) -> dict[str, Any]:
     """The document of all routes in ``table``."""
-    return document(table, Api("vfgateway people's API", _DESCRIPTION, _SECURITY, refusals=(401, 403)))
+    return document(table, Api("vfgateway people's API", _DESCRIPTION, _SECURITY, refusals=(401, 403, 429)))
 
 
 def install(app: ClientApp) -> None:
@@ -46,6 +47,7 @@ def install(app: ClientApp) -> None:
     gateway = app.gateway
     groups = (
         AccountRoutes(gateway, app.settings.login_lifetime),
+        CredentialRoutes(gateway),
         VFolderRoutes(gateway),
         SharingRoutes(gateway),
         EntryRoutes(app),

@@ -96,19 +96,23 @@ class PasswordChange(Closed):
 
 
 class KeyInfo(Answer):
-    """A key of mine, without what is secret about it."""
+    """A key of mine, without what is secret about it, and the most that it permits: by which protocols, in which vfolders (their
+    identifiers), with which permission. ``null`` narrows nothing."""
 
     id: str
     kind: str
     label: str
     public_key: str | None
+    protocols: list[str] | None
+    vfolders: list[str] | None
+    permission: type_permission
     created: float
     expires: float | None
     last_used: float | None
 
 
 class NewKeyInfo(KeyInfo):
-    """A key just made; ``secret`` is the API key, which nobody can ask for again."""
+    """A key just made; ``secret`` is the API key or app password, which nobody can ask for again."""
 
     secret: str | None
 
@@ -120,12 +124,49 @@ class KeyList(Answer):
 
 
 class KeyCreation(Closed):
-    """An API key, or a public key as OpenSSH writes it."""
+    """An API key, an app password (taken in the place of a password, and where there is a second factor without a code), or a public key as
+    OpenSSH writes it; and the most that it shall permit. ``vfolders`` names vfolders of mine."""
 
-    kind: Literal["api_key", "public_key"]
+    kind: Literal["api_key", "app_password", "public_key"]
+    protocols: Annotated[list[Literal["client", "webdav", "sftp"]], Field(min_length=1, max_length=3)] | None = None
+    vfolders: Annotated[list[Name], Field(min_length=1, max_length=100)] | None = None
+    permission: type_permission = "rwd"
     public_key: Annotated[str, Field(max_length=16384)] | None = None
     label: Annotated[str, Field(max_length=255)] = ""
     expires: Time | None = None
+
+
+class Proof(Closed):
+    """My password."""
+
+    current: Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class FactorInfo(Answer):
+    """Whether codes are asked for, whether an app was told its secret and has shown no code yet, and the recovery codes that are left."""
+
+    enabled: bool
+    begun: bool
+    recovery_codes: int
+
+
+class NewFactorInfo(Answer):
+    """What an authenticator app is told, once: the secret, and the same as a link for a QR code."""
+
+    secret: str
+    uri: str
+
+
+class FactorCode(Closed):
+    """What the app shows."""
+
+    code: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class RecoveryCodes(Answer):
+    """Codes for when the app is lost, each good once. They are told this once."""
+
+    recovery_codes: list[str]
 
 
 # --- vfolders ---

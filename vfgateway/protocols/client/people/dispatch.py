@@ -58,10 +58,11 @@ def _enter(klein: Klein, gateway: Gateway, route: Route[Any]) -> None:
         session = gateway.session(ANYBODY, request.origin) if route.public else await enter(gateway, request)
         call = PersonsCall(request, session.principal, request.origin, path, session)
         try:
-            params = route.params.model_validate(await _values(route, request))
+            reply = await route.handler(call, route.params.model_validate(await _values(route, request)))
         except ValidationError as error:
-            raise BadParameters(_reasons(error)) from None
-        reply = await route.handler(call, params)
+            raise _wrong(_reasons(error)) from None
+        except BadParameters as error:
+            raise _wrong(error.data) from None
         return None if reply is None else write(request, reply)
 
     klein.route(_PATH_PART.sub(r"<\1>", route.path), methods=[route.method], endpoint=route.operation)(answer)
@@ -92,6 +93,12 @@ async def _values(route: Route[Any], request: StreamingRequest) -> dict[str, Any
 def _text(raw: bytes) -> str:
     """Undecodable bytes survive as they do in paths."""
     return raw.decode("utf-8", "surrogateescape")
+
+
+def _wrong(reasons: dict[str, str]) -> InvalidArgument:
+    """The first of them: people mend one after the other, too."""
+    field, reason = next(iter(reasons.items()))
+    return InvalidArgument(field, reason)
 
 
 def _reasons(error: ValidationError) -> dict[str, str]:
