@@ -10,7 +10,7 @@ with ``providedBy``; each has a road for when it is missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface
@@ -308,6 +308,17 @@ class IMappedListing(Interface):
     async def read_mapped(limit: int, function: Callable[[Sequence[DirEntry]], Any]) -> Any:
         """What ``function`` makes of up to ``limit`` further entries, of which it is given at least one; ``None`` at the end. It is called
         in whatever thread has read them, and so must touch nothing that belongs to the reactor."""
+
+
+class IUsageWalk(Interface):
+    """On folders: adds up what is in them where it lies, off the reactor's thread. Elsewhere the gateway lists and adds."""
+
+    async def walk_usage(path: FolderPath, progress: Callable[[int], Awaitable[None]] | None = None) -> Usage:
+        """Usage below a directory: the size of each regular file once, whatever its names; every name is an entry. Staging is left out.
+        What vanishes meanwhile or cannot be listed is passed over. ``NotFound``, ``NotADirectory``.
+
+        :param progress: called now and then with the entries counted so far; counting goes on when it returns
+        """
 
 
 class IResumableStaging(Interface):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 
 from tests.conformance.harness import (
     READ,
@@ -48,6 +52,7 @@ from vfgateway.interfaces import (
     IRandomWrite,
     IServerSideCopy,
     ISnapshots,
+    IUsageWalk,
 )
 from vfgateway.model import (
     ABSENT,
@@ -62,7 +67,7 @@ from vfgateway.model import (
     OpenMode,
     Usage,
 )
-from vfgateway.paths import ROOT
+from vfgateway.paths import ROOT, FolderPath
 
 
 class RandomWritePromises(VolumeCase):
@@ -621,6 +626,47 @@ class OtherAbilityPromises(VolumeCase):
         finally:
             await listing.close()
             await mapped.close()
+
+    async def test_usage_walk(self, folder: Able) -> None:
+        """Every name is an entry, what is stored counts once, and staging is left out."""
+        if not self.claims(IUsageWalk, folder):
+            return
+        assert await folder.walk_usage(ROOT) == Usage()
+        await folder.make_dir(at("deep"))
+        await folder.make_dir(at("deep/er"))
+        for number in range(7):
+            await put(folder, f"deep/er/file-{number}", b"x" * number)
+        await put(folder, FolderPath(("deep", os.fsdecode(b"\xff\xfe"))), b"yy")
+        stage = await folder.stage(at("deep/staged"), None)
+        await stage.append([b"not counted"])
+        assert await folder.walk_usage(ROOT) == Usage(21 + 2, 7 + 1 + 2)
+        assert await folder.walk_usage(at("deep/er")) == Usage(21, 7)
+        await stage.discard()
+        if ILinks in self.abilities:
+            await folder.hard_link(at("deep/er/file-6"), at("again"))
+            await folder.make_link(at("link"), "deep")
+            assert await folder.walk_usage(ROOT) == Usage(23, 12)
+        with pytest.raises(NotFound):
+            await folder.walk_usage(at("missing"))
+        with pytest.raises(NotADirectory):
+            await folder.walk_usage(at("deep/er/file-0"))
+
+    async def test_usage_walk_that_is_cancelled(self, folder: Able) -> None:
+        """It lets go of everything."""
+        if not self.claims(IUsageWalk, folder):
+            return
+        await put(folder, "file", b"x")
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        walking = Deferred.fromCoroutine(folder.walk_usage(ROOT))
+        walking.cancel()
+        with pytest.raises(CancelledError):
+            await walking
+        await folder.stat(at("file"))
+        for _ in range(1000):
+            if len(list(Path("/proc/self/fd").iterdir())) <= before:
+                break
+            await deferLater(reactor, 0.001, lambda: None)
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
     async def test_claims_nothing_else(self, volume: Able) -> None:
         """Abilities that the class does not name are not provided."""

@@ -24,6 +24,7 @@ from vfgateway.interfaces import (
     IRandomWrite,
     IResumableStaging,
     IServerSideCopy,
+    IUsageWalk,
     IVolume,
 )
 
@@ -44,6 +45,7 @@ class TestVfs(EveryPromise):
             IRandomWrite,
             IResumableStaging,
             IServerSideCopy,
+            IUsageWalk,
         }
     )
     resolver: type[Resolver] = KernelResolver

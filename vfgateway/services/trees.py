@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import attrs
 
 from vfgateway.errors import AlreadyExists, DirectoryNotEmpty, GatewayError, NotADirectory, NotFound
-from vfgateway.interfaces import IDirectory, IFolder, ILinks, IServerSideCopy
+from vfgateway.interfaces import IDirectory, IFolder, ILinks, IServerSideCopy, IUsageWalk
 from vfgateway.model import ANY, Expect, FileStat, FileType, OpenMode, Published, Usage
 from vfgateway.paths import ROOT, FolderPath
 
@@ -103,6 +103,9 @@ class Tally:
 
 async def measure(folder: IFolder, top: FolderPath = ROOT, progress: type_progress | None = None) -> Usage:
     """Usage below ``top``, by walking."""
+    if IUsageWalk.providedBy(folder):
+        counted: Usage = await folder.walk_usage(top, progress)
+        return counted
     tally = Tally()
     walk = Walk(folder, top)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import ParamSpec
 
@@ -12,6 +12,7 @@ from zope.interface import implementer
 from vfgateway.backends.vfs import athand
 from vfgateway.backends.vfs.descriptors import Calls, Descriptor
 from vfgateway.backends.vfs.files import Listing, VfsDirectory, VfsFile, VfsStagedFile, VfsWritableFile
+from vfgateway.backends.vfs.measuring import Measuring
 from vfgateway.backends.vfs.staging import Stage, Staging
 from vfgateway.backends.vfs.syscalls import TMPFS
 from vfgateway.backends.vfs.tree import STAGING, Tree
@@ -25,15 +26,16 @@ from vfgateway.interfaces import (
     IResumableStaging,
     IServerSideCopy,
     IStagedFile,
+    IUsageWalk,
     type_chunk,
 )
-from vfgateway.model import Attrs, Expect, FileStat, OpenMode, Published
+from vfgateway.model import Attrs, Expect, FileStat, OpenMode, Published, Usage
 from vfgateway.paths import FolderPath
 
 P = ParamSpec("P")
 
 
-@implementer(IAtHand, IFolder, IResumableStaging, IServerSideCopy, ILinks)
+@implementer(IAtHand, IFolder, IResumableStaging, IServerSideCopy, ILinks, IUsageWalk)
 class VfsFolder:
     """One vfolder on behalf of one actor."""
 
@@ -54,6 +56,18 @@ class VfsFolder:
 
         listing = await self._calls.obtain(make, lambda made: made.descriptor.close())
         return VfsDirectory(self._calls, listing)
+
+    async def walk_usage(self, path: FolderPath, progress: Callable[[int], Awaitable[None]] | None = None) -> Usage:
+        number, is_root = await self._calls.obtain(partial(self._tree.open_dir, path), lambda made: os.close(made[0]))
+        measuring = Measuring(self._tree.resolver, STAGING if is_root else None)
+        descriptor = Descriptor(number, measuring.close)
+        try:
+            while await self._calls.with_descriptor(descriptor, False, measuring.go_on):
+                if progress is not None:
+                    await progress(measuring.usage.files)
+        finally:
+            await self._calls.close(descriptor)
+        return measuring.usage
 
     async def open(self, path: FolderPath, mode: OpenMode) -> IFile:
         if mode & (OpenMode.WRITE | OpenMode.CREATE):

@@ -1,0 +1,130 @@
+"""Counting a tree: in a thread, and by a process beside us, with the same result."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vfgateway.backends.vfs import counter, measuring
+from vfgateway.backends.vfs.counter import Counter
+from vfgateway.backends.vfs.measuring import Measuring
+from vfgateway.backends.vfs.resolve import KernelResolver, Resolver, WalkResolver
+from vfgateway.model import Usage
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Files, files with several names, links out of it, things that are no files, names that are no text, and what is hidden."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_bytes(b"x" * 10_000)
+    root = tmp_path / "tree"
+    for number in range(40):
+        deep = root / f"a{number % 4}" / f"b {number}\n"
+        deep.mkdir(parents=True)
+        for size in range(10):
+            (deep / f"file-{size}").write_bytes(b"x" * size)
+    (root / "again").hardlink_to(root / "a1/b 1\n/file-9")
+    (root / "a2/again").hardlink_to(root / "a1/b 1\n/file-9")
+    (root / "link").symlink_to(outside)
+    (root / "a3/link").symlink_to("../a1")
+    os.mkfifo(root / "fifo")
+    Path(os.fsdecode(bytes(root) + b"/\xff\xfe")).mkdir()
+    Path(os.fsdecode(bytes(root) + b"/\xff\xfe/\xfd")).write_bytes(b"yy")
+    (root / ".upload").mkdir()
+    (root / ".upload/staged").write_bytes(b"not counted")
+    (root / "a0/.upload").write_bytes(b"counted")
+    return root
+
+
+#: 40 directories of ten files, those above, what else lies there.
+WHOLE = Usage(40 * 45 + 2 + 7, 440 + 4 + 2 + 2 + 1 + 2 + 1)
+
+
+@pytest.fixture
+def top(tree: Path) -> Iterator[int]:
+    """The tree, open."""
+    number = os.open(tree, os.O_RDONLY | os.O_DIRECTORY)
+    yield number
+    os.close(number)
+
+
+def counted(top: int, resolver: Resolver | None = None) -> Usage:
+    """All of it."""
+    under_way = Measuring(resolver or KernelResolver(), ".upload")
+    while under_way.go_on(top):
+        pass
+    under_way.close()
+    return under_way.usage
+
+
+@pytest.mark.parametrize("resolver", [KernelResolver(), WalkResolver()])
+def test_in_a_thread(top: int, resolver: Resolver) -> None:
+    """Small trees are counted here."""
+    assert counted(top, resolver) == WHOLE
+
+
+def test_in_short_slices(top: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is interrupted."""
+    monkeypatch.setattr(measuring, "SLICE", 0.0)
+    monkeypatch.setattr(measuring, "BATCH", 3)
+    assert counted(top) == WHOLE
+
+
+def test_beside_us(top: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large ones by another program, which says the same."""
+    monkeypatch.setattr(measuring, "LARGE", 1)
+    started: list[Counter] = []
+    start = Counter.start
+
+    def noted(top: int, hide: str | None) -> Counter | None:
+        made = start(top, hide)
+        assert made is not None
+        started.append(made)
+        return made
+
+    monkeypatch.setattr(Counter, "start", noted)
+    assert counted(top) == WHOLE
+    assert [each.failed for each in started] == [False]
+
+
+@pytest.mark.parametrize("program", [None, "/nonexistent/find", "/bin/false"])
+def test_without_the_program(top: int, monkeypatch: pytest.MonkeyPatch, program: str | None) -> None:
+    """Or with another one of that name, all is counted here."""
+    monkeypatch.setattr(measuring, "LARGE", 1)
+    monkeypatch.setattr(counter, "_program", lambda: program)
+    assert counted(top) == WHOLE
+
+
+def test_a_counter_that_is_killed(top: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a count is worth nothing: it begins anew, here."""
+    monkeypatch.setattr(measuring, "LARGE", 1)
+    start = Counter.start
+
+    def killed(top: int, hide: str | None) -> Counter | None:
+        made = start(top, hide)
+        assert made is not None
+        made._process.kill()
+        made._process.wait()
+        return made
+
+    monkeypatch.setattr(Counter, "start", killed)
+    assert counted(top) == WHOLE
+
+
+def test_one_that_is_given_up_leaves_no_process(top: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor a descriptor."""
+    monkeypatch.setattr(measuring, "LARGE", 1)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    under_way = Measuring(KernelResolver(), ".upload")
+    assert under_way.go_on(top)
+    assert under_way._counter is not None
+    process: subprocess.Popen[bytes] = under_way._counter._process
+    under_way.close()
+    under_way.close()
+    assert process.returncode is not None
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
