@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from vfgateway.credentials import PasswordAndCode, ProvenKey
 from vfgateway.errors import AuthenticationFailed, GatewayError, SecondFactorRequired
 from vfgateway.model import Origin, Principal
+from vfgateway.protocols.sftp import securitykeys
 from vfgateway.protocols.sftp.connection import SftpConnection
 from vfgateway.services.operations import LoginFailed, LoginSucceeded
 
@@ -159,7 +160,12 @@ class Login(SSHService):
             session = self.transport.sessionID
             assert session is not None
             head = NS(session) + bytes((REQUEST,)) + NS(name) + NS(b"ssh-connection") + NS(b"publickey") + b"\1"
-            if not _verifies(key, algorithm_used, getNS(rest)[0], head + NS(algorithm) + NS(blob)):
+            message, signature = head + NS(algorithm) + NS(blob), getNS(rest)[0]
+            if algorithm_used in securitykeys.ALGORITHMS:
+                good = securitykeys.verifies(key_blob, signature, message)
+            else:
+                good = _verifies(key, algorithm_used, signature, message)
+            if not good:
                 raise AuthenticationFailed
         if certificate is not None:
             now = self.transport.factory.reactor.seconds()
