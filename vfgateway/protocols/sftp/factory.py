@@ -120,8 +120,12 @@ class SftpFactory(SSHFactory):
         return made
 
     def getService(self, transport: SftpTransport, service: bytes) -> Any:
-        """Whoever connects logs in first; what comes after, the login starts itself."""
-        return Login if service == b"ssh-userauth" and transport.service is None else None
+        """Whoever connects logs in first; what comes after, the login starts itself. Some clients (paramiko) ask again before each method, and
+        go on with the same login."""
+        login = transport.service
+        if service != b"ssh-userauth" or not isinstance(login, Login | None):
+            return None
+        return Login if login is None else lambda: login
 
     # --- connections ---
 

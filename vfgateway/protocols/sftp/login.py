@@ -44,15 +44,21 @@ class Login(SSHService):
     transport: SftpTransport
     protocolMessages = {REQUEST: "MSG_USERAUTH_REQUEST", INFO_RESPONSE: "MSG_USERAUTH_INFO_RESPONSE"}  # noqa: RUF012
 
+    def __init__(self) -> None:
+        self._failures = 0
+        self._offers = 0
+        self._begun = False
+
     def serviceStarted(self) -> None:
-        """Begin."""
+        """Begin, or go on for a client that asks anew: what was wrong still counts."""
         self._waiting: list[tuple[int, bytes]] = []
         self._busy = False
         self._stopped = False
-        self._failures = 0
-        self._offers = 0
         self._prompted = ""
         self._typed: bytes | None = None
+        if self._begun:
+            return
+        self._begun = True
         if self.transport.factory.crowded(self.transport):
             self.transport.disconnect(12, "too many connections from this address")
         elif banner := self.transport.factory.banner:

@@ -89,6 +89,9 @@ FAULTS: Mapping[type[GatewayError], Fault] = {
     errors.LockLost: Fault(409, "storage/lock-lost", "Lock lost", "vfs-storage_update_conflict"),
     errors.PermissionDenied: Fault(403, "storage/forbidden", "Forbidden", "vfolder_access_forbidden"),
     errors.AuthenticationFailed: _UNAUTHORIZED,
+    errors.SecondFactorRequired: Fault(
+        401, "storage/login/second-factor", "The second factor is missing", "user_auth_second-factor"
+    ),
     errors.TooManyAttempts: Fault(
         429, "storage/login/too-many", "Too many wrong logins", "user_auth_too-many-attempts"
     ),
