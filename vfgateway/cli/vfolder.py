@@ -39,6 +39,7 @@ SHOW = [
     Column("Volume", "volume"),
     Column("Status", "status"),
     Column("Permission", "permission"),
+    Column("Read-only", lambda row: "yes" if row["read_only"] else "no"),
     Column("Used", "used_bytes", exact_size),
     Column("Limit", "limit_bytes", exact_size),
     Column("Files", "used_files"),
@@ -117,6 +118,7 @@ def show(client: Client, name: str, as_json: bool) -> None:
 @_quota
 @_files
 @_expires
+@click.option("--read-only/--writable", default=None, help="Whether nobody writes to it, whatever their rights.")
 @json_option
 @click.pass_obj
 def edit(
@@ -128,6 +130,7 @@ def edit(
     quota: Any,
     files: Any,
     expires: Any,
+    read_only: bool | None,
     as_json: bool,
 ) -> None:
     """Change what is given of a vfolder; so one that an orchestrator made gets a name and an owner.
@@ -135,6 +138,7 @@ def edit(
     The word none lifts a limit or an expiry.
     """
     body = given(name=new_name, owner=owner, kind=kind, limit_bytes=quota, limit_files=files, expires=expires)
+    body |= given(read_only=read_only)
     if not body:
         raise click.UsageError("nothing to change: see --help")
     changed = client.patch(path("vfolders", client.resolve(name)["folder"]), body)

@@ -145,6 +145,7 @@ class VFolders:
         limits: Limits | Unset = UNSET,
         status: VFolderStatus | Unset = UNSET,
         expires: float | Unset | None = UNSET,
+        read_only: bool | Unset = UNSET,
     ) -> VFolder:
         """Change what is given; the new state. A new owner is charged in the same moment. ``VFolderNotFound``; ``VFolderExists`` if the
         owner has the name already."""
@@ -161,6 +162,8 @@ class VFolders:
             changes["status"] = status.value
         if expires is not UNSET:
             changes["expires"] = expires
+        if read_only is not UNSET:
+            changes["read_only"] = read_only
 
         def write(connection: Connection) -> VFolder:
             charged = keys_of(connection, key)

@@ -25,7 +25,7 @@ async def link(api: ClientApi, **options: object) -> tuple[str, str]:
     return urlsplit(made["url"]).path, made["id"]
 
 
-async def get(api: ClientApi, path: str, **fields: object) -> Answer:
+async def get(api: ClientApi, path: str, **fields: Any) -> Answer:
     """What a script gets."""
     return await api.ask("GET", path, **fields)
 

@@ -41,7 +41,7 @@ class AccountRoutes(Routes):
     def __init__(self, gateway: Gateway, lifetime: float) -> None:
         super().__init__(gateway, "/vfgateway/v1", tag="account")
         self._lifetime = lifetime
-        self.add("POST", "/login", self.login, Login, {200: LoggedIn}, 401, 403, public=True)
+        self.add("POST", "/login", self.login, Login, {200: LoggedIn}, 401, 403, 429, public=True)
         self.add("POST", "/logout", self.logout, NoParameters, {204: NOTHING})
         self.add("GET", "/me", self.me, NoParameters, {200: Me})
         self.add("PUT", "/me/password", self.password_change, PasswordChange, {204: NOTHING}, 409)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from vfgateway.protocols.manager.fields import Size, VolumeName
-from vfgateway.protocols.web.fields import WHOLE, Answer, Closed, Limit, Name, RelPath, Time, Uuid
+from vfgateway.protocols.web.fields import WHOLE, Answer, Closed, Flag, Limit, Name, RelPath, Time, Uuid
 
 #: A user or group by name or UUID.
 Account = Annotated[str, Field(min_length=1, max_length=255)]
@@ -76,7 +76,8 @@ class VFolderCreation(Closed):
 
 
 class VFolderChange(Closed):
-    """What is given changes: names a vfolder that the orchestrator made, gives it an owner. ``null`` lifts."""
+    """What is given changes: names a vfolder that the orchestrator made, gives it an owner. ``null`` lifts. Nobody writes to one that is
+    ``read_only``."""
 
     name: Name | None = None
     owner: Account | None = None
@@ -84,6 +85,7 @@ class VFolderChange(Closed):
     limit_bytes: Limit | None = None
     limit_files: Limit | None = None
     expires: Time | None = None
+    read_only: Flag = False
 
 
 class VFolderClone(Closed):

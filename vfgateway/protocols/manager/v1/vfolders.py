@@ -175,7 +175,7 @@ class VFolderRoutes(Routes):
         So a vfolder that an orchestrator made, which has none of these, becomes one that people can use.
         """
         vfolder = await self._find(call)
-        changes = given(params, "name", "expires") | changed_limits(params, vfolder.limits)
+        changes = given(params, "name", "expires", "read_only") | changed_limits(params, vfolder.limits)
         if params.owner is not None:
             kind = params.kind if "kind" in params.model_fields_set else None
             changes["kind"], changes["owner"] = await self._owners.find(params.owner, kind)
