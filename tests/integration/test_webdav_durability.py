@@ -66,11 +66,14 @@ class Answer:
 
 
 class Line:
-    """One connection to WebDAV, and so to one process, which never becomes another."""
+    """One connection to WebDAV, and so to one process, which never becomes another.
+
+    :ivar vfolder: what is asked about
+    """
 
     def __init__(self, gateway: GatewayProcess, vfolder: VFolderOfAlice) -> None:
         assert isinstance(gateway.site, DavSite)
-        self._gateway, self._vfolder, self._port = gateway, vfolder, gateway.site.dav_port
+        self._gateway, self.vfolder, self._port = gateway, vfolder, gateway.site.dav_port
         self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
         self._connection.connect()
         self._connection.auto_open = 0
@@ -84,7 +87,7 @@ class Line:
 
     def begin(self, method: str, name: str, length: int, **fields: str) -> None:
         """The head of a request."""
-        self._connection.putrequest(method, f"/{self._vfolder.name}/{name}")
+        self._connection.putrequest(method, f"/{self.vfolder.name}/{name}")
         for field, value in {"Authorization": basic(*ALICE), "Content_Length": str(length), **fields}.items():
             self._connection.putheader(field.replace("_", "-"), value)
         self._connection.endheaders()
@@ -139,7 +142,7 @@ def line(gateway: GatewayProcess, vfolder: VFolderOfAlice) -> Iterator[Callable[
 
     def open_one() -> Line:
         opened.append(Line(gateway, vfolder))
-        eventually(lambda: opened[-1].ask("PROPFIND", Depth="0").status == 207, "every process knows the vfolder")
+        assert opened[-1].ask("OPTIONS").status == 200
         return opened[-1]
 
     yield open_one
@@ -234,6 +237,15 @@ def test_a_lock_binds_the_other_process(two: tuple[Line, Line], vfolder: VFolder
         assert here.note("f") == "x"
         assert there.ask("UNLOCK", "f", Lock_Token=token).status == 204
         assert here.ask("PUT", "f", b"free").status == 204
+
+
+def test_a_new_vfolder_is_known_at_once(gateway: GatewayProcess, two: tuple[Line, Line]) -> None:
+    """To every process, whichever made it."""
+    for _ in range(5):
+        made = gateway.site.populate(name=next(_names))
+        for each in two:
+            each.vfolder = made
+            assert each.ask("PUT", "f", b"x").status in (201, 204)
 
 
 def test_it_ends_by_itself_everywhere(two: tuple[Line, Line]) -> None:

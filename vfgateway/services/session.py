@@ -77,7 +77,12 @@ class Session:
 
     async def folder_named(self, name: str) -> FolderSession:
         """Enter a vfolder by the name that :meth:`vfolders` shows."""
-        visible = await self._gateway.vfolders.named(await self.refresh(), name)
+        gateway = self._gateway
+        try:
+            visible = await gateway.vfolders.named(await self.refresh(), name)
+        except VFolderNotFound:  # unless another process has made it, or let us in, a moment ago
+            gateway.database.forget_generations()
+            visible = await gateway.vfolders.named(await self.refresh(), name)
         return await self._enter(visible.vfolder, visible.access)
 
     async def _enter(self, vfolder: VFolder, access: Access) -> FolderSession:
