@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from vfgateway.audit_settings import AuditSettings
+from vfgateway.authenticators.jwt import JwtSettings
+from vfgateway.authenticators.ldap import LdapSettings
+from vfgateway.authenticators.manager import ManagerSettings as ManagerAuthenticatorSettings
 from vfgateway.backends.memory import MemorySettings
 from vfgateway.backends.vfs import VfsSettings
 from vfgateway.config import EventsSettings, GatewaySettings, RedisSettings
@@ -21,6 +24,7 @@ from vfgateway.section import Secret, Section
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MANUAL = (ROOT / "docs/administrator.md").read_text()
+LOGINS = (ROOT / "docs/authenticators.md").read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -51,6 +55,12 @@ SECTIONS = [
 ]
 
 
+@pytest.mark.parametrize("section", [LdapSettings, JwtSettings, ManagerAuthenticatorSettings])
+def test_every_key_of_an_authenticator_is_explained(section: type[Section]) -> None:
+    """On its own page."""
+    assert [key for key in keys(section) if f"`{key}`" not in LOGINS] == []
+
+
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_key_is_in_the_manual(section: type[Section]) -> None:
     """What cannot be read about cannot be used."""
@@ -64,7 +74,8 @@ def test_every_key_of_the_sample_is_in_the_manual() -> None:
     lines = (line.removeprefix("# ") for line in sample.splitlines())
     settings = {match[1] for line in lines if (match := re.match(r"(\w+) = ", line))}
     assert tomllib.loads(sample)
-    assert not [key for key in settings if f"`{key}`" not in MANUAL]
+    manual = MANUAL + LOGINS
+    assert not [key for key in settings if f"`{key}`" not in manual]
 
 
 def test_every_dependency_has_a_reason() -> None:

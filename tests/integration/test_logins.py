@@ -50,7 +50,7 @@ class LoginSite(SftpSite):
         """One request, over a connection of its own, so that either process may answer."""
         url = f"http://127.0.0.1:{self.webdav_port}/data/"
         headers = {"Depth": "0", "Connection": "close"}
-        return requests.request(method, url, auth=(name.encode(), password.encode()), headers=headers, timeout=20)
+        return requests.request(method, url, auth=(name, password), headers=headers, timeout=20)
 
     def asked(self, name: str, answers: Path, log: Path) -> subprocess.CompletedProcess[str]:
         """OpenSSH's ``sftp``, which asks at a terminal: a program answers with the lines of a file, and notes the questions."""
