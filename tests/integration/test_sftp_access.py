@@ -128,6 +128,8 @@ def test_what_happened_is_told(process: GatewayProcess, site: SftpSite, tmp_path
             wrong.close()
     assert "login_failed: user=alice address=127.0.0.1 protocol=sftp method=password" in process.output
     assert "a-secret-that-is-wrong" not in process.output
+    for noise in ("NEW KEYS", "sending close", "starting service", "kex alg"):
+        assert noise not in process.output
     assert ALICE[1] not in process.output
 
 

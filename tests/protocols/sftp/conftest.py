@@ -27,11 +27,14 @@ def host_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def serve(host_keys: Path) -> type_serve:
-    """Starts the front end for a gateway; keyword arguments are fields of ``Limits``, and ``grace``, without which it stops at once."""
+    """Starts the front end for a gateway; keyword arguments are fields of ``Limits``, the folder of its host keys, and ``grace``, without which it
+    stops at once."""
 
     @asynccontextmanager
-    async def serve(gateway: Gateway, grace: float = 0.0, **limits: Any) -> AsyncIterator[SftpService]:
-        settings = SftpSettings(endpoint="tcp:0:interface=127.0.0.1", host_keys=host_keys, login_delay=0.01)
+    async def serve(
+        gateway: Gateway, grace: float = 0.0, keys: Path = host_keys, **limits: Any
+    ) -> AsyncIterator[SftpService]:
+        settings = SftpSettings(endpoint="tcp:0:interface=127.0.0.1", host_keys=keys, login_delay=0.01)
         service = SftpService(settings, gateway)
         service.grace = grace
         service.factory.limits = attrs.evolve(service.factory.limits, **limits)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from twisted.conch.ssh.channel import SSHChannel
 from twisted.conch.ssh.common import NS, getNS
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from vfgateway.protocols.sftp import commands
+from vfgateway.protocols.sftp.conchlog import CONCH_LOG
 from vfgateway.protocols.sftp.server import SftpServer
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class SessionChannel(SSHChannel):
     """See the module."""
 
     name = b"session"
-    _log = Logger(namespace="vfgateway.sftp.conch")
+    _log = CONCH_LOG
 
     def __init__(self, connection: SftpConnection, window: int, packet: int) -> None:
         own = NEXT_WINDOW if connection.channels else WINDOW

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from twisted.conch.ssh.channel import SSHChannel
 from twisted.conch.ssh.common import NS, getNS
 from twisted.conch.ssh.connection import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_RESOURCE_SHORTAGE, SSHConnection
-from twisted.logger import Logger
 
 from vfgateway.protocols.sftp.channel import SessionChannel
+from vfgateway.protocols.sftp.conchlog import CONCH_LOG
 from vfgateway.services.session import Session
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class SftpConnection(SSHConnection):
     """
 
     transport: SftpTransport
-    _log = Logger(namespace="vfgateway.sftp.conch")
+    _log = CONCH_LOG
 
     def __init__(self, session: Session) -> None:
         super().__init__()

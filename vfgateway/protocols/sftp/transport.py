@@ -22,6 +22,7 @@ from twisted.protocols.policies import ProtocolWrapper
 
 from vfgateway import __version__
 from vfgateway.protocols.sftp.ciphers import CTR_CIPHERS, GCM_CIPHERS, LONGEST_PACKET, MACS, BadPacket, Protection
+from vfgateway.protocols.sftp.conchlog import CONCH_LOG
 
 if TYPE_CHECKING:
     from vfgateway.protocols.sftp.factory import SftpFactory
@@ -66,7 +67,7 @@ class SftpTransport(conch.SSHServerTransport):
     nextEncryptions: Any
     service: Any
     log = Logger(namespace="vfgateway.sftp")
-    _log = Logger(namespace="vfgateway.sftp.conch")
+    _log = CONCH_LOG
 
     ourVersionString = b"SSH-2.0-vfgateway_" + __version__.encode("ascii")
     supportedVersions = (b"2.0", b"1.99")
