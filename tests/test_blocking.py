@@ -50,7 +50,7 @@ async def test_a_quick_call_runs_in_place_until_the_storage_stalls() -> None:
     pool = Pool(_Ticking(), 1, "test", inline=True)
     here = threading.get_ident()
     assert await pool.quick(threading.get_ident) == here
-    await pool.quick(time.sleep, 0.001)  # the clock makes it ten milliseconds
+    await pool.quick(time.sleep, 0.001)  # the clock makes it a hundred milliseconds
     with pytest.raises(VolumeUnavailable):  # not in place: the pool has no threads
         await pool.quick(threading.get_ident)
     pool._clock.advance(blocking.PENALTY)  # type: ignore[attr-defined]
@@ -96,10 +96,10 @@ async def test_a_stall_needs_no_second_look() -> None:
 
 
 class _Ticking(Clock):
-    """A clock that moves on by ten milliseconds at each look."""
+    """A clock that moves on by a tenth of a second at each look: more than a busy machine keeps anybody waiting."""
 
     def seconds(self) -> float:
-        self.rightNow += 0.01
+        self.rightNow += 0.1
         return float(self.rightNow)
 
 

@@ -30,6 +30,8 @@ T = TypeVar("T")
 SLOW = 0.005
 #: Seconds after which a call that was not watched goes for threads by itself.
 STALLED = 0.25
+#: Seconds between two calls of which it is found out what they waited for: finding out costs more than most of them.
+SAMPLE = 0.005
 #: Seconds of processor time that are no company.
 ALONE = 0.0005
 #: Seconds for which a pool stays with threads after a slow inline call.
@@ -54,7 +56,7 @@ class Pool:
         self._name = name
         self._threads: ThreadPool | None = None
         self.inline = inline
-        self._watched_until = self._threads_until = 0.0
+        self._watched_until = self._threads_until = self._sampled = 0.0
 
     def start(self) -> None:
         """Allow calls; threads come up as they are needed. Idempotent, also after :meth:`stop`."""
@@ -103,7 +105,7 @@ class Pool:
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call something short in place; ask :attr:`in_place` before. Not a coroutine."""
         began = self._clock.seconds()
-        if began < self._watched_until:
+        if began < self._watched_until and began - self._sampled >= SAMPLE:
             return self._watched(began, function, *args, **kwargs)
         try:
             return function(*args, **kwargs)
@@ -115,16 +117,18 @@ class Pool:
                     self._threads_until = now + PENALTY
 
     def _watched(self, began: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As :meth:`call`, looking for what a slow one waited for, which costs more than most of them. A busy machine also makes calls long;
-        only one that waited by itself, and for no other thread of ours, speaks against the storage."""
-        waits, others, queued = _waits(), _others(), _queued()
+        """As :meth:`call`, looking for what a slow one waited for. A busy machine also makes calls long; only one that waited by itself, and
+        for no other thread of ours, speaks against the storage."""
+        self._sampled = began
+        waits, others, (ran, queued) = _waits(), _others(), _scheduled()
         try:
             return function(*args, **kwargs)
         finally:
             ended = self._clock.seconds()
-            took = ended - began - (_queued() - queued)
+            ran_until, queued_until = _scheduled()
+            took = ended - began - (queued_until - queued)
             alone = _waits() > waits and _others() - others < ALONE
-            if took > STALLED or (took > SLOW and alone):
+            if took > STALLED or (took - (ran_until - ran) > SLOW and alone):
                 self._threads_until = ended + PENALTY
 
 
@@ -146,7 +150,7 @@ def _others() -> float:
 
 
 class _Local(threading.local):
-    """The file in which the kernel counts for how long this thread was ready to run and was not let; -1 where it does not."""
+    """The file in which the kernel counts for how long this thread ran, and was ready to run and was not let; -1 where it does not."""
 
     def __init__(self) -> None:
         try:
@@ -158,11 +162,12 @@ class _Local(threading.local):
 _local = _Local()
 
 
-def _queued() -> float:
-    """Seconds for which this thread has waited for a processor."""
+def _scheduled() -> tuple[float, float]:
+    """Seconds for which this thread has run, and for which it has waited for a processor."""
     if _local.schedstat < 0:
-        return 0.0
-    return int(os.pread(_local.schedstat, 100, 0).split()[1]) / 1e9
+        return 0.0, 0.0
+    ran, queued, _ = os.pread(_local.schedstat, 100, 0).split()
+    return int(ran) / 1e9, int(queued) / 1e9
 
 
 class InlinePool(Pool):

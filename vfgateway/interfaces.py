@@ -292,6 +292,8 @@ class IAtHand(Interface):
     """On folders: what is asked for in place of a coroutine, when all is in memory and nothing has to be waited for. ``None`` wherever it is
     not so, or not sure; and wherever a link is in the way. The ordinary way is for those cases, and for telling what is wrong."""
 
+    stores_now: bool = Attribute("Whether :meth:`store_now` ever does anything here.")
+
     def stat_now(path: FolderPath) -> FileStat | None:
         """As ``IFolder.stat``. ``None`` also where nothing is. Not a coroutine."""
 
@@ -300,6 +302,10 @@ class IAtHand(Interface):
     ) -> tuple[FileStat, type_chunk] | None:
         """A regular file's facts, and the bytes of it that ``choose`` asks for by offset and length: all of them, or ``None`` is the answer.
         What ``choose`` raises goes through. Not a coroutine."""
+
+    def store_now(path: FolderPath, content: type_chunk) -> Published | None:
+        """Create or replace a regular file, whole or not at all, as a stage with that content would. ``None`` if nothing has been done; also
+        where what is stored has to be made durable first. Not a coroutine."""
 
 
 class IMappedListing(Interface):

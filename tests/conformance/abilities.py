@@ -610,6 +610,28 @@ class OtherAbilityPromises(VolumeCase):
             assert folder.read_now(at("link"), lambda _: (0, 1)) is None
             assert folder.read_now(at("way/inner"), lambda _: (0, 1)) is None
 
+    async def test_stored_at_hand(self, folder: Able) -> None:
+        """What is stored at once is what a stage would have become; where that cannot be, nothing has happened."""
+        await put(folder, "file", b"0123456789")
+        await folder.make_dir(at("dir"))
+        if not self.claims(IAtHand, folder):
+            return
+        before = await folder.stat(at("file"))
+        for name, there in (("file", before), ("dir/new", None)):
+            published = folder.store_now(at(name), b"content")
+            if published is None:
+                assert await exists(folder, name) == (there is not None)
+                continue
+            assert folder.stores_now
+            assert await content_of(folder, name) == b"content"
+            assert timeless(published.stat) == timeless(await folder.stat(at(name)))
+            assert published.replaced is None if there is None else timeless(published.replaced) == timeless(there)
+        for strange in ("dir", "missing/new", "file/new", ".upload/new"):
+            assert folder.store_now(at(strange), b"content") is None
+        assert folder.store_now(ROOT, b"content") is None
+        assert set(await names_in(folder, "dir")) <= {"new"}
+        assert list(await folder.stages()) == []
+
     async def test_mapped_listing(self, folder: Able) -> None:
         """The function is given every entry once, as a listing gives it, never an empty batch; the end is told by ``None``."""
         for number in range(7):

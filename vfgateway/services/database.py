@@ -183,7 +183,7 @@ class Database:
 
     async def _look(self, name: str, now: float) -> int:
         forgotten = self._forgotten
-        value = await self.read(lambda connection: _counter(connection, name))
+        value = await self.read(lambda connection: counter(connection, name))
         if forgotten == self._forgotten:  # else it may have been read before the write that made us forget
             self._generations[name] = (now, value)
         return value
@@ -252,7 +252,8 @@ def _answer(group: list[_Write]) -> None:
             write.done.callback(write.outcome)
 
 
-def _counter(connection: Connection, name: str) -> int:
+def counter(connection: Connection, name: str) -> int:
+    """The number that :func:`bump` counts up."""
     value = connection.execute(select(counters.c.value).where(counters.c.name == name)).scalar()
     return int(value or 0)
 
@@ -265,7 +266,7 @@ def bump(connection: Connection, name: str) -> int:
         .values(name=name, value=1)
         .on_conflict_do_update(index_elements=[counters.c.name], set_={"value": counters.c.value + 1})
     )
-    return _counter(connection, name)
+    return counter(connection, name)
 
 
 def _prepare_sqlite(raw: Any, _record: Any) -> None:

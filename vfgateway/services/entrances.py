@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 
 #: Entries that are kept.
 MOST: Final = 4096
+#: Seconds for which nothing is tried again that took time.
+LATER: Final = 0.01
 
 
 @attrs.frozen(eq=False)
 class _Entrance:
     stamp: tuple[int, ...]
     until: float
-    folder: FolderSession
+    folder: FolderSession | None
 
 
 class Entrances:
@@ -62,7 +64,8 @@ class Entrances:
         say why."""
         gateway = self._gateway
         stamp = gateway.database.at_hand(logins.GENERATION, vfolders.GENERATION)
-        if stamp is None:
+        known, now = self._known.get((ticket, name)), gateway.reactor.seconds()
+        if stamp is None or (known is not None and known.folder is None and now < known.until):
             return None
 
         async def entering() -> FolderSession:
@@ -72,10 +75,8 @@ class Entrances:
         outcome: list[FolderSession] = []
         asked = Deferred.fromCoroutine(entering())
         asked.addCallbacks(outcome.append, lambda failure: failure.trap(GatewayError) and None)
-        if not outcome:
-            return None
         if len(self._known) >= MOST:
             self._known.clear()
-        until = gateway.reactor.seconds() + FRESH
-        self._known[ticket, name] = _Entrance(stamp, until, outcome[0])
-        return outcome[0]
+        folder = outcome[0] if outcome else None
+        self._known[ticket, name] = _Entrance(stamp, now + (FRESH if outcome else LATER), folder)
+        return folder

@@ -21,6 +21,7 @@ from vfgateway.services.alerts import Alerts
 from vfgateway.services.audit import Audit
 from vfgateway.services.authentication import Authentication
 from vfgateway.services.changes import Changes
+from vfgateway.services.claims import Claims
 from vfgateway.services.collaboration import Collaboration
 from vfgateway.services.creations import Creations
 from vfgateway.services.database import Database
@@ -91,6 +92,7 @@ class Gateway:
         self.properties = Properties(self.database)
         self.locks = Locks(self.database, reactor, self.processes)
         self.changes = Changes(self.database, reactor, self.locks)
+        self.claims = Claims(self.database, reactor, self.processes, self.locks)
         self.quota = Quota(self.database, reactor, self.processes)
         self.tasks = Tasks(self.database, reactor, self.processes, self.events, self.metrics)
         notifications = Notifications(settings.alerts, self.tasks, reactor, self.runtime_for("alerts").agent)
@@ -190,7 +192,7 @@ class Gateway:
     async def stop(self) -> None:
         """Stop in the opposite order; what is under way ends or is left resumable. Safe after a start that failed."""
         self.running = False
-        uploads = (self.retention, self.standings, self.staging, self.copies, self.writers)
+        uploads = (self.retention, self.claims, self.standings, self.staging, self.copies, self.writers)
         services = (*uploads, self.alerts, self.tasks, self.volumes, self.quota, self.audit, self.processes)
         parts: Sequence[Any] = (*services, *self._running_authenticators)
         for part in parts:

@@ -278,6 +278,10 @@ class Locks:
         """The turn of an in-place writer on one file, in this process alone; see :mod:`vfgateway.services.writers`."""
         return await self._turns.take(vfolder.key, [(path, False)])
 
+    def is_free(self, vfolder: VFolder, path: FolderPath) -> bool:
+        """Whether nobody in this process changes ``path`` now, or waits to."""
+        return self._turns.is_free(vfolder.key, (path, False))
+
     def leave_turn(self, vfolder: VFolder, turn: Turn) -> None:
         """Give it back. Idempotent."""
         self._turns.leave(vfolder.key, turn)

@@ -139,6 +139,14 @@ class Quota:
             await self._ledger.give_back(changed)
         return found
 
+    def subjects_now(self, vfolder: VFolder) -> Sequence[Subject] | None:
+        """As :meth:`subjects`, if that is known. Not a coroutine."""
+        known = self._subjects.get(vfolder.key)
+        if known is None or known[0] != self._database.at_hand("vfolders", "accounts"):
+            return None
+        now = self._clock.seconds()
+        return known[1] if all(s.until is None or now < s.until for s in known[1]) else None
+
     async def is_limited(self, vfolder: VFolder) -> bool:
         """Whether any limit applies, with limits as old as in :meth:`subjects`."""
         return any(subject.is_limited for subject in await self.subjects(vfolder))
@@ -153,6 +161,14 @@ class Quota:
         elif change != Usage():
             self._write_soon()
         self.headroom.look_later()
+
+    def settle_now(self, vfolder: VFolder, change: Usage, covered: Mapping[str, Usage]) -> None:
+        """As :meth:`settle_slabs`, with nothing else to write. Not a coroutine."""
+        self._ledger.change(vfolder.key, change, covered)
+        if change != Usage():
+            self._write_soon()
+        self.headroom.look_later()
+        self._later("sweep", SWEEP, self._sweep)
 
     async def settle_holder(self, vfolder: VFolder, change: Usage, holder: str, also: type_also) -> None:
         """End an upload's reservation with the true change."""

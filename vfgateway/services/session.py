@@ -22,6 +22,7 @@ from vfgateway.model import (
     Origin,
     Permission,
     Principal,
+    Published,
     Usage,
     VFolder,
     VFolderId,
@@ -36,6 +37,7 @@ from vfgateway.services.locks import Lock
 from vfgateway.services.permissions import Access
 from vfgateway.services.quota import Remaining
 from vfgateway.services.standing import Standing
+from vfgateway.services.storing import store_now
 from vfgateway.services.transfer import Upload, growth
 from vfgateway.services.trees import Walk, Walked, type_progress
 from vfgateway.services.uninterrupted import whole
@@ -235,6 +237,11 @@ class FolderSession:
         self.context.allow(Permission.RO, path, "read this")
         folder = self.context.folder
         return folder.read_now(path, choose) if IAtHand.providedBy(folder) else None
+
+    def store_now(self, path: FolderPath, content: type_chunk) -> Published | None:
+        """Create or replace a small file, if that needs no waiting; else ``None``, and nothing has happened. Not a coroutine."""
+        self.context.allow(Permission.RW, path, "write this")
+        return store_now(self.context, path, content)
 
     async def list(self, path: FolderPath) -> Listing:
         """Begin to list a directory."""

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import attrs
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
 from tests.support.client_api import PASSWORD, client_api, parsed
 from tests.support.gateway import ALICE
 from tests.support.site import Client
-from tests.support.uploading import Answer, head
+from tests.support.uploading import Answer, RawConnection, head
 from tests.support.webdav import basic, webdav
-from vfgateway.model import Permission
+from vfgateway.model import Limits, Permission, Usage
 from vfgateway.protocols.web.lane import Lane
 from vfgateway.protocols.web.site import GatewaySite
 
@@ -94,6 +99,14 @@ class _Watched:
         taken = self._lane.take(channel, data)
         self._taken.append(taken)
         return taken
+
+    def waits_for_more(self, data: bytes) -> bool:
+        return self._lane.waits_for_more(data)
+
+
+async def turns() -> None:
+    """Let what was sent arrive."""
+    await deferLater(reactor, 0.02, lambda: None)
 
 
 def comparable(answer: Answer) -> tuple[int, dict[str, str], bytes]:
@@ -270,6 +283,143 @@ async def test_locks_and_properties_are_told(tmp_path: Path) -> None:
         asked = b'<propfind xmlns="DAV:"><prop><lockdiscovery/></prop></propfind>'
         for _ in range(3):
             assert b"opaquelocktoken:" in (await door.ask("PROPFIND", "/small.txt", asked, Depth="0")).body
+
+
+@pytest_twisted.async_yield_fixture
+async def storing(tmp_path: Path) -> AsyncIterator[Door]:
+    """WebDAV to a volume that makes nothing durable, on which a small upload has gone the ordinary way."""
+    async with webdav(tmp_path, storage={"durability": "none"}) as dav:
+        yield await _writing(await _furnished(Door(dav, dav.site, "/data")))
+
+
+async def _writing(door: Door) -> Door:
+    for number in range(200):
+        assert (await door.ask("PUT", "/warm", b"%d" % number)).status in (201, 204)
+        if door.taken[-1]:
+            return door
+        await deferLater(reactor, 0.02, lambda: None)
+    raise AssertionError("the lane takes no uploads")
+
+
+#: Uploads below a vfolder, and whether they are for the lane.
+STORED: list[tuple[str, bytes, dict[str, str], bool]] = [
+    ("/new-WAY", b"content", {}, True),
+    ("/dir/new-WAY", b"content", {"Content_Type": "text/plain", "User_Agent": "curl/8"}, True),
+    ("/small-WAY.txt", b"shorter", {}, True),
+    ("/small-WAY.txt", b"", {}, True),
+    ("/small-WAY.txt", os.urandom(60_000), {}, True),
+    ("/small-WAY.txt", os.urandom(70_000), {}, False),
+    ("/none-WAY/new", b"content", {}, False),
+    ("/dir", b"content", {}, False),
+    ("/dir/", b"content", {}, False),
+    ("/new-WAY/", b"content", {}, False),
+    ("/link-WAY", b"content", {}, False),
+    ("/fifo-WAY", b"content", {}, False),
+    ("/.upload/x", b"content", {}, False),
+    ("/.uploads/x", b"content", {}, False),
+    ("/" + "n" * 300, b"content", {}, False),
+    ("/a%20name-WAY", b"content", {}, False),
+    ("/small-WAY.txt", b"content", {"If_Match": '"other"'}, False),
+    ("/small-WAY.txt", b"content", {"If_None_Match": "*"}, False),
+    ("/small-WAY.txt", b"content", {"If": "(<opaquelocktoken:x>)"}, False),
+    ("/new-mtime-WAY", b"content", {"X_OC_Mtime": "1234567890"}, False),
+    ("/new-sum-WAY", b"content", {"OC_Checksum": "MD5:9a0364b9e99bb480dd25e1f0284c8555"}, False),
+    ("/small-WAY.txt", b"content", {"Content_Range": "bytes 0-6/7"}, False),
+    ("/new-anon-WAY", b"content", {"Authorization": "Basic !"}, False),
+]
+
+
+#: Names one refusal.
+_REFUSAL = re.compile(rb" \[[0-9a-f]{12}\]")
+
+
+async def test_every_upload_means_the_same(storing: Door) -> None:
+    """What is stored and what is answered is the same by both ways, and so is what is charged."""
+    root, quota = storing.dav.root, storing.dav.gateway.quota
+    for way in ("slow", "fast"):
+        assert (await storing.ask("PUT", f"/small-{way}.txt", b"x" * 100)).status == 201
+        (root / f"small-{way}.txt").chmod(0o751)
+        (root / f"link-{way}").symlink_to("small.txt")
+        os.mkfifo(root / f"fifo-{way}")
+    took = 0
+    for path, content, fields, quick in STORED:
+        found = []
+        for way in ("slow", "fast"):
+            before = await quota.usage(storing.dav.vfolder)
+            answer = await storing.ask("PUT", path.replace("WAY", way), content, lane=way == "fast", **fields)
+            status, told, body = comparable(answer)
+            taken = storing.taken[-1] and way == "fast"
+            assert ("etag" in told) == (status < 300)
+            place = root / unquote(path.replace("WAY", way).strip("/"))
+            kept = None
+            if status < 300 and place.is_file():
+                facts = place.stat()
+                kept = (place.read_bytes(), facts.st_mode, facts.st_uid, facts.st_gid)
+                etag = (await storing.ask("HEAD", path.replace("WAY", way))).headers["etag"]
+                assert etag == told.pop("etag") == told.pop("oc-etag")
+                told.pop("last-modified")
+            charged = await quota.usage(storing.dav.vfolder) - before
+            found.append((status, told, _REFUSAL.sub(b"", body.replace(way.encode(), b"WAY")), kept, charged))
+        assert found[0] == found[1], (path, fields)
+        assert quick or not taken, (path, fields)
+        took += taken
+    assert took > 0
+    assert list((root / ".upload").iterdir()) == []
+
+
+async def test_a_body_that_comes_after_its_head(storing: Door) -> None:
+    """Most clients send it so; the lane waits for it, and what is unusual is answered before it has come."""
+    lane = storing.site.lane
+    assert isinstance(lane, Lane)
+    start = head("PUT", "/data/late", Authorization=basic("alice"), Content_Length=10)
+    client = await RawConnection.open(storing.dav.port)
+    for pieces in ((start, b"0123456789"), (start[:-2], start[-2:] + b"abc", b"defghij"), (start + b"klm", b"nopqrst")):
+        for piece in pieces:
+            client.send(piece)
+            await turns()
+        await client.until(b"\r\n\r\n")
+        assert client.received.startswith(b"HTTP/1.1 20"), client.received
+        client.received = b""
+        assert (storing.dav.root / "late").read_bytes() == b"".join(pieces).partition(b"\r\n\r\n")[2]
+    client.send(start.replace(b"Content-Length", b"If: (<urn:x>)\r\nContent-Length"))
+    await client.until(b"\r\n\r\n")
+    assert client.received.startswith(b"HTTP/1.1 412 ")
+    await client.cut()
+
+
+async def test_half_a_body_is_no_upload(storing: Door) -> None:
+    """Whoever leaves in the middle leaves nothing behind; and who is in the middle when the front end stops may finish."""
+    start = head("PUT", "/data/half", Authorization=basic("alice"), Content_Length=10)
+    client = await RawConnection.open(storing.dav.port)
+    client.send(start + b"01234")
+    await turns()
+    await client.cut()
+    await turns()
+    assert not (storing.dav.root / "half").exists()
+    client = await RawConnection.open(storing.dav.port)
+    client.send(start + b"01234")
+    await turns()
+    closing = Deferred.fromCoroutine(storing.site.close_connections())
+    client.send(b"56789")
+    await client.lost
+    await closing
+    assert client.received.startswith(b"HTTP/1.1 201 ")
+    assert (storing.dav.root / "half").read_bytes() == b"0123456789"
+
+
+async def test_locks_limits_and_marks_hold_for_small_uploads(storing: Door) -> None:
+    """However lately they were set, and though the lane has taken the same upload a moment ago."""
+    gateway, vfolder = storing.dav.gateway, storing.dav.vfolder
+    lock = b'<lockinfo xmlns="DAV:"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>'
+    held = await storing.ask("LOCK", "/warm", lock)
+    assert (await storing.ask("PUT", "/warm", b"x")).status == 423
+    unlocking = await storing.ask("UNLOCK", "/warm", Lock_Token=held.headers["lock-token"])
+    assert (unlocking.status, (await storing.ask("PUT", "/warm", b"x")).status) == (204, 204)
+    usage = await gateway.quota.usage(vfolder)
+    await gateway.vfolders.update(vfolder.key, limits=Limits(usage.bytes + 5, None))
+    assert [(await storing.ask("PUT", "/more", b"123456")).status for _ in range(3)] == [507] * 3
+    assert [(await storing.ask("PUT", "/more", b"12345")).status for _ in range(3)] == [201, 204, 204]
+    assert await gateway.quota.usage(vfolder) == usage + Usage(5, 1)
 
 
 async def test_odd_heads_go_the_ordinary_way(door: Door) -> None:

@@ -43,6 +43,7 @@ class VfsFolder:
         self._calls = calls
         self._tree = tree
         self._staging = staging
+        self.stores_now = not staging.syncs(True)
 
     # --- reading
 
@@ -90,6 +91,10 @@ class VfsFolder:
         pool = self._calls.check()
         in_memory = self._staging.file_system == TMPFS
         return pool.call(athand.read_now, self._tree, path, choose, in_memory) if pool.in_place else None
+
+    def store_now(self, path: FolderPath, content: type_chunk) -> Published | None:
+        pool = self._calls.check()
+        return pool.call(self._staging.store_now, path, content) if pool.in_place else None
 
     # --- names
 

@@ -17,13 +17,15 @@ import attrs
 
 from vfgateway.backends.vfs import syscalls
 from vfgateway.backends.vfs.copy import append_content, copy_content
-from vfgateway.backends.vfs.facts import facts, facts_of
+from vfgateway.backends.vfs.facts import entry_facts, facts, facts_of
 from vfgateway.backends.vfs.faults import faults, is_missing
 from vfgateway.backends.vfs.ownership import PERMISSIONS, PRIVATE
-from vfgateway.backends.vfs.publish import publish
+from vfgateway.backends.vfs.publish import Busy, publish
+from vfgateway.backends.vfs.resolve import DIRECTORY
 from vfgateway.backends.vfs.tree import CAREFUL, STAGING, Tree, regular
-from vfgateway.errors import IsADirectory, NoSpace, UploadNotFound, VFolderNotFound
-from vfgateway.model import Expect, FileStat, Published
+from vfgateway.errors import GatewayError, IsADirectory, NoSpace, UnsupportedFileType, UploadNotFound, VFolderNotFound
+from vfgateway.interfaces import type_chunk
+from vfgateway.model import ANY, Expect, FileStat, Published
 from vfgateway.paths import FolderPath
 
 #: Room is reserved ahead from this size on; below it the file system places blocks better by itself.
@@ -234,6 +236,43 @@ class Staging:
                     return publish(area, token, parent, name, target, expect, keep)
         except FileNotFoundError:
             raise UploadNotFound(stage.token) from None
+
+    def store_now(self, target: FolderPath, content: type_chunk) -> Published | None:
+        """Make and publish a stage with ``content`` in one go; ``None`` where that needs waiting or fails, and then nothing is left of it."""
+        if self.syncs(True) or target.is_root or self.tree.hidden(target):
+            return None
+        try:
+            with self._area() as (root, area):
+                parent = self.tree.resolver.open(root, target.parent, DIRECTORY, links=False)
+                try:
+                    return self._store(root, area, parent, target, content)
+                finally:
+                    os.close(parent)
+        except (OSError, GatewayError, Busy):
+            return None
+
+    def _store(self, root: int, area: int, parent: int, target: FolderPath, content: type_chunk) -> Published | None:
+        token = uuid4().hex.encode("ascii")
+        descriptor = os.open(token, _STAGE_FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=area)
+        try:
+            try:
+                self.tree.ownership.settle_file(descriptor, root, self.tree.actor)
+                if os.write(descriptor, content) != len(content):
+                    raise NoSpace
+                name = bytes(FolderPath(target.parts[-1:]))
+                with self.tree.gate.passed(ANY, False):
+                    there = entry_facts(parent, name)
+                    if there is not None and not there.is_file:
+                        raise UnsupportedFileType(target)
+                    if there is not None:
+                        os.fchmod(descriptor, there.mode)  # an edited script stays executable
+                    os.rename(token, name, src_dir_fd=area, dst_dir_fd=parent)
+            except BaseException:
+                os.unlink(token, dir_fd=area)
+                raise
+            return Published(facts_of(descriptor), there)
+        finally:
+            os.close(descriptor)
 
     def copy_here(self, open_source: Callable[[], int], target: FolderPath, expect: Expect) -> Published:
         """Copy a file into this vfolder by way of a stage, with its mode and times."""

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,11 @@ CAREFUL: Final = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 MOST_RACES: Final = 64
 
 
+@lru_cache(1024)
+def _gate_beside(root: Path) -> Gate:
+    return Gate(root.parent)
+
+
 @attrs.frozen
 class Place:
     """Where an entry stands or is to stand: descriptors of the vfolder's root and of the entry's directory, and the
@@ -68,7 +74,7 @@ class Tree:
     @property
     def gate(self) -> Gate:
         """What publishers of this vfolder pass; its file lies outside the vfolder, where no job can hold it."""
-        return Gate(self.path.parent)
+        return _gate_beside(self.path)
 
     @contextmanager
     def root(self) -> Iterator[int]:

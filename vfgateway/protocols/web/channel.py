@@ -63,6 +63,7 @@ class StreamingChannel(http.HTTPChannel):
     _held_back = False
     _lingering: IDelayedCall | None = None
     _idle: float | None = None
+    _begun = b""  # a request for the fast lane of which not all has arrived
 
     # --- the connection ---
 
@@ -104,12 +105,15 @@ class StreamingChannel(http.HTTPChannel):
 
     def end_soon(self) -> None:
         """Close after the request that is being answered, or now."""
+        self._leave_the_lane()
         self.persistent = False
         if not self.requests:
             self.loseConnection()
 
     def timeoutConnection(self) -> None:
-        if self._arriving is not None and self._drained is None and not self._arriving.finished:
+        if self._begun:
+            self._leave_the_lane()
+        elif self._arriving is not None and self._drained is None and not self._arriving.finished:
             self._break_body()  # the handler answers
         else:
             super().timeoutConnection()
@@ -121,15 +125,28 @@ class StreamingChannel(http.HTTPChannel):
             return
         if not self.requests and not self._buffer:  # a head has its time as a whole, however slowly it trickles in
             self.resetTimeout()
+            if self._begun:
+                data, self._begun = self._begun + data, b""
             if self._on_the_lane(data):
                 return
         super(http.HTTPChannel, self).dataReceived(data)
 
     def _on_the_lane(self, data: bytes) -> bool:
-        """Whether the fast lane has answered."""
+        """Whether the fast lane has answered, or waits for the rest."""
         lane = self.site.lane
-        at_rest = self.line_mode and self.persistent and not self._waitingForTransport
-        return lane is not None and bool(at_rest) and lane.take(self, data)
+        if lane is None or not (self.line_mode and self.persistent) or self._waitingForTransport:
+            return False
+        if lane.take(self, data):
+            return True
+        if lane.waits_for_more(data):
+            self._begun = data
+        return bool(self._begun)
+
+    def _leave_the_lane(self) -> None:
+        """Let what was begun go the ordinary way."""
+        if self._begun:
+            data, self._begun = self._begun, b""
+            super(http.HTTPChannel, self).dataReceived(data)
 
     def allHeadersReceived(self) -> None:
         request = self.requests[-1]

@@ -170,10 +170,12 @@ class Route:
     :ivar serve: the answer, or ``None`` if it is not at hand; then nothing may have happened. What it raises of the family of errors is
         taken for that, too
     :ivar fields: those that it understands, beside :data:`PLAIN_FIELDS`
+    :param body: whether requests have a body, which clients often send after the head
     """
 
     serve: type_serve
     fields: frozenset[bytes] = frozenset()
+    body: bool = False
 
 
 class Lane:
@@ -215,6 +217,16 @@ class Lane:
             return False
         self._answer(channel, asked, answered)
         return True
+
+    def waits_for_more(self, data: bytes) -> bool:
+        """Whether ``data`` is the beginning of a request that could be answered if all of it were there, but for a part of its body."""
+        route = self._routes.get(data[: data.find(b" ")])
+        if route is None or not route.body:
+            return False
+        end = data.find(b"\r\n\r\n", 0, LARGEST_HEAD)
+        first = data.find(b"\r\n", 0, end)
+        head = self._head(data[first + 2 : end]) if 0 <= first < end else None
+        return head is not None and head.special <= route.fields and len(data) < end + 4 + head.length
 
     def _answer(self, channel: StreamingChannel, asked: Asked, answered: Answer) -> None:
         status, body = answered.status, answered.body

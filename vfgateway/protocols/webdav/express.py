@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from functools import partial
 
 import attrs
 
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.web.lane import CONDITIONS, Answer, Asked, Route, place_in
-from vfgateway.protocols.webdav import get, propfind
+from vfgateway.protocols.webdav import get, propfind, put
 from vfgateway.protocols.webdav.settings import WebDavSettings
 from vfgateway.services.session import FolderSession
 
 type_verb = Callable[[Asked, FolderSession, FolderPath], Answer | None]
-
-_VERBS: Final[Mapping[bytes, tuple[type_verb, frozenset[bytes]]]] = {
-    b"GET": (get.answer_at_hand, CONDITIONS),
-    b"HEAD": (get.answer_at_hand, CONDITIONS),
-    b"PROPFIND": (propfind.answer_at_hand, frozenset({b"depth"})),
-}
 
 
 @attrs.frozen
@@ -38,4 +32,11 @@ class _Serve:
 def routes(settings: WebDavSettings) -> Mapping[bytes, Route]:
     """By method."""
     guarded = not settings.allow_plain_login
-    return {method: Route(_Serve(verb, guarded), fields) for method, (verb, fields) in _VERBS.items()}
+    reading = Route(_Serve(get.answer_at_hand, guarded), CONDITIONS)
+    storing = partial(put.answer_at_hand, limit=settings.max_upload_size)
+    return {
+        b"GET": reading,
+        b"HEAD": reading,
+        b"PROPFIND": Route(_Serve(propfind.answer_at_hand, guarded), frozenset({b"depth"})),
+        b"PUT": Route(_Serve(storing, guarded), body=True),
+    }

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 from xml.sax.saxutils import escape
@@ -191,6 +191,11 @@ def answer_empty(request: StreamingRequest, status: int) -> None:
 
 def tell_file(request: StreamingRequest, stat: FileStat) -> None:
     """Say what now stands there."""
-    request.setHeader(b"etag", etag_of(stat))
-    request.setHeader(b"oc-etag", etag_of(stat))
-    request.setHeader(b"last-modified", http_date(seconds_of(stat)))
+    for name, value in facts_of(stat):
+        request.setHeader(name, value)
+
+
+def facts_of(stat: FileStat) -> Sequence[tuple[bytes, bytes]]:
+    """The fields that say what now stands there."""
+    etag = etag_of(stat)
+    return (b"Etag", etag), (b"Oc-Etag", etag), (b"Last-Modified", http_date(seconds_of(stat)))

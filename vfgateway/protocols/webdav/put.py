@@ -7,12 +7,14 @@ import re
 
 from vfgateway.errors import QuotaExceeded, TooLarge
 from vfgateway.model import Attrs, FileStat
+from vfgateway.paths import FolderPath
 from vfgateway.protocols.web.conditions import expectation
+from vfgateway.protocols.web.lane import Answer, Asked
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.storing import store_body
 from vfgateway.protocols.webdav import digests, partial
 from vfgateway.protocols.webdav.exchange import Exchange, present, refuse_orphan
-from vfgateway.protocols.webdav.faults import Refused, answer_empty, tell_file
+from vfgateway.protocols.webdav.faults import Refused, answer_empty, facts_of, tell_file
 from vfgateway.services.session import FolderSession
 
 _NUMBER = re.compile(rb"[0-9]{1,18}")
@@ -41,6 +43,19 @@ async def answer(exchange: Exchange) -> None:
         request.setHeader(b"x-oc-mtime", b"accepted")
     tell_file(request, stat)
     answer_empty(request, 201 if found is None else 204)
+
+
+def answer_at_hand(asked: Asked, folder: FolderSession, path: FolderPath, limit: int) -> Answer | None:
+    """A small file on the fast lane, with nothing said about it but its content."""
+    if asked.target.endswith(b"/") or len(asked.body) > limit:
+        return None
+    published = folder.store_now(path, asked.body)
+    if published is None or published.stat is None:
+        return None
+    fields = facts_of(published.stat)
+    if published.replaced is not None:
+        return Answer(204, fields, user=folder.principal.name)
+    return Answer(201, (*fields, (b"Content-Length", b"0")), user=folder.principal.name)
 
 
 async def _refuse_what_cannot_fit(

@@ -1,0 +1,127 @@
+"""Claims: one announcement for many small changes, which gives way to whoever waits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_twisted
+from twisted.internet.task import Clock
+
+from tests.support.processes import Process, begin, process, turn, while_time_passes
+from vfgateway.model import VFolder
+from vfgateway.paths import ROOT, FolderPath, parse_text
+from vfgateway.services import claims, schema
+from vfgateway.services.claims import Claims
+
+NONE: frozenset[str] = frozenset()
+FILE = parse_text("d/file")
+
+
+@pytest_twisted.async_yield_fixture
+async def alone(tmp_path: Path, clock: Clock) -> AsyncIterator[Process]:
+    async with process(tmp_path / "db", clock) as made:
+        yield made
+
+
+def of(at: Process) -> Claims:
+    return Claims(at.database, at.clock, at.processes, at.locks)
+
+
+async def granted(made: Claims, vfolder: VFolder, path: FolderPath = FILE) -> bool:
+    """Whether the claim comes when it is asked for again and again."""
+    for _ in range(100):
+        if made.covers(vfolder, path):
+            return True
+        await turn()
+    return False
+
+
+async def lock(at: Process, vfolder: VFolder, where: FolderPath) -> str:
+    about = {"principal_id": "alice", "owner": "Alice", "infinite": False, "exclusive": True, "timeout": 60.0}
+    return (await at.locks.acquire(vfolder, where, **about)).token  # type: ignore[arg-type]
+
+
+async def test_a_claim_is_announced_until_it_is_not_used(alone: Process) -> None:
+    """Whoever looks finds it as a change of everything; a while after its last use, and at the stop, it is gone."""
+    vfolder, made = await alone.vfolder(), of(alone)
+    assert await granted(made, vfolder)
+    (row,) = await alone.rows(schema.intents)
+    assert (row.vfolder, row.path, row.tree) == (vfolder.key, b"", True)
+    for _ in range(round(claims.IDLE / claims.LOOK) + 3):
+        alone.clock.advance(claims.LOOK)
+        for _ in range(5):
+            await turn()
+    assert await alone.rows(schema.intents) == []
+    assert await granted(made, vfolder)
+    await made.stop()
+    assert await alone.rows(schema.intents) == []
+    assert not made.covers(vfolder, FILE)
+
+
+async def test_no_claim_on_what_is_locked(alone: Process) -> None:
+    """Every change there has to be checked; a claim that is held already is worth nothing from the moment of the lock on."""
+    vfolder, other, made = await alone.vfolder(), await alone.vfolder(), of(alone)
+    await lock(alone, vfolder, FILE)
+    assert not await granted(made, vfolder)
+    assert await granted(made, other)
+    await lock(alone, other, parse_text("elsewhere"))
+    assert not made.covers(other, FILE)
+    await made.stop()
+
+
+async def test_what_others_of_this_process_change_is_left_to_them(alone: Process) -> None:
+    """A claim covers no path that a change under way concerns."""
+    vfolder, made = await alone.vfolder(), of(alone)
+    assert await granted(made, vfolder)
+    async with alone.locks.publishing(vfolder, [(parse_text("d"), True)], NONE, "bob"):
+        assert not made.covers(vfolder, FILE)
+        assert made.covers(vfolder, parse_text("e"))
+    assert made.covers(vfolder, FILE)
+    async with alone.locks.publishing(vfolder, [(ROOT, True)], NONE, "internal", recount=True):
+        assert not made.covers(vfolder, FILE)
+    await made.stop()
+
+
+async def test_others_wait_until_the_claim_is_given_up(tmp_path: Path, clock: Clock) -> None:
+    """Who comes second gets in when the claim is given up, which is soon; and as long as there are two, none is made."""
+    alive: set[int] = set()
+    async with process(tmp_path / "db", clock, 1, alive) as first:
+        vfolder, made = await first.vfolder(), of(first)
+        assert await granted(made, vfolder)
+        async with process(tmp_path / "db", clock, 2, alive) as second:
+            assert made.covers(vfolder, FILE)
+            entering = begin(lock(second, vfolder, FILE))
+            for _ in range(10):
+                await turn()
+            assert not entering.called
+            await while_time_passes(clock, entering)
+            assert not made.covers(vfolder, FILE)
+            clock.advance(claims.REFUSED + 1)
+            assert not await granted(made, vfolder)
+        await made.stop()
+
+
+async def test_a_claim_that_somebody_struck_is_not_believed(alone: Process) -> None:
+    """Whoever took this process for dead has taken what it announced; it notices, or trusts itself no more."""
+    vfolder, made = await alone.vfolder(), of(alone)
+    assert await granted(made, vfolder)
+    await alone.database.write(lambda connection: connection.execute(schema.intents.delete()).rowcount)
+    alone.clock.advance(claims.LOOK)
+    for _ in range(10):
+        await turn()
+    assert not made.covers(vfolder, FILE)
+    await made.stop()
+
+
+async def test_nobody_believes_an_old_look(alone: Process) -> None:
+    """After a suspension nothing is done under a claim before somebody has looked."""
+    vfolder, made = await alone.vfolder(), of(alone)
+    assert await granted(made, vfolder)
+    timer = made._timer
+    assert timer is not None
+    timer.cancel()
+    alone.clock.advance(claims.BELIEVED)
+    assert not made.covers(vfolder, FILE)
+    made._timer = None
+    await made.stop()

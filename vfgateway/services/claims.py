@@ -1,0 +1,191 @@
+"""Vfolders that this process alone changes, announced once for many small changes.
+
+Every change is announced in the database, so that of two processes one waits for the other, and so that locks are checked in the
+same step (:mod:`vfgateway.services.locks`). Where one process is alone, and nobody has locked or marked anything, that costs a hundred times
+what a small change does. So it announces a change of everything, a claim, and keeps that for as long as changes come: others wait for it as
+for any change, and it is given up when somebody waits. What was found when it was made (no locks, no properties, nobody who
+follows the vfolder) stays so while it is held: other processes cannot change it, and what this one changes shows in the stamp.
+
+If the process dies, its claims are taken for changes under way, and the vfolders are recounted.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+from sqlalchemy import Connection, func, select
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from vfgateway.errors import GatewayError
+from vfgateway.model import VFolder
+from vfgateway.paths import ROOT, FolderPath
+from vfgateway.services import locktable
+from vfgateway.services.database import Database, counter
+from vfgateway.services.locks import Locks
+from vfgateway.services.processes import IsProcess
+from vfgateway.services.properties import LOCKED, SET
+from vfgateway.services.schema import intents, processes
+
+#: Seconds between looks for others who wait.
+LOOK: Final = 0.05
+#: Seconds after which a claim that was not used is given up.
+IDLE: Final = 2.0
+#: Seconds after a look for which its outcome is believed: far less than after which a silent process is taken for dead.
+BELIEVED: Final = 5.0
+#: Seconds for which none is sought after it was refused or had to be given up.
+REFUSED: Final = 10.0
+#: Claims at once.
+MOST: Final = 256
+
+type_stamp = tuple[int, ...]
+
+
+@attrs.define(eq=False)
+class _Claim:
+    intent: str
+    stamp: type_stamp
+    used: float
+
+
+class Claims:
+    """See the module."""
+
+    log = Logger()
+
+    def __init__(self, database: Database, clock: Any, process: IsProcess, locks: Locks) -> None:
+        self._database = database
+        self._clock = clock
+        self._process = process
+        self._locks = locks
+        self._held: dict[int, _Claim] = {}
+        self._refused: dict[int, float] = {}
+        self._seeking: set[int] = set()
+        self._looked = 0.0
+        self._timer: IDelayedCall | None = None
+        self._running: set[Deferred[Any]] = set()
+        self._stopped = False
+
+    def covers(self, vfolder: VFolder, path: FolderPath) -> bool:
+        """Whether ``path`` (folded) can be changed now, in this turn of the reactor, without announcing it; if not, that is seen to for next
+        time. Not a coroutine."""
+        now = self._clock.seconds()
+        held = self._held.get(vfolder.key)
+        if held is None:
+            self._seek(vfolder, now)
+            return False
+        stamp = self._database.at_hand(SET, LOCKED)
+        if stamp is None or not 0 <= now - self._looked < BELIEVED:
+            return False
+        if (self._locks.changes, *stamp) != held.stamp:
+            self._begin(self._give_up([vfolder.key]))
+            return False
+        held.used = now
+        return self._locks.is_free(vfolder, path)
+
+    # --- getting one ---
+
+    def _seek(self, vfolder: VFolder, now: float) -> None:
+        if self._stopped or vfolder.key in self._seeking or self._refused.get(vfolder.key, 0.0) > now:
+            return
+        if len(self._held) + len(self._seeking) >= MOST:
+            return
+        self._seeking.add(vfolder.key)
+        self._begin(self._claim(vfolder))
+
+    async def _claim(self, vfolder: VFolder) -> None:
+        intent, begun, changes = secrets.token_hex(16), self._clock.seconds(), self._locks.changes
+
+        def write(connection: Connection) -> type_stamp | None:
+            there = locktable.enter(connection, vfolder, self._process.id)
+            if there.locks or there.others or there.properties or there.tracked or not self._is_alone(connection):
+                return None
+            locktable.insert_intent(connection, intent, vfolder.key, [(ROOT, True)], self._process.id, begun)
+            return changes, counter(connection, SET), counter(connection, LOCKED)
+
+        stamp = None
+        try:
+            await self._process.dirty.mark(vfolder.key)
+            stamp = await self._database.write(write, durable=False)
+        except GatewayError:
+            pass  # the vfolder is gone
+        finally:
+            self._seeking.discard(vfolder.key)
+            now = self._clock.seconds()
+            if stamp is None:
+                self._refuse(vfolder.key, now)
+        if stamp is not None:
+            if not self._held:
+                self._looked = begun
+            self._held[vfolder.key] = _Claim(intent, stamp, now)
+            self._look_later()
+
+    def _is_alone(self, connection: Connection) -> bool:
+        """Whether no other process is there that would often have to wait."""
+        others = select(func.count()).select_from(processes).where(processes.c.id != self._process.id)
+        return not connection.execute(others).scalar()
+
+    def _refuse(self, vfolder: int, now: float) -> None:
+        if len(self._refused) >= MOST:
+            self._refused.clear()
+        self._refused[vfolder] = now + REFUSED
+
+    # --- giving it up ---
+
+    def _look_later(self) -> None:
+        if self._timer is None and self._held and not self._stopped:
+            self._timer = self._clock.callLater(LOOK, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        self._begin(self._answer())
+
+    async def _answer(self) -> None:
+        """Give up what others wait for, and what is no longer used."""
+        begun = self._clock.seconds()
+
+        def read(connection: Connection) -> tuple[set[int], set[str]]:
+            rows = connection.execute(select(intents.c.process, intents.c.vfolder, intents.c.intent)).all()
+            mine = self._process.id
+            return {row.vfolder for row in rows if row.process != mine}, {r.intent for r in rows if r.process == mine}
+
+        try:
+            wanted, kept = await self._database.read(read)
+            self._looked = begun
+            lost = [key for key, held in self._held.items() if key in wanted or held.intent not in kept]
+            for key in lost:
+                self._refuse(key, begun)
+            idle = [key for key, held in self._held.items() if held.used < begun - IDLE]
+            await self._give_up(list({*lost, *idle}))
+        finally:
+            self._look_later()
+
+    async def _give_up(self, keys: Sequence[int]) -> None:
+        ended = [self._held.pop(key).intent for key in keys if key in self._held]
+        if ended:
+
+            def write(connection: Connection) -> None:
+                for intent in ended:
+                    locktable.delete_intent(connection, intent)
+
+            await self._database.write(write, durable=False)
+
+    async def stop(self) -> None:
+        """Give up all. Idempotent."""
+        self._stopped = True
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        while self._running:
+            await next(iter(self._running))
+        await self._give_up(list(self._held))
+
+    def _begin(self, work: Any) -> None:
+        running: Deferred[Any] = Deferred.fromCoroutine(work)
+        running.addErrback(lambda failure: self.log.failure("a claim could not be made or given up", failure=failure))
+        self._running.add(running)
+        running.addBoth(lambda _: self._running.discard(running))
