@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 from uuid import UUID
 
@@ -210,19 +210,26 @@ def group(connection: Connection, wanted: UUID | str) -> Group:
 
 def person(connection: Connection, wanted: UUID | str) -> Person:
     """A user with groups and password. ``UnknownAccount``."""
-    found = user(connection, wanted)
-    rows = connection.execute(select(members).where(members.c.user_id == str(found.id))).all()
-    password = connection.execute(
-        select(credentials.c.id, credentials.c.data).where(
-            credentials.c.user_id == str(found.id), credentials.c.kind == "password"
-        )
-    ).first()
+    try:
+        found = user(connection, wanted)
+    except UnknownAccount:
+        _memberships_and_password(connection, "")  # so that it takes as long to find nobody
+        raise
+    rows, password = _memberships_and_password(connection, str(found.id))
     return Person(
         found,
         frozenset(UUID(row.group_id) for row in rows),
         frozenset(UUID(row.group_id) for row in rows if row.administrator),
         *(password or (None, None)),
     )
+
+
+def _memberships_and_password(connection: Connection, user_id: str) -> tuple[Sequence[Any], Any]:
+    rows = connection.execute(select(members).where(members.c.user_id == user_id)).all()
+    password = select(credentials.c.id, credentials.c.data).where(
+        credentials.c.user_id == user_id, credentials.c.kind == "password"
+    )
+    return rows, connection.execute(password).first()
 
 
 def team(connection: Connection, wanted: UUID) -> list[Member]:
