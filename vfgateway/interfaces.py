@@ -415,6 +415,14 @@ class IMountable(Interface):
         """Absolute path of the vfolder's root as agents see it. ``VFolderNotFound``."""
 
 
+class IAdoption(Interface):
+    """On volumes: data that was there before the gateway can become a vfolder, where it lies."""
+
+    async def adopt_folder(vfid: VFolderId, place: str) -> None:
+        """``vfid`` becomes what lies at ``place`` (in the storage's own words), unchanged. Deleting the vfolder gives it back: its content
+        stays. ``VFolderExists``, ``NotFound``, ``NotADirectory``; ``InvalidPath`` for what the configuration does not allow."""
+
+
 class IHardwareInfo(Interface):
     """On volumes: more than ``health`` tells, from the vendor's API."""
 

@@ -90,6 +90,22 @@ def create(
     output.done(f"vfolder {full_name(made)} created on volume {made['volume']}", made, as_json)
 
 
+@vfolder.command("adopt")
+@click.argument("name", metavar="OWNER/NAME")
+@click.argument("place", metavar="PLACE")
+@click.option("--volume", type=VOLUME, required=True, help="Whose configuration allows it.")
+@_kind
+@click.option("--writable", is_flag=True, help="Let people write to it; by default nobody does.")
+@json_option
+@click.pass_obj
+def adopt(client: Client, name: str, place: str, volume: str, kind: str | None, writable: bool, as_json: bool) -> None:
+    """Make a vfolder of a directory that is there already, without moving it; deleting the vfolder leaves the content."""
+    owner, short = owner_and_name(name)
+    body = {"owner": owner, "name": short, "place": place, "volume": volume, "read_only": not writable}
+    made = client.post(path("vfolders", "adopt"), body | given(kind=kind))
+    output.done(f"{place} is now vfolder {full_name(made)}", made, as_json)
+
+
 @vfolder.command("list")
 @click.option("--owner", help="Those of a user or group.")
 @click.option("--volume", type=VOLUME, help="Those on a volume.")

@@ -23,7 +23,7 @@ from vfgateway.errors import (
     VFolderNotFound,
     VolumeUnavailable,
 )
-from vfgateway.interfaces import IFastClone, IFastUsage, IFolder, IMountable, IResumableStaging
+from vfgateway.interfaces import IAdoption, IFastClone, IFastUsage, IFolder, IMountable, IResumableStaging
 from vfgateway.model import (
     INTERNAL,
     ORCHESTRATOR,
@@ -63,6 +63,7 @@ class Lifecycle:
         gateway.tasks.register("delete_vfolder", self._delete_task)
         gateway.tasks.register("clone_vfolder", self._clone_task)
         gateway.tasks.register("delete_files", self._delete_files_task)
+        gateway.tasks.register("count_vfolder", self._count_task, retriable=True)
 
     # --- making ---
 
@@ -111,6 +112,29 @@ class Lifecycle:
         await self.recount(vfolder)
         self.log.info("adopted vfolder {vfid} found on volume {volume}", vfid=str(vfid), volume=volume)
         return vfolder
+
+    async def adopt_place(
+        self, volume: str, vfid: VFolderId, place: str, *, name: str, owner: UUID, kind: ScopeKind, read_only: bool
+    ) -> tuple[VFolder, str]:
+        """Make a vfolder of what lies at ``place``, where it lies, and begin to count it; the vfolder, and the identifier of that task.
+        ``Unsupported``, ``VFolderExists``, ``Conflict``, and what the volume says of the place."""
+        gateway = self._gateway
+        storage = gateway.volumes.get(volume)
+        if not IAdoption.providedBy(storage):
+            raise Unsupported(f"adopting what lies on volume {volume}")
+        await self._refuse_present(volume, vfid)
+        vfolder = await gateway.vfolders.create(volume, vfid, name=name, owner=owner, kind=kind)
+        try:
+            if read_only:
+                vfolder = await gateway.vfolders.update(vfolder.key, read_only=True)
+            await storage.adopt_folder(vfid, place)
+        except BaseException:
+            await gateway.vfolders.forget(vfolder.key)
+            raise
+        return vfolder, await gateway.tasks.start("count_vfolder", {"volume": volume, "vfid": str(vfid)})
+
+    async def _count_task(self, task: RunningTask, volume: str, vfid: str) -> None:
+        await self.recount(await self._gateway.vfolders.get(VFolderId.parse(vfid), volume))
 
     async def create_scope(self, volume: str, scope: QuotaScopeId, limits: Limits, exist_ok: bool = False) -> None:
         """Make a quota scope on a volume. ``QuotaScopeExists`` unless ``exist_ok``, which then sets the limits."""

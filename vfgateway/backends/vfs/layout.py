@@ -156,8 +156,13 @@ class Layout:
 
     def sync_root(self, vfid: VFolderId) -> None:
         """Make a new vfolder and the shards above it durable."""
+        self._sync(self.root(vfid))
+        self.sync_names(vfid)
+
+    def sync_names(self, vfid: VFolderId) -> None:
+        """Make the name of a vfolder and the shards above it durable."""
         root = self.root(vfid)
-        for place in (root, root.parent, root.parent.parent, self.scope(vfid.scope)):
+        for place in (root.parent, root.parent.parent, self.scope(vfid.scope)):
             self._sync(place)
 
     def _sync(self, directory: Path) -> None:

@@ -46,9 +46,11 @@ class VfsSettings(Section):
     :ivar durability: ``sync`` acknowledges when the storage has it, ``none`` when the kernel has it
     :ivar threads: calls under way at once; the rest queue
     :ivar shared: whether others (jobs on the cluster) change files behind the gateway's back
+    :ivar adoptable: directories below which directories can be made vfolders where they lie
     """
 
     path: ConfigPath
+    adoptable: tuple[ConfigPath, ...] = ()
     owner: Annotated[str | tuple[int, int], BeforeValidator(_owner)] = "inherit"
     file_mode: Annotated[int, BeforeValidator(_file_mode)] = 0o640
     dir_mode: Annotated[int, BeforeValidator(_octal)] = 0o2750

@@ -12,6 +12,7 @@ from typing import Final
 
 import attrs
 
+from vfgateway.backends.vfs.adoption import Adoption
 from vfgateway.backends.vfs.facts import entry_facts, facts_at, facts_of
 from vfgateway.backends.vfs.faults import faults, is_link, translate
 from vfgateway.backends.vfs.ownership import Ownership, changed_mode, strip_set_id
@@ -61,6 +62,7 @@ class Tree:
     :ivar path: absolute path of the vfolder's root
     :ivar names: of the volume
     :ivar durable: whether changes of names are synced before they are acknowledged
+    :ivar adoption: for roots that lead elsewhere
     """
 
     vfid: VFolderId
@@ -70,6 +72,7 @@ class Tree:
     ownership: Ownership
     actor: Actor
     durable: bool
+    adoption: Adoption = attrs.Factory(Adoption)
 
     @property
     def gate(self) -> Gate:
@@ -88,7 +91,10 @@ class Tree:
     def _enter(self) -> int:
         """As :meth:`root`, to be closed by the caller; for those ways on which a block of its own would cost more than the calls in it."""
         try:
-            return os.open(self.path, DIRECTORY | os.O_NOFOLLOW)
+            try:
+                return os.open(self.path, DIRECTORY | os.O_NOFOLLOW)
+            except NotADirectoryError:
+                return self.adoption.open(self.path)
         except (FileNotFoundError, NotADirectoryError):
             raise VFolderNotFound(self.vfid) from None
 

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from vfgateway.backends.vfs import syscalls
+from vfgateway.backends.vfs.adoption import Adoption
 from vfgateway.backends.vfs.clone import Cloner
 from vfgateway.backends.vfs.delete import empty_trash, ensure_trash, hold, set_aside
 from vfgateway.backends.vfs.descriptors import Calls
@@ -27,7 +28,7 @@ from vfgateway.backends.vfs.settings import VfsSettings
 from vfgateway.backends.vfs.staging import Staging
 from vfgateway.backends.vfs.tree import Tree
 from vfgateway.errors import GatewayError, VolumeUnavailable
-from vfgateway.interfaces import IFastClone, IFolder, IMountable, IVolume, IVolumeFactory
+from vfgateway.interfaces import IAdoption, IFastClone, IFolder, IMountable, IVolume, IVolumeFactory
 from vfgateway.model import Actor, FolderOptions, Health, HealthState, NameRules, QuotaScopeId, Space, VFolderId
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Storage:
     names: NameRules
 
 
-@implementer(IVolume, IMountable, IFastClone)
+@implementer(IVolume, IMountable, IFastClone, IAdoption)
 class VfsVolume:
     """A mounted directory.
 
@@ -71,6 +72,7 @@ class VfsVolume:
         self._reactor = runtime.reactor
         self._calls = Calls(name, lambda: runtime.pool(settings.threads))
         self._layout = Layout(Path(self.path), settings.durable)
+        self._adoption = Adoption(settings.adoptable)
         self._resolver = resolver
         self._storage: Storage | None = None
         self._overdue = threading.Event()
@@ -220,7 +222,9 @@ class VfsVolume:
     def _tree(self, storage: Storage, vfid: VFolderId, actor: Actor) -> Tree:
         settings = self._settings
         root = self._layout.root(vfid)
-        return Tree(vfid, root, storage.names, storage.resolver, settings.ownership, actor, settings.durable)
+        return Tree(
+            vfid, root, storage.names, storage.resolver, settings.ownership, actor, settings.durable, self._adoption
+        )
 
     async def folders(self) -> Sequence[VFolderId]:
         return await self._calls.run(self._layout.all)
@@ -228,7 +232,25 @@ class VfsVolume:
     async def mount_path(self, vfid: VFolderId) -> str:
         tree = self._tree(self._started(), vfid, Actor())
         await self._calls.quick(tree.check)
-        return str(tree.path)
+        return str(await self._calls.quick(self._adoption.target, tree.path) or tree.path)
+
+    async def adopt_folder(self, vfid: VFolderId, place: str) -> None:
+        self._started()
+        await self._calls.run(self._adopt, vfid, place)
+
+    def _adopt(self, vfid: VFolderId, place: str) -> None:
+        found = self._adoption.checked(place)
+        with faults(vfid):
+            root = self._layout.make_root(vfid)  # takes the name, so that nobody else can
+            draft = root.with_name(f"{root.name}.{uuid4().hex}")
+            try:
+                draft.symlink_to(found)
+                root.rmdir()
+                draft.rename(root)
+            except BaseException:
+                draft.unlink(missing_ok=True)
+                raise
+            self._layout.sync_names(vfid)
 
     # --- clone
 

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from vfgateway.protocols.manager.fields import VolumeName
 from vfgateway.protocols.manager.v1.things import Account, type_kind
-from vfgateway.protocols.web.fields import WHOLE, Answer, Closed, Name, RelPath, Time
+from vfgateway.protocols.web.fields import WHOLE, Answer, Closed, Flag, Name, RelPath, Time
 
 type_role = Literal["ro", "rw", "rwd", "owner"]
 
@@ -40,6 +41,17 @@ class TrashedList(Answer):
     """The trash, what was deleted last first."""
 
     vfolders: list[TrashedInfo]
+
+
+class AdoptionOrder(Closed):
+    """What lies on a volume already, to be made a vfolder where it lies: ``place`` in the storage's own words (an absolute path)."""
+
+    owner: Account
+    name: Name
+    place: Annotated[str, Field(min_length=1, max_length=4096)]
+    volume: VolumeName
+    kind: type_kind | None = None
+    read_only: Flag = True
 
 
 class Restoration(Closed):

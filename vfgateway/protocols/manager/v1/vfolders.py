@@ -20,7 +20,7 @@ from vfgateway.model import (
 from vfgateway.protocols.manager.v1.accounts import account, changed_limits, given
 from vfgateway.protocols.manager.v1.owners import Owners, type_names, word_of
 from vfgateway.protocols.manager.v1.sharing import trashed_info
-from vfgateway.protocols.manager.v1.sharing_things import Deletion, TrashedInfo
+from vfgateway.protocols.manager.v1.sharing_things import AdoptionOrder, Deletion, TrashedInfo
 from vfgateway.protocols.manager.v1.things import (
     GrantCreation,
     GrantInfo,
@@ -59,6 +59,7 @@ class VFolderRoutes(Routes):
         one, query = "/vfolders/{vfolder}", {"source": Source.QUERY}
         self.add("GET", "/vfolders", self.vfolder_list, VFolderFilter, {200: VFolderList}, 404, **query)
         self.add("POST", "/vfolders", self.vfolder_create, VFolderCreation, {201: VFolderInfo}, 404, 409)
+        self.add("POST", "/vfolders/adopt", self.vfolder_adopt, AdoptionOrder, {201: VFolderInfo}, 404, 409)
         resolved = {200: VFolderInfo}
         self.add("GET", "/vfolders/resolve", self.vfolder_resolve, VFolderName, resolved, 404, 409, **query)
         self.add("GET", one, self.vfolder_show, OnVolume, {200: VFolderInfo}, 404, 409, **query)
@@ -160,6 +161,25 @@ class VFolderRoutes(Routes):
             kind=kind,
             limits=Limits(params.limit_bytes, params.limit_files),
             expires=params.expires,
+        )
+        return await self._shown(call, vfolder, 201)
+
+    async def vfolder_adopt(self, call: Call, params: AdoptionOrder) -> Reply:
+        """Make a vfolder of a directory that is there already, without moving it.
+
+        The volume's configuration says below which directories that is allowed. Nobody writes to it unless ``read_only`` is false; deleting
+        the vfolder leaves the content where it is. What it holds is counted in the background.
+        """
+        kind, owner = await self._owners.find(params.owner, params.kind)
+        vfid = VFolderId(QuotaScopeId(kind, owner), uuid4())
+        vfolder, _ = await self.gateway.lifecycle.adopt_place(
+            params.volume,
+            vfid,
+            params.place,
+            name=params.name,
+            owner=owner,
+            kind=kind,
+            read_only=params.read_only,
         )
         return await self._shown(call, vfolder, 201)
 
