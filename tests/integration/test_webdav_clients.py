@@ -15,8 +15,9 @@ from tests.support.process import ALICE, GatewayProcess, VFolderOfAlice
 
 @pytest.fixture(scope="module")
 def vfolder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VFolderOfAlice]:
-    """A vfolder behind a gateway that runs for all tests here."""
-    site = DavSite(tmp_path_factory.mktemp("site") / "site", {"local": {"path": "volume", "durability": "none"}})
+    """A vfolder behind a gateway of two processes that runs for all tests here: each connection of a client may meet another one."""
+    volumes = {"local": {"path": "volume", "durability": "none"}}
+    site = DavSite(tmp_path_factory.mktemp("site") / "site", volumes, workers=2)
     with GatewayProcess(site):
         yield site.populate()
 

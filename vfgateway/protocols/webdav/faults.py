@@ -30,6 +30,7 @@ REASONS: Final[Mapping[int, bytes]] = {
     422: b"Unprocessable Content",
     423: b"Locked",
     424: b"Failed Dependency",
+    429: b"Too Many Requests",
     507: b"Insufficient Storage",
 }
 
@@ -82,12 +83,14 @@ _KINDS: Final[Mapping[type[GatewayError], Fault]] = {
     errors.ChecksumMismatch: Fault(400),
     errors.IncompleteBody: Fault(400),
     errors.VolumeUnavailable: Fault(503),
+    errors.UnknownVolume: Fault(503),  # the vfolder is on record, its storage was taken out of the configuration
     errors.StorageFailure: Fault(500),
     errors.Unsupported: Fault(501),
     errors.InvalidArgument: Fault(400),
     errors.UploadNotFound: Fault(404),
     errors.UploadBusy: Fault(423),
     errors.UploadLost: Fault(409),
+    errors.OffsetMismatch: Fault(409),
     errors.Conflict: Fault(409),
     faults.ExpectationFailed: Fault(417),
     BadUrl: Fault(400),
