@@ -55,6 +55,24 @@ class Crowd:
 
 
 @attrs.frozen
+class Section:
+    """What was found out about one protocol.
+
+    :ivar about: how it was, in words
+    :ivar notes: what no ratio can say
+    """
+
+    title: str
+    about: str
+    outcomes: Sequence[Outcome]
+    notes: Sequence[str] = ()
+
+    def page(self) -> str:
+        """Markdown."""
+        return "\n\n".join([f"## {self.title}", self.about, table(self.outcomes), *self.notes])
+
+
+@attrs.frozen
 class Report:
     """Everything that one run found out.
 
@@ -66,16 +84,18 @@ class Report:
     rounds: int
     sizes: str
     when: str
+    sections: Sequence[Section] = ()
 
     def page(self) -> str:
         """Markdown."""
         how = _HOW.format(machine=machine(), when=self.when, sizes=self.sizes, rounds=self.rounds)
-        parts = [how, "\n".join([_COLUMNS, _RULE, *map(_row, self.outcomes)])]
+        parts = [how, table(self.outcomes)]
         parts += [
             f"{crowd.title}: {crowd.peak / MIB:.0f} MiB at most, in {crowd.seconds:.0f} s, {crowd.cpu / crowd.moved * 2**30:.2f} s/GiB"
             " of processor time."
             for crowd in self.crowds
         ]
+        parts += [section.page() for section in self.sections]
         return "\n\n".join(parts) + "\n"
 
     def data(self) -> str:
@@ -86,8 +106,14 @@ class Report:
             "rounds": self.rounds,
             "outcomes": [_outcome(outcome) for outcome in self.outcomes],
             "memory": [attrs.asdict(crowd) for crowd in self.crowds],
+            "sections": {section.title: list(map(_outcome, section.outcomes)) for section in self.sections},
         }
         return json.dumps(found, indent=1) + "\n"
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Markdown, a line for each."""
+    return "\n".join([_COLUMNS, _RULE, *map(_row, outcomes)])
 
 
 def _row(outcome: Outcome) -> str:

@@ -36,4 +36,4 @@ class OpenSsh(Daemon):
         configuration.write_text(_CONFIGURATION.format(folder=folder, port=port, key=key))
         super().__init__(folder, port, [program("sshd"), "-D", "-e", "-f", str(configuration)])
         said = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True).stderr
-        self.title = re.sub(r"OpenSSH_(\S+?),.*", r"OpenSSH \1", said.strip(), flags=re.DOTALL)
+        self.title = re.sub(r"OpenSSH_(\S+).*", r"OpenSSH \1", said.strip(), flags=re.DOTALL)

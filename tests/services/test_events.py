@@ -12,7 +12,8 @@ from twisted.logger import capturedLogs, formatEvent
 
 from vfgateway.errors import ConfigurationError
 from vfgateway.services.dialects import Dialect, commands, translate, type_command
-from vfgateway.services.events import CloneFinished, DeletionFinished, Event, Events, TaskChanged
+from vfgateway.services.events import GATHER, CloneFinished, DeletionFinished, Event, Events, TaskChanged
+from vfgateway.services.operations import FileOperation
 from vfgateway.services.redis_events import QUEUED, Address, RedisEvents
 
 VFID = "user:11111111-1111-4111-8111-111111111111/0123456789abcdef0123456789abcdef"
@@ -60,6 +61,29 @@ def test_every_event_is_one_structured_line_of_the_log() -> None:
     (entry,) = logs
     assert (entry["log_event"], entry["vfid"], entry["error"]) == ("vfolder_deletion", VFID, "no {luck}")
     assert formatEvent(entry) == f"vfolder_deletion: vfid={VFID} error=no {{luck}}"
+
+
+def test_events_that_come_by_the_thousand_are_logged_together() -> None:
+    """A line for each, a moment later or when the gateway stops, with all facts; subscribers hear of each at once."""
+    clock = Clock()
+    events = Events(clock)
+    seen: list[Event] = []
+    events.subscribe(FileOperation, seen.append)
+    with capturedLogs() as logs:
+        for name in ("one {1}", "two"):
+            operation = FileOperation(user="alice", address="::1", protocol="sftp", action="read", path=f"/data/{name}")
+            events.publish(operation)
+        assert (len(seen), logs) == (2, [])
+        clock.advance(GATHER)
+        (entry,) = logs
+        assert [line["path"] for line in entry["requests"]] == ["/data/one {1}", "/data/two"]
+        first, second = (formatEvent(entry) or "").splitlines()
+        assert first.startswith("file_operation: user=alice address=::1 protocol=sftp action=read path=/data/one {1} ")
+        assert "path=/data/two" in second
+        events.publish(operation)
+        events.flush()
+        events.flush()
+    assert len(logs) == 2
 
 
 def told(event: Event, dialect: Dialect = Dialect.CURRENT) -> list[type_command]:

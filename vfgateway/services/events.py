@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, TypeVar, cast
 
 import attrs
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger, LogLevel
 
 
@@ -15,13 +16,18 @@ class Event:
     """One fact. Fields hold no secret.
 
     :cvar name: the event's name in the log
+    :cvar frequent: comes by the thousand, so it is logged together with others of about the same time
     """
 
     name: ClassVar[str] = "event"
     level: ClassVar[Any] = LogLevel.info
+    frequent: ClassVar[bool] = False
 
 
 E = TypeVar("E", bound=Event)
+
+#: Seconds for which frequent events wait for others, and how many of them at most.
+GATHER, MOST = 0.05, 256
 
 
 @attrs.frozen(kw_only=True)
@@ -92,6 +98,8 @@ class Events:
     def __init__(self, clock: Any) -> None:
         self._clock = clock
         self._subscribers: list[tuple[type[Event], Callable[[Any], None]]] = []
+        self._lines = Lines()
+        self._later: IDelayedCall | None = None
 
     def subscribe(self, kind: type[E], subscriber: Callable[[E], None]) -> Callable[[], None]:
         """Have ``subscriber(event)`` called for each event of a kind (``Event``: all), in the reactor's thread and without delay. Call
@@ -108,13 +116,43 @@ class Events:
     def publish(self, event: Event) -> None:
         """Tell everybody, and the log."""
         fields = {name: getattr(event, name) for name in _names(cast("Any", type(event)))}
-        self.log.emit(event.level, _line(event.name, fields), log_event=event.name, **fields)
-        for kind, subscriber in list(self._subscribers):
+        if event.frequent:
+            self._gather({"event": event.name, "message": event.name, **fields})
+        else:
+            words = _line(event.name, fields).replace("{", "{{").replace("}", "}}")
+            self.log.emit(event.level, words, log_event=event.name, **fields)
+        for kind, subscriber in tuple(self._subscribers):
             if isinstance(event, kind):
                 try:
                     subscriber(event)
                 except Exception:
                     self.log.failure("a subscriber failed on {log_event}", log_event=event.name)
+
+    def _gather(self, fields: dict[str, Any]) -> None:
+        self._lines.append(fields)
+        if len(self._lines) >= MOST:
+            self.flush()
+        elif self._later is None:
+            self._later = self._clock.callLater(GATHER, self.flush)
+
+    def flush(self) -> None:
+        """Log what waits for others. Idempotent."""
+        later, self._later = self._later, None
+        if later is not None and later.active():
+            later.cancel()
+        if self._lines:
+            lines, self._lines = self._lines, Lines()
+            self.log.info("{requests}", requests=lines)
+
+
+class Lines(list[dict[str, Any]]):
+    """Events of about the same time, told as requests over HTTP are; as text, a line for each."""
+
+    def __str__(self) -> str:
+        return "\n".join([_line(line["event"], line) for line in self])
+
+    def __format__(self, form: str) -> str:
+        return str(self)
 
 
 @lru_cache(256)
@@ -123,6 +161,6 @@ def _names(kind: Any) -> Sequence[str]:
 
 
 def _line(name: str, fields: Mapping[str, Any]) -> str:
-    """A format for the log that has nothing left to be filled in, since some events come by the thousand: the fields that say something."""
-    shown = " ".join([f"{field}={value}" for field, value in fields.items() if value not in (None, "")])
-    return f"{name}: {shown}".replace("{", "{{").replace("}", "}}")
+    """The fields that say something, with nothing left to be filled in, since some events come by the thousand."""
+    said = [f"{field}={value}" for field, value in fields.items() if value not in (None, "", name)]
+    return f"{name}: {' '.join(said)}"

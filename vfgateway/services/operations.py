@@ -61,6 +61,7 @@ class FileOperation(Event):
     """
 
     name: ClassVar[str] = "file_operation"
+    frequent: ClassVar[bool] = True
 
     user: str
     address: str

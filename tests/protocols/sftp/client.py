@@ -17,12 +17,15 @@ def string(data: bytes) -> bytes:
 
 
 class RawSftp:
-    """One channel, past INIT."""
+    """One channel, past INIT.
 
-    def __init__(self, port: int, init: bool = True) -> None:
+    :param window: bytes that may come before the client has read any
+    """
+
+    def __init__(self, port: int, init: bool = True, window: int | None = None) -> None:
         self._transport = paramiko.Transport(("127.0.0.1", port))
         self._transport.connect(username=ALICE[0], password=ALICE[1])
-        self.channel = self._transport.open_session()
+        self.channel = self._transport.open_session(window)
         self.channel.settimeout(20)
         self.channel.invoke_subsystem("sftp")
         self._count = 0
@@ -36,6 +39,10 @@ class RawSftp:
                 name, rest = take(rest)
                 value, rest = take(rest)
                 self.extensions[name] = value
+
+    def exchange_keys(self) -> None:
+        """Ask for new keys, and wait until they are in use."""
+        self._transport.renegotiate_keys()
 
     def send(self, packet: bytes) -> None:
         """A packet, whatever it is, with its length."""

@@ -17,7 +17,9 @@ from twisted.conch.ssh.common import NS, getNS
 from twisted.internet.defer import Deferred
 
 from vfgateway.protocols.sftp import commands
+from vfgateway.protocols.sftp.ciphers import Gcm
 from vfgateway.protocols.sftp.conchlog import CONCH_LOG
+from vfgateway.protocols.sftp.direct import Layout
 from vfgateway.protocols.sftp.server import SftpServer
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ PACKET = 32768
 #: Bytes of one message that a client may send: a WRITE of 32 KiB with its head. In two messages, Nagle's algorithm at the client
 #: would hold the second back until our kernel got tired of waiting for it, 40 ms each time.
 TAKEN = PACKET + 256
+_DATA_HEAD = struct.Struct(">LL").pack
 #: The largest window there is (RFC 4254 section 5.2).
 LARGEST_WINDOW = (1 << 32) - 1
 
@@ -69,8 +72,10 @@ class SessionChannel(SSHChannel):
         own = NEXT_WINDOW if connection.channels else WINDOW
         super().__init__(own, TAKEN, window, min(packet, PACKET), connection)
         self.conn: SftpConnection
-        self._pending: deque[memoryview] = deque()
+        self._pending: deque[bytes | memoryview] = deque()
+        self._layout: Layout | None = None
         self._unreported = 0
+        self._largest_window = window
         self._program: Program | None = None
         self._waiters: list[Deferred[None]] = []
         self._then: Callable[[], None] | None = None
@@ -93,12 +98,12 @@ class SessionChannel(SSHChannel):
     def send(self, data: bytes | memoryview) -> None:
         """Send to the client, now or when it can take it."""
         if not self.localClosed:
-            self._pending.append(memoryview(data))
+            self._pending.append(data)
             self._drain()
 
     async def room(self) -> None:
         """Return when all that was sent before is on its way."""
-        while (self._pending or self.conn.transport.choked) and not self.localClosed:
+        while (self._unsent or self.conn.transport.choked) and not self.localClosed:
             waiter: Deferred[None] = Deferred()
             self._waiters.append(waiter)
             await waiter
@@ -113,25 +118,63 @@ class SessionChannel(SSHChannel):
     def writable(self) -> bool:
         """Whether an answer of any size may be made now."""
         transport = self.conn.transport
-        return not (self._pending or transport.choked or transport.exchanging_keys) and self.remoteWindowLeft > 0
+        return not (self._unsent or transport.choked or transport.exchanging_keys) and self.remoteWindowLeft > 0
+
+    @property
+    def takes_packets(self) -> bool:
+        """Whether packets may wait until the window holds them whole: clients open it again at half of it at the latest."""
+        return 4096 <= self.remoteMaxPacket <= self._largest_window // 2
+
+    def rest_of(self, layout: Layout) -> None:
+        """Send what is left of an answer as the window opens, before anything else."""
+        self._layout = layout
+
+    @property
+    def _unsent(self) -> bool:
+        return self._layout is not None or bool(self._pending)
+
+    def _send_rest(self) -> bool:
+        """Whether nothing is left of the answer."""
+        layout, transport = self._layout, self.conn.transport
+        if layout is not None:
+            sealer = transport.currentEncryptions.sealer
+            if transport.choked or transport.exchanging_keys:
+                return False
+            if isinstance(sealer, Gcm):
+                transport.flush_before()
+                if not layout.send(self, sealer):
+                    return False
+            else:  # the new keys are for another cipher
+                self._pending.extendleft(reversed(layout.rest()))
+            self._let_go()
+        return True
+
+    def _let_go(self) -> None:
+        layout, self._layout = self._layout, None
+        if layout is not None:
+            self.conn.transport.factory.direct.give_back(layout)
 
     def _drain(self) -> None:
-        transport = self.conn.transport
-        while self._pending and self.remoteWindowLeft and not transport.exchanging_keys:
-            piece = self._pending.popleft()
+        transport, pending = self.conn.transport, self._pending
+        if self._layout is not None and not self._send_rest():
+            return
+        number = self.conn.channelsToRemoteChannel[self]
+        while pending and self.remoteWindowLeft and not transport.exchanging_keys:
+            piece = pending.popleft()
             count = min(len(piece), self.remoteWindowLeft, self.remoteMaxPacket)
             if count < len(piece):
-                self._pending.appendleft(piece[count:])
+                pending.appendleft(memoryview(piece)[count:])
+                piece = memoryview(piece)[:count]
             self.remoteWindowLeft -= count
-            head = struct.pack(">LL", self.conn.channelsToRemoteChannel[self], count)
-            transport.sendPacket(94, head + piece[:count])
-        if not self._pending and self._then is not None:
+            transport.sendPacket(94, _DATA_HEAD(number, count) + piece)
+        if self._then is not None and not pending:
             then, self._then = self._then, None
             then()
 
     def addWindowBytes(self, data: int) -> None:
         """The client takes more."""
         self.remoteWindowLeft += data
+        self._largest_window = max(self._largest_window, self.remoteWindowLeft)
         if self.remoteWindowLeft > LARGEST_WINDOW:
             raise ValueError("the window grew beyond what there is")
         self.pump()
@@ -139,10 +182,12 @@ class SessionChannel(SSHChannel):
     def pump(self) -> None:
         """Go on."""
         if not self.localClosed:
-            self._drain()
+            if self._unsent:
+                self._drain()
             if self._program is not None:
                 self._program.pump()
-            self._wake()
+            if self._waiters:
+                self._wake()
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []
@@ -153,7 +198,7 @@ class SessionChannel(SSHChannel):
     @property
     def busy(self) -> bool:
         """Whether something is under way."""
-        return bool(self._pending) or (self._program is not None and self._program.busy)
+        return self._unsent or (self._program is not None and self._program.busy)
 
     @property
     def transfers(self) -> bool:
@@ -185,11 +230,13 @@ class SessionChannel(SSHChannel):
     def closeReceived(self) -> None:
         """The client is through with it."""
         self._pending.clear()
+        self._let_go()
         self.loseConnection()
 
     def closed(self) -> None:
         """It is gone."""
         self._pending.clear()
+        self._let_go()
         program, self._program = self._program, None
         if program is not None:
             program.stop()
@@ -197,7 +244,7 @@ class SessionChannel(SSHChannel):
 
     def loseConnection(self) -> None:
         """Close, once everything was sent."""
-        if self._pending:
+        if self._unsent:
             self._then = self.loseConnection
         elif not self.localClosed:
             self.conn.sendClose(self)
@@ -206,7 +253,7 @@ class SessionChannel(SSHChannel):
         """A program has ended by itself."""
         if self.localClosed:
             return
-        if self._pending:
+        if self._unsent:
             self._then = lambda: self.finish(status)
             return
         transport, remote = self.conn.transport, self.conn.channelsToRemoteChannel[self]

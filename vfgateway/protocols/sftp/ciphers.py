@@ -95,6 +95,8 @@ class Gcm:
         self._nonce = bytearray(initial[:12])
         self._count = int.from_bytes(initial[4:12], "big")
         self._plain = memoryview(bytearray(LONGEST_PACKET))
+        # By the bytes of padding: those need not be new each time, since the tag covers them and each packet has its own nonce.
+        self._padding = [secrets.token_bytes(count) for count in range(20)]
 
     def nonce(self) -> bytearray:
         """The nonce of the next packet, which it uses up."""
@@ -104,26 +106,33 @@ class Gcm:
         return nonce
 
     def open(self, serial: int, view: memoryview, start: int, end: int) -> tuple[memoryview, int] | None:
-        if end - start < 4:
-            return None
         body = start + 4
+        if end < body:
+            return None
         header = view[start:body]
         length = int.from_bytes(header, "big")
         if not 16 <= length <= LONGEST_PACKET or length & 15:
             raise BadPacket(f"bad packet length {length}")
-        if end - body < length + 16:
+        stop = body + length + 16
+        if end < stop:
             return None
         plain = self._plain[:length]
         try:
-            self._aead.decrypt_into(self.nonce(), view[body : body + length + 16], header, plain)
+            self._aead.decrypt_into(self.nonce(), view[body:stop], header, plain)
         except InvalidTag:
             raise BadPacket("the packet was changed on its way") from None
-        return _payload(plain), 20 + length
+        pad = plain[0]
+        if pad < 4 or pad + 2 > length:
+            raise BadPacket("bad padding")
+        return plain[1 : length - pad], 20 + length
 
     def seal(self, serial: int, payload: bytes) -> bytes:
-        pad = _pad(1 + len(payload), 16)
-        header = (1 + len(payload) + pad).to_bytes(4, "big")
-        body = b"%c%b%b" % (pad, payload, secrets.token_bytes(pad))
+        count = len(payload)
+        pad = 15 - count % 16  # up to a multiple of 16, with the byte that tells it
+        if pad < 4:
+            pad += 16
+        header = (1 + count + pad).to_bytes(4, "big")
+        body = b"%c%b%b" % (pad, payload, self._padding[pad])
         return header + self._aead.encrypt(self.nonce(), body, header)
 
     def seal_into(self, plain: memoryview, header: memoryview, target: memoryview) -> None:

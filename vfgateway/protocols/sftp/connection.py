@@ -17,6 +17,7 @@ from vfgateway.services.session import Session
 if TYPE_CHECKING:
     from vfgateway.protocols.sftp.transport import SftpTransport
 
+_DATA_HEAD = struct.Struct(">LL").unpack_from
 #: Channels that one connection may have open.
 MOST_CHANNELS = 16
 
@@ -73,7 +74,7 @@ class SftpConnection(SSHConnection):
 
     def take_data(self, payload: memoryview) -> None:
         """A CHANNEL_DATA message, still in the buffer that it was decrypted into."""
-        local, length = struct.unpack_from(">LL", payload, 1)
+        local, length = _DATA_HEAD(payload, 1)
         channel = self.channels[local]
         if length != len(payload) - 9:
             raise ValueError("the length of a message is wrong")
@@ -92,7 +93,7 @@ class SftpConnection(SSHConnection):
 
     def pump(self) -> None:
         """Go on with what waited for the socket, for a key exchange, or for the next event."""
-        for channel in list(self.channels.values()):
+        for channel in tuple(self.channels.values()):
             channel.pump()
 
     def adjustWindow(self, channel: SSHChannel, bytesToAdd: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -15,7 +16,7 @@ from vfgateway.services.handles import Handle
 if TYPE_CHECKING:
     from vfgateway.protocols.sftp.channel import SessionChannel
 
-#: Layouts that are kept: clients ask for pieces of one or two sizes.
+#: Layouts that are kept for the next answers, those used last: clients ask for pieces of one or two sizes.
 MOST_LAYOUTS = 8
 #: Bytes of an answer before the data: length, kind, request, length of the data.
 _HEAD = struct.Struct(">IBII")
@@ -24,12 +25,15 @@ _CHANNEL = struct.Struct(">L")
 
 @attrs.frozen
 class _Packet:
-    """Views of one packet: where the channel's number goes, what is sealed, its clear length, and where it goes."""
+    """One packet: where the channel's number goes, what is sealed, its clear length, where it goes; what of it the channel carries, and
+    where it ends among all."""
 
     channel: memoryview
     plain: memoryview
     header: memoryview
     target: memoryview
+    carried: memoryview
+    end: int
 
 
 class Layout:
@@ -38,10 +42,13 @@ class Layout:
     :ivar total: bytes of the answer as the channel's window counts them
     :ivar slots: where the data goes
     :ivar sealed: all packets, to be sent
+    :ivar done: packets that were sealed and sent
     """
 
     def __init__(self, length: int, most: int) -> None:
+        self.key = (length, most)
         self.total = _HEAD.size + length
+        self.done = 0
         sizes = [min(most, self.total - at) for at in range(0, self.total, most)]
         # Each packet: length of padding, kind of message, channel, length; data; padding up to a multiple of 16.
         inner = [10 + size + 16 - (10 + size) % 16 + (16 if 16 - (10 + size) % 16 < 4 else 0) for size in sizes]
@@ -54,49 +61,75 @@ class Layout:
             packet = plain[at : at + count]
             packet[:10] = struct.pack(">BBLL", pad, 94, 0, size)
             packet[10 + size :] = os.urandom(pad)
+            carried = packet[10 : 10 + size]
             header = self.sealed[out : out + 4]
             header[:] = struct.pack(">I", count)
-            self.packets.append(_Packet(packet[2:6], packet, header, self.sealed[out + 4 : out + 20 + count]))
-            self.slots.append(packet[10 : 10 + size])
             at, out = at + count, out + 20 + count
+            self.packets.append(_Packet(packet[2:6], packet, header, self.sealed[out - 16 - count : out], carried, out))
+            self.slots.append(carried)
         self.head = self.slots[0][: _HEAD.size]
         self.slots[0] = self.slots[0][_HEAD.size :]
 
     def prepare(self, request: int, channel: int, length: int) -> None:
         """Fill in what differs from answer to answer."""
+        self.done = 0
         self.head[:] = _HEAD.pack(9 + length, wire.DATA, request, length)
         number = _CHANNEL.pack(channel)
         for packet in self.packets:
             packet.channel[:] = number
 
+    def send(self, channel: SessionChannel, sealer: Gcm) -> bool:
+        """Send what the channel's window takes of what is left; whether that is all."""
+        packets, first = self.packets, self.done
+        at, window = first, channel.remoteWindowLeft
+        while at < len(packets):
+            packet = packets[at]
+            window -= len(packet.carried)
+            if window < 0:
+                break
+            sealer.seal_into(packet.plain, packet.header, packet.target)
+            channel.remoteWindowLeft = window
+            at += 1
+        if at > first:
+            self.done = at
+            begin, end = packets[first - 1].end if first else 0, packets[at - 1].end
+            channel.conn.transport.send_directly(at - first, self.sealed[begin:end])
+        return at == len(packets)
+
+    def rest(self) -> Sequence[bytes]:
+        """What is left, to be sent another way."""
+        return [bytes(packet.carried) for packet in self.packets[self.done :]]
+
 
 class Direct:
-    """Answers for all connections of a front end; buffers are used within one call."""
+    """Answers for all connections of a front end; a layout belongs to one answer until the client's window has taken all of that."""
 
     def __init__(self) -> None:
-        self._layouts: dict[tuple[int, int], Layout] = {}
+        self._spare: list[Layout] = []
         self._buffer = memoryview(bytearray(wire.LARGEST_PIECE))
 
-    def _layout(self, length: int, most: int) -> Layout:
+    def _take(self, length: int, most: int) -> Layout:
         key = (length, most)
-        layout = self._layouts.get(key)
-        if layout is None:
-            if len(self._layouts) >= MOST_LAYOUTS:
-                self._layouts.clear()
-            layout = self._layouts[key] = Layout(length, most)
-        return layout
+        for index, layout in enumerate(self._spare):
+            if layout.key == key:
+                return self._spare.pop(index)
+        return Layout(length, most)
+
+    def give_back(self, layout: Layout) -> None:
+        """It was sent, or need not be any more."""
+        self._spare.insert(0, layout)
+        del self._spare[MOST_LAYOUTS:]
 
     def read(self, channel: SessionChannel, handle: Handle, request: int, offset: int, length: int) -> bool:
         """Answer a READ; ``False``, and nothing has happened, where the storage would have to be waited for."""
-        if self._read_whole(channel, handle, request, offset, length):
+        if length >= 4096 and self._read_whole(channel, handle, request, offset, length):
             return True
         count = handle.read_ready(offset, self._buffer[:length]) if length else None
         if count is None:
             return False
         handle.read_bytes += count
         if count:
-            head = _HEAD.pack(9 + count, wire.DATA, request, count)
-            channel.send(head + bytes(self._buffer[:count]))
+            channel.send(_HEAD.pack(9 + count, wire.DATA, request, count) + self._buffer[:count])
         else:
             channel.send(wire.status(request, wire.EOF, "end of file"))
         return True
@@ -105,19 +138,17 @@ class Direct:
         """For a large answer that is all there."""
         transport = channel.conn.transport
         sealer = transport.currentEncryptions.sealer
-        if length < 4096 or not isinstance(sealer, Gcm) or not channel.writable or channel.remoteMaxPacket < 4096:
+        if not isinstance(sealer, Gcm) or not channel.takes_packets or not channel.writable:
             return False
-        if channel.remoteWindowLeft < _HEAD.size + length:
-            return False
-        layout = self._layout(length, channel.remoteMaxPacket)
+        layout = self._take(length, channel.remoteMaxPacket)
         if handle.read_now(offset, layout.slots) != length:
+            self.give_back(layout)
             return False
         handle.read_bytes += length
         transport.flush_before()
         layout.prepare(request, channel.conn.channelsToRemoteChannel[channel], length)
-        for packet in layout.packets:
-            sealer.seal_into(packet.plain, packet.header, packet.target)
-        channel.remoteWindowLeft -= layout.total
-        transport.sealed_directly(len(layout.packets), len(layout.sealed))
-        transport.send_raw(layout.sealed)
+        if layout.send(channel, sealer):
+            self.give_back(layout)
+        else:
+            channel.rest_of(layout)
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from vfgateway.errors import PermissionDenied
@@ -111,6 +112,7 @@ def refuse_owner(place: Place, wanted: Wanted, present: tuple[int, int]) -> None
         raise PermissionDenied(place, "change the owner")
 
 
+@lru_cache(128)  # combining flags takes longer than all else that an OPEN needs here
 def _mode(flags: int, writes: bool) -> OpenMode:
     mode = OpenMode.READ
     if writes:

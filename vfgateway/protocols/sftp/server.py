@@ -185,18 +185,19 @@ class SftpServer:
 
     def pump(self) -> None:
         """See ``Program``."""
-        if self._pumping:
+        if self._pumping or not self._queue:
             return
         self._pumping = True
-        clock = self._clock
-        until = clock.seconds() + TURN
+        seconds = self._clock.seconds
+        until = 0.0
         try:
             while self._queue and not self._working and not self._stopped and self._channel.writable:
+                until = until or seconds() + TURN
                 if not self._step():
                     break
                 if self._unread and len(self._queue) < MOST_WAITING // 2:
                     self._refill()
-                if self._queue and clock.seconds() > until:
+                if self._queue and seconds() > until:
                     self._give_way()
                     break
         finally:
@@ -226,7 +227,6 @@ class SftpServer:
             if self._read_now(request, body):
                 self._channel.consumed(cost)
             else:
-                self._reads += 1
                 self._start(self._perform(kind, request, body), [(body, cost)], True)
             return True
         if self._reads:
@@ -236,39 +236,46 @@ class SftpServer:
             return True  # not answered: the connection ends when the other files are through, and the client asks again on a new one
         if kind == wire.WRITE:
             batch = self._with_followers(request, body, cost)
-            self._working = True
             self._start(self._write(batch), [(one[1], one[2]) for one in batch], False)
         elif kind != _END:
-            self._working = True
             self._start(self._perform(kind, request, body), [(body, cost)], False)
         else:
             self._channel.finish(0)
         return True
 
     def _start(self, work: Any, bodies: Sequence[tuple[bytes | bytearray, int]], reads: bool) -> None:
+        """Do something; nothing else begins in between, since :meth:`pump` is under way."""
         outcome = begin(work)
-        if isinstance(outcome, Deferred):
-            outcome.addBoth(self._done, bodies, reads)
+        if not isinstance(outcome, Deferred):
+            self._answer(outcome, bodies)
+            return
+        if reads:
+            self._reads += 1
         else:
-            self._done(outcome, bodies, reads)
+            self._working = True
+        outcome.addBoth(self._done, bodies, reads)
 
     def _done(self, answer: Any, bodies: Sequence[tuple[bytes | bytearray, int]], reads: bool) -> None:
         if reads:
             self._reads -= 1
         else:
             self._working = False
+        self._answer(answer, bodies)
+        if not self._pumping and not self._stopped:
+            self.pump()
+            self._channel.conn.transport.flush()
+
+    def _answer(self, answer: Any, bodies: Sequence[tuple[bytes | bytearray, int]]) -> None:
         if self._stopped:
             self._end_if_idle()
             return
+        channel = self._channel
         if isinstance(answer, bytes):
-            self._channel.send(answer)
+            channel.send(answer)
         for body, cost in bodies:
-            self._channel.consumed(cost)
+            channel.consumed(cost)
             if isinstance(body, bytearray) and len(self._spare) < MOST_SPARE:
                 self._spare.append(body)
-        if not self._pumping:
-            self.pump()
-            self._channel.conn.transport.flush()
 
     async def _perform(self, kind: int, request: int, body: bytes | bytearray) -> bytes:
         """The answer to one request, whatever happens."""

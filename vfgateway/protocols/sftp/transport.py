@@ -23,12 +23,15 @@ from twisted.protocols.policies import ProtocolWrapper
 from vfgateway import __version__
 from vfgateway.protocols.sftp.ciphers import CTR_CIPHERS, GCM_CIPHERS, LONGEST_PACKET, MACS, BadPacket, Protection
 from vfgateway.protocols.sftp.conchlog import CONCH_LOG
+from vfgateway.protocols.sftp.connection import SftpConnection
 
 if TYPE_CHECKING:
     from vfgateway.protocols.sftp.factory import SftpFactory
 
 #: Bytes that are taken off the socket at once, at most.
 BUFFER = 256 << 10
+#: How often the socket is read within one event, at most, and what makes it worth while to do so again.
+_MOST_TURNS, _MUCH = 4, 64 << 10
 #: Seconds for which a client may take to say what it can do before we say it; most say it at once.
 PATIENCE = 0.5
 #: Messages of one key exchange, and the end of a connection.
@@ -40,6 +43,8 @@ SIGNATURES = (
     b"ssh-ed25519,sk-ssh-ed25519@openssh.com,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,"
     b"sk-ecdsa-sha2-nistp256@openssh.com,rsa-sha2-512,rsa-sha2-256"
 )
+#: Packets that are collected before they are sent, at most.
+_MOST_TOGETHER = 16
 #: Messages that wait for the end of a key exchange, at most.
 _MOST_BLOCKED = 4096
 
@@ -91,6 +96,7 @@ class SftpTransport(conch.SSHServerTransport):
         self._start = self._end = 0
         self._socket: Any = None
         self._real: Any = None
+        self._connection: SftpConnection | None = None
         self.currentEncryptions = Protection(b"none", b"none", b"none", b"none")
         if not self.factory.admit(self):
             self.ended = True
@@ -113,6 +119,7 @@ class SftpTransport(conch.SSHServerTransport):
         if self._real is not None:
             self._real.__dict__.pop("doRead", None)
         self.factory.forget(self)
+        self._connection = None
         service, self.service = self.service, None
         if service is not None:
             service.serviceStopped()
@@ -136,8 +143,8 @@ class SftpTransport(conch.SSHServerTransport):
     def resumeProducing(self) -> None:
         """The socket takes more."""
         self.choked = False
-        if self.service is not None and hasattr(self.service, "pump"):
-            self.service.pump()
+        if self._connection is not None:
+            self._connection.pump()
 
     def pauseProducing(self) -> None:
         """The socket is full."""
@@ -194,24 +201,33 @@ class SftpTransport(conch.SSHServerTransport):
             real.bufferSize = 1  # a socket that does not take all is full: answers wait rather than to be copied
 
     def _read_socket(self) -> Any:
-        """Called by the reactor in place of ``Connection.doRead``, with the same outcomes."""
+        """Called by the reactor in place of ``Connection.doRead``, with the same outcomes. While much comes, it is taken in turn by turn
+        before anything is answered: each answer wakes the client up."""
+        self._corked += 1
         try:
-            count = self._socket.recv_into(self._view[self._end :])
-        except BlockingIOError:
-            return None
-        except OSError:
-            return main.CONNECTION_LOST
-        if not count:
-            return main.CONNECTION_DONE
-        self._end += count
-        self.heard = self.factory.reactor.seconds()
-        self._take_packets()
+            for _ in range(_MOST_TURNS):
+                try:
+                    count = self._socket.recv_into(self._view[self._end :])
+                except BlockingIOError:
+                    break
+                except OSError:
+                    return main.CONNECTION_LOST
+                if not count:
+                    return main.CONNECTION_DONE
+                self._end += count
+                self.heard = self.factory.reactor.seconds()
+                self._take_packets()
+                if count < _MUCH or self.ended or self.choked:
+                    break
+        finally:
+            self._corked -= 1
+            self.flush()
         return None
 
     def _take_packets(self) -> None:
         self._corked += 1
         try:
-            while not self.ended:
+            while self._start < self._end and not self.ended:
                 found = self.currentEncryptions.opener.open(
                     self.incomingPacketSequence, self._view, self._start, self._end
                 )
@@ -221,8 +237,8 @@ class SftpTransport(conch.SSHServerTransport):
                 self._start += took
                 self.bytes_since_keys += took
                 self.incomingPacketSequence = (self.incomingPacketSequence + 1) & 0xFFFFFFFF
-                if payload[0] == 94 and self.service is not None and self.service.name == b"ssh-connection":
-                    self.service.take_data(payload)
+                if payload[0] == 94 and self._connection is not None:
+                    self._connection.take_data(payload)
                 else:
                     self._take_message(payload[0], bytes(payload[1:]))
         except BadPacket as error:
@@ -240,20 +256,25 @@ class SftpTransport(conch.SSHServerTransport):
             self.disconnect(conch.DISCONNECT_PROTOCOL_ERROR, "malformed message")
         finally:
             self._corked -= 1
-        self._make_space()
-        if self.service is not None and hasattr(self.service, "pump") and not self.ended:
-            self.service.pump()
+        if self._start == self._end:
+            self._start = self._end = 0
+        elif BUFFER - self._end < LONGEST_PACKET + 64:
+            self._make_space()
+        if self._connection is not None and not self.ended:
+            self._connection.pump()
         self.flush()
         if self.bytes_since_keys > self.factory.limits.rekey_bytes and self.sessionID is not None:
             self.exchange_keys()
 
+    def setService(self, service: Any) -> None:
+        """See ``SSHTransportBase``."""
+        super().setService(service)
+        self._connection = self.service if isinstance(self.service, SftpConnection) else None
+
     def _make_space(self) -> None:
         left = self._end - self._start
-        if not left:
-            self._start = self._end = 0
-        elif BUFFER - self._end < LONGEST_PACKET + 64:
-            self._view[:left] = bytes(self._view[self._start : self._end])
-            self._start, self._end = 0, left
+        self._view[:left] = bytes(self._view[self._start : self._end])
+        self._start, self._end = 0, left
 
     # --- messages ---
 
@@ -330,7 +351,7 @@ class SftpTransport(conch.SSHServerTransport):
         """As in Conch, without a copy each for compression, encryption and the socket."""
         if self.ended:
             return
-        if self.exchanging_keys and not self._allowedKeyExchangeMessageType(messageType):
+        if self._keyExchangeState != self._KEY_EXCHANGE_NONE and not self._allowedKeyExchangeMessageType(messageType):
             self._blockedByKeyExchange.append((messageType, payload))
             if len(self._blockedByKeyExchange) > _MOST_BLOCKED:
                 self._drop("a key exchange does not come to its end")
@@ -342,6 +363,8 @@ class SftpTransport(conch.SSHServerTransport):
         self._out.append(packet)
         if not self._corked:
             self.flush()
+        elif len(self._out) >= _MOST_TOGETHER:
+            self.flush_before()
 
     def flush(self) -> None:
         """Send what was collected."""
@@ -369,10 +392,11 @@ class SftpTransport(conch.SSHServerTransport):
                 return
         self.transport.write(bytes(memoryview(data)[sent:]))
 
-    def sealed_directly(self, count: int, size: int) -> None:
-        """Packets were sealed and sent past :meth:`sendPacket`."""
+    def send_directly(self, count: int, data: memoryview) -> None:
+        """Send packets that were sealed past :meth:`sendPacket`."""
         self.outgoingPacketSequence = (self.outgoingPacketSequence + count) & 0xFFFFFFFF
-        self.bytes_since_keys += size
+        self.bytes_since_keys += len(data)
+        self.send_raw(data)
 
     # --- ends ---
 

@@ -56,7 +56,11 @@ class Reader:
         return start
 
     def u32(self) -> int:
-        return int.from_bytes(self._data[self._take(4) : self._at], "big")
+        start = self._at
+        self._at = end = start + 4
+        if end > len(self._data):
+            raise Malformed("the request is too short")
+        return int.from_bytes(self._data[start:end], "big")
 
     def u64(self) -> int:
         return int.from_bytes(self._data[self._take(8) : self._at], "big")

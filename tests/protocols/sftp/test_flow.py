@@ -1,0 +1,54 @@
+"""Answers larger than what the client's window takes at the moment: they come whole and in order, whatever comes between."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import pytest
+from twisted.internet.threads import deferToThread
+
+from tests.conformance.harness import make_runtime
+from tests.protocols.sftp.client import RawSftp, take
+from tests.protocols.sftp.conftest import port_of, type_serve
+from tests.services.test_session import put
+from tests.support.gateway import new_vfolder, orchestrator_in, running_gateway
+from tests.support.process import ALICE
+from vfgateway.backends.vfs import VfsSettings, VfsVolume
+from vfgateway.paths import parse_text as path
+
+READ, FSTAT = 5, 8
+LARGEST = (256 << 10) - 1024
+
+
+def read_all(port: int, window: int, size: int, exchange: bool) -> bytes:
+    """A file with everything asked for at once, and its attributes asked for behind that. Blocks."""
+    with RawSftp(port, window=window) as client:
+        handle = client.open(b"/data/large")
+        wanted = [client.request(READ, handle + struct.pack(">QI", at, LARGEST)) for at in range(0, size, LARGEST)]
+        last = client.request(FSTAT, handle)
+        found = b""
+        for number in wanted:
+            if exchange:
+                client.exchange_keys()
+            kind, answered, body = client.answer()
+            assert (kind, answered) == (103, number)
+            found += take(body)[0]
+        kind, answered, _ = client.answer()
+        assert (kind, answered) == (105, last)
+        return found
+
+
+@pytest.mark.parametrize("exchange", [False, True], ids=["same keys", "new keys"])
+@pytest.mark.parametrize("window", [40_000, 100_000, 600_000, 2 << 20])
+async def test_answers_that_wait_for_the_window(tmp_path: Path, serve: type_serve, window: int, exchange: bool) -> None:
+    """With windows that hold less than one answer, and less than two; also when keys change in the middle of one."""
+    volume = VfsVolume("disk", VfsSettings(path=tmp_path / "volume"), make_runtime(tmp_path))
+    async with running_gateway(tmp_path, [volume]) as gateway, serve(gateway) as service:
+        user = await gateway.accounts.create_user(ALICE[0])
+        await gateway.accounts.set_password(user.id, ALICE[1])
+        vfolder = await new_vfolder(gateway, "disk", owner=user.id, name="data")
+        content = os.urandom(3_000_000)
+        await put(await orchestrator_in(gateway, vfolder), path("large"), content)
+        assert await deferToThread(read_all, port_of(service), window, len(content), exchange) == content
