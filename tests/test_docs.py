@@ -17,6 +17,7 @@ from vfgateway.authenticators.manager import ManagerSettings as ManagerAuthentic
 from vfgateway.backends.memory import MemorySettings
 from vfgateway.backends.vfs import VfsSettings
 from vfgateway.config import EventsSettings, GatewaySettings, RedisSettings
+from vfgateway.log_settings import LogSettings, LokiSettings
 from vfgateway.protocols.client.settings import ClientSettings
 from vfgateway.protocols.manager.frontend import ManagerSettings
 from vfgateway.section import Secret, Section
@@ -45,6 +46,8 @@ def keys(section: type[Section]) -> Iterator[str]:
 
 SECTIONS = [
     AuditSettings,
+    LogSettings,
+    LokiSettings,
     GatewaySettings,
     ClientSettings,
     ManagerSettings,
@@ -64,7 +67,7 @@ def test_every_key_of_an_authenticator_is_explained(section: type[Section]) -> N
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_key_is_in_the_manual(section: type[Section]) -> None:
     """What cannot be read about cannot be used."""
-    missing = [key for key in keys(section) if f"`{key}`" not in MANUAL and f"[events.{key}]" not in MANUAL]
+    missing = [key for key in keys(section) if not any(f"{kind}{key}" in MANUAL for kind in ("`", "[events.", "[log."))]
     assert not missing
 
 

@@ -19,6 +19,7 @@ from twisted.internet.endpoints import serverFromString
 from vfgateway.alert_settings import AlertSettings
 from vfgateway.audit_settings import AuditSettings
 from vfgateway.errors import ConfigurationError
+from vfgateway.log_settings import LogSettings
 from vfgateway.section import ConfigPath, SecondsOrNone, Secret, Section, locate, mistake
 from vfgateway.whereabouts import EMBEDDED, SYSTEM_FILE, find
 
@@ -48,6 +49,7 @@ class GatewaySettings(Section):
     :ivar data_dir: database, keys and generated secrets; made with mode 0700 at start
     :ivar workers: processes to run, ``"auto"`` for one per core. With one there is nothing else; with more a supervisor starts them
         over the same sockets
+    :ivar supervised: run one process under a supervisor, too: it is started again if it dies, and can be reloaded
     :ivar grace: seconds that transfers under way get to end when a process stops
     :ivar database: an SQLAlchemy URL; empty stands for SQLite in ``data_dir`` (see :attr:`Settings.database_url`)
     :ivar trusted_proxies: addresses and networks whose forwarding headers are believed; ``unix`` is whoever comes through a
@@ -57,10 +59,16 @@ class GatewaySettings(Section):
 
     data_dir: ConfigPath = Path("var")
     workers: int = 1
+    supervised: bool = False
     grace: float = Field(default=10.0, ge=0, le=3600)
     database: Secret = Secret()
     trusted_proxies: tuple[str, ...] = ()
     trash_retention: SecondsOrNone = 7 * 24 * 3600.0
+
+    @property
+    def reloads(self) -> bool:
+        """Whether there is a supervisor, which can go over to another configuration while it runs."""
+        return self.supervised or self.workers > 1
 
     @field_validator("workers", mode="before")
     @classmethod
@@ -144,6 +152,7 @@ class Settings(Section):
     events: EventsSettings = EventsSettings()
     alerts: AlertSettings = AlertSettings()
     audit: AuditSettings = AuditSettings()
+    log: LogSettings = LogSettings()
 
     _source: Path | None = PrivateAttr(default=None)
     _folder: Path = PrivateAttr(default_factory=Path.cwd)

@@ -38,6 +38,12 @@ from vfgateway.errors import ConfigurationError
 
 _SENSITIVE = re.compile(r"secret|password|token|credential|url|database|key", re.IGNORECASE)
 
+
+def is_sensitive(key: str) -> bool:
+    """Whether the value of a key of that name is better not shown."""
+    return _SENSITIVE.search(key) is not None
+
+
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|d)?")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

@@ -16,6 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from vfgateway import logs
 from vfgateway.config import Settings
 from vfgateway.errors import GatewayError
 from vfgateway.startup import plainly
@@ -34,6 +35,7 @@ class Supervisor(Service):
     :param plan_anew: reads the configuration again and makes the plan that follows the one given; raises ``GatewayError``
     :param fail: called with a sentence when the first workers do not come up
     :param greet: called with the front ends once all workers are there
+    :param observer: writes the log, unless that is left to ``twistd``
     """
 
     name = "vfgateway"
@@ -46,7 +48,9 @@ class Supervisor(Service):
         fail: Callable[[str], None],
         greet: Callable[[Mapping[str, IService]], None] | None = None,
         forward_log: bool = False,
+        observer: Any = None,
     ) -> None:
+        self._observer = observer
         self._reactor = reactor
         self._plan = plan
         self._plan_anew = plan_anew
@@ -61,6 +65,11 @@ class Supervisor(Service):
         self._reload_again = False
 
     # --- life ---
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Called by ``twistd`` with the application, which it asks for its observer of the log."""
+        logs.offer(self._observer, parent)
+        Service.setServiceParent(self, parent)
 
     def privilegedStartService(self) -> None:
         """Bind. Raises :class:`vfgateway.startup.StartupFailed`."""

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
 from twisted.internet.error import ReactorNotRunning
-from twisted.logger import Logger, globalLogBeginner, jsonFileLogObserver, textFileLogObserver
+from twisted.logger import Logger, globalLogBeginner, jsonFileLogObserver
 from twisted.python import usage
 
-from vfgateway import assembly, config
+from vfgateway import assembly, config, configdiff, logs
 from vfgateway.errors import GatewayError
 from vfgateway.listening import IWelcoming
 from vfgateway.services.gateway import Gateway
@@ -51,16 +53,18 @@ def makeService(options: Mapping[str, Any]) -> IService:
 
     with plainly():
         settings = config.load(options["config"], os.environ)
-        several = settings.gateway.workers > 1
+        several = settings.gateway.reloads
         sockets = SocketKeeper(reactor)
         gateway, front_ends = _assemble(settings, sockets if several else reactor)
     if options.get("check"):
         raise SystemExit(0)
     twistd = getattr(options, "parent", None) or {}
     greet = _print_first_steps if twistd.get("nodaemon") else None
+    observer = _our_observer(settings, twistd, reactor)
     if not several:
-        return Root(gateway, front_ends, Exit(reactor), greet)
-    to_the_terminal = twistd.get("nodaemon") and not any(twistd.get(name) for name in ("logfile", "logger", "syslog"))
+        _listen_to_hang_ups(settings, reactor)
+        return Root(gateway, front_ends, Exit(reactor), greet, observer)
+    to_the_terminal = observer is not None and settings.log.file is None
     source = settings.source
 
     def plan_anew(present: Plan) -> Plan:
@@ -69,7 +73,47 @@ def makeService(options: Mapping[str, Any]) -> IService:
         return Plan.of(changed, _assemble(changed, sockets)[1], sockets)
 
     plan = Plan.of(settings, front_ends, sockets)
-    return Supervisor(reactor, plan, plan_anew, Exit(reactor), greet, forward_log=not to_the_terminal)
+    return Supervisor(reactor, plan, plan_anew, Exit(reactor), greet, not to_the_terminal, observer)
+
+
+def _listen_to_hang_ups(settings: config.Settings, reactor: Any) -> None:
+    told = partial(_tell_what_would_change, settings, reactor)
+    reactor.callWhenRunning(signal.signal, signal.SIGHUP, lambda *_: reactor.callFromThread(told))
+
+
+def _tell_what_would_change(running: config.Settings, reactor: Any) -> None:
+    """SIGHUP without a supervisor: nobody can take over. Certificates are read anew by themselves; levels of the log are taken over."""
+    log = Logger()
+    try:
+        written = config.load(running.source, os.environ)
+        _assemble(written, SocketKeeper(reactor))
+        changed = [each.key for each in configdiff.differences(running.text, written.text)]
+    except GatewayError as error:
+        log.error("the configuration cannot be used: {error}", error=error)
+        return
+    logs.LEVELS.configure(written.log)
+    log.warn(
+        "nothing but the levels of the log is changed without a restart, since one process serves alone "
+        "(gateway.supervised = true or workers = 2 change that); different by now: {keys}",
+        keys=", ".join(changed) or "nothing",
+    )
+
+
+def _our_observer(settings: config.Settings, twistd: Mapping[str, Any], reactor: Any) -> Any:
+    """What writes the log; ``None`` where that is left to ``twistd``."""
+    logs.LEVELS.configure(settings.log)
+    logs.enrich({name: volume.backend for name, volume in settings.volumes.items()})
+    if any(twistd.get(name) for name in ("logfile", "logger", "syslog")):
+        return None
+    if settings.log.file is None and not twistd.get("nodaemon"):
+        return None
+    identity = (twistd.get("uid"), twistd.get("gid"))
+    owner = None if identity == (None, None) else (_number(identity[0]), _number(identity[1]))
+    return logs.written(settings.log, reactor, owner)
+
+
+def _number(identity: int | None) -> int:
+    return -1 if identity is None else identity
 
 
 def _assemble(settings: config.Settings, reactor: Any) -> tuple[Gateway, Mapping[str, IService]]:
@@ -91,11 +135,10 @@ def run_worker(line: bytes) -> None:
 
     reactor: Any = global_reactor
     told = Handover(**json.loads(line))
-    observer: Any = jsonFileLogObserver if told.forward_log else textFileLogObserver
-    globalLogBeginner.beginLoggingTo([observer(sys.stdout)], redirectStandardIO=False)
     source = Path(told.source) if told.source is not None else None
     with plainly():
         settings = config.parse(told.text, Path(told.folder), source)
+        _begin_logging(settings, reactor, told.forward_log)
         share = Share(told.shares, told.number)
         sockets = InheritedSockets(
             reactor, {key: (number, family) for key, (number, family) in told.sockets.items()}, share
@@ -115,6 +158,13 @@ def run_worker(line: bytes) -> None:
     lifeline = threading.Thread(target=_outlive_nobody, args=(reactor,), name="lifeline", daemon=True)
     reactor.callWhenRunning(lifeline.start)
     reactor.run()
+
+
+def _begin_logging(settings: config.Settings, reactor: Any, forward: bool) -> None:
+    logs.LEVELS.configure(settings.log)
+    logs.enrich({name: volume.backend for name, volume in settings.volumes.items()})
+    observer = logs.told(jsonFileLogObserver(sys.stdout)) if forward else logs.written(settings.log, reactor)
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
 
 
 def _outlive_nobody(reactor: Any) -> None:
@@ -137,6 +187,7 @@ class Root(Service):
 
     :param fail: called with a sentence when the start fails after ``startService`` has returned
     :param greet: called with the front ends once everything runs
+    :param observer: writes the log, unless that is left to ``twistd``
     """
 
     name = "vfgateway"
@@ -148,13 +199,20 @@ class Root(Service):
         front_ends: Mapping[str, IService],
         fail: Callable[[str], None],
         greet: Callable[[Mapping[str, IService]], None] | None = None,
+        observer: Any = None,
     ) -> None:
+        self._observer = observer
         self._gateway = gateway
         self._front_ends = front_ends
         self._fail = fail
         self._greet = greet
         self._starting: Deferred[None] | None = None
         self._running: list[tuple[str, Callable[[], Any]]] = []
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Called by ``twistd`` with the application, which it asks for its observer of the log."""
+        logs.offer(self._observer, parent)
+        Service.setServiceParent(self, parent)
 
     def privilegedStartService(self) -> None:
         """Let the front ends bind their sockets. Raises :class:`StartupFailed`."""

@@ -174,7 +174,8 @@ class Worker(ProcessProtocol):
 
     def _relay(self, line: bytes) -> None:
         try:
-            globalLogPublisher(eventFromJSON(line.decode("utf-8", "replace").strip("\x1e")))
+            event = eventFromJSON(line.decode("utf-8", "replace").strip("\x1e"))
+            globalLogPublisher({**event, "log_relayed": True})
         except (ValueError, KeyError):
             log.info("worker {number}: {line}", number=self.number, line=line.decode("utf-8", "replace"))
 

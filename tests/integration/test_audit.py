@@ -189,7 +189,7 @@ def test_what_was_done_is_on_record(audited: Audited) -> None:
     assert (removed["protocol"], removed["target"]) == ("webdav", "going")
     grants = audited.audit("--event", "grant_added", "--vfolder", "alice/data")
     assert {entry["facts"]["permission"] for entry in grants} == {"ro"}
-    assert {entry["protocol"] for entry in grants} == {"manager"}
+    assert {entry["protocol"] for entry in grants} == {"cli"}
     assert "bob" in {entry["facts"]["subject"] for entry in grants}
     deleted = [entry["event"] for entry in audited.audit("--since", "1h") if entry["target"] == "gone"]
     assert deleted[:1] == ["vfolder_created"]

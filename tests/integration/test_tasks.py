@@ -27,14 +27,16 @@ def worker_of(site: Site, task: str) -> int | None:
 def test_a_task_goes_on_where_another_process_lives(tmp_path: Path) -> None:
     """A clone whose process is killed in the middle begins again in another, ends whole, and is watched all the time; it still knows the
     request that asked for it."""
-    site = Site(tmp_path / "site", workers=2)
+    volumes = {name: {"path": str(tmp_path / name)} for name in ("local", "other")}
+    site = Site(tmp_path / "site", volumes, workers=2)
     with GatewayProcess(site) as gateway:
         eventually(lambda: "ready: 2 workers" in gateway.output, "both are there")
         folder = site.populate()
+        (folder.root / "many").mkdir()
         for number in range(FILES):
-            (folder.root / f"{number}").write_bytes(b"%d" % number)
+            (folder.root / "many" / f"{number}").write_bytes(b"%d" % number)
         where = f"/vfgateway/v1/vfolders/{folder.vfid[-32:]}/clone"
-        answer = site.call_manager("POST", where, {"name": "copy", "owner": "alice"})
+        answer = site.call_manager("POST", where, {"name": "copy", "owner": "alice", "volume": "other"})
         assert answer.status_code == 202, answer.text
         task = answer.json()["task"]
         eventually(lambda: worker_of(site, task) is not None, "it runs")
@@ -51,8 +53,8 @@ def test_a_task_goes_on_where_another_process_lives(tmp_path: Path) -> None:
         assert shown["user"] == "manager"
         made = site.manager("GET", "/vfgateway/v1/vfolders/resolve?vfolder=alice/copy")
         assert made["status"] == "ready"
-        place = Path(site.manager("GET", "/folder/mount", {"volume": "local", "vfid": made["id"]})["path"])
-        assert {each.name: each.read_bytes() for each in place.iterdir() if each.is_file()} == {
+        place = Path(site.manager("GET", "/folder/mount", {"volume": "other", "vfid": made["id"]})["path"])
+        assert {each.name: each.read_bytes() for each in (place / "many").iterdir()} == {
             str(number): b"%d" % number for number in range(FILES)
         }
         listed = requests.get(

@@ -22,6 +22,7 @@ from tests.support.uploading import RawConnection
 from vfgateway.protocols.web.handling import handle
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.site import GatewaySite
+from vfgateway.services.metrics import Metrics
 
 type_handler = Callable[[StreamingRequest], Coroutine[Any, Any, None]]
 
@@ -41,9 +42,9 @@ class OneHandler(Resource):
 
 def site_of(handler: type_handler, clock: Any, *, trusted: tuple[str, ...] = (), **options: Any) -> GatewaySite:
     """A site whose every request goes to ``handler``."""
-    gateway = SimpleNamespace(
-        reactor=clock, running=True, settings=SimpleNamespace(gateway=SimpleNamespace(trusted_proxies=trusted))
-    )
+    settings = SimpleNamespace(gateway=SimpleNamespace(trusted_proxies=trusted), volumes={})
+    nobody_asks = SimpleNamespace(refused=lambda error, context: None)
+    gateway = SimpleNamespace(reactor=clock, running=True, settings=settings, audit=nobody_asks, metrics=Metrics())
     return GatewaySite(OneHandler(handler), gateway, "test", **options)
 
 

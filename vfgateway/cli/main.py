@@ -13,6 +13,7 @@ from vfgateway import __version__
 from vfgateway.cli import (
     audit,
     authenticator,
+    config,
     doctor,
     explain,
     grant,
@@ -21,6 +22,7 @@ from vfgateway.cli import (
     link,
     lock,
     lockout,
+    log,
     scan,
     second_factor,
     task,
@@ -93,6 +95,8 @@ for _module in (
     lock,
     audit,
     explain,
+    log,
+    config,
     doctor,
 ):
     cli.add_command(getattr(_module, _module.__name__.rpartition(".")[2]))

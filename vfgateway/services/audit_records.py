@@ -66,6 +66,7 @@ class Entry:
         """The log's line of it."""
         known = {field.name: getattr(self, field.name) for field in attrs.fields(Entry)}
         facts = {name: value for name, value in known.pop("facts").items() if name not in known}
+        facts = {f"new_{name}" if name in ("level", "format") else name: value for name, value in facts.items()}
         shown = {
             name: value for name, value in (known | facts).items() if name not in _UNTOLD and value not in (None, "")
         }

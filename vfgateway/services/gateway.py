@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from twisted.logger import Logger
+from twisted.logger import Logger, globalLogPublisher
 from twisted.web.client import Agent, HTTPConnectionPool
 
+from vfgateway import logs
 from vfgateway.blocking import Pool
 from vfgateway.config import Settings
 from vfgateway.errors import Unsupported, VFolderNotFound
 from vfgateway.interfaces import IAuthenticator, IRunning, IVolume
+from vfgateway.loki import Loki
 from vfgateway.model import INTERNAL, Actor, Origin, Principal, PrincipalKind, VFolder, VFolderId
 from vfgateway.runtime import Runtime
 from vfgateway.services.accounts import Accounts
@@ -31,6 +33,7 @@ from vfgateway.services.lifecycle import Lifecycle
 from vfgateway.services.localcopies import LocalCopies
 from vfgateway.services.lockouts import Lockouts
 from vfgateway.services.locks import Locks
+from vfgateway.services.loglevels import LogLevels
 from vfgateway.services.metrics import Metrics
 from vfgateway.services.migrations import upgrade
 from vfgateway.services.notifications import Notifications
@@ -79,6 +82,10 @@ class Gateway:
         self.database = Database(settings.database_url, reactor)
         self.processes = Processes(self.database, reactor)
         self.metrics = Metrics()
+        self.log_levels = LogLevels(DatabaseState(self.database, "log"), logs.LEVELS, reactor)
+        loki = settings.log.loki
+        self._loki = None if loki is None else Loki(loki, reactor, self.metrics.log_dropped)
+        self._pushed = logs.told(self._loki)
         self.events = Events(reactor)
         self.audit = Audit(settings.audit, self.database, reactor, self.processes, self.events, self.metrics)
         self.volumes = Volumes(reactor)
@@ -168,7 +175,11 @@ class Gateway:
     async def start(self) -> None:
         """Open the database, start the volumes and recover what a dead process left. Volumes that do not answer are retried later."""
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._loki is not None:
+            self._loki.start()
+            globalLogPublisher.addObserver(self._pushed)
         await self.database.start(upgrade)
+        await self.log_levels.start()
         self._login_pool.start()
         if self.settings.events.redis is not None:
             from vfgateway.services.redis_events import RedisEvents  # its library brings a reactor of its own choice
@@ -202,9 +213,13 @@ class Gateway:
                 self.log.failure("could not stop {part} cleanly", part=type(part).__name__)
         if self._orchestrator is not None:
             await self._orchestrator.stop()
+        await self.log_levels.stop()
         await self._connections.closeCachedConnections()
         await self._login_pool.stop()
         await self.database.stop()
+        if self._loki is not None:
+            await self._loki.stop()
+            globalLogPublisher.removeObserver(self._pushed)
 
     # --- what front ends ask for ---
 

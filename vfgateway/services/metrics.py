@@ -11,7 +11,7 @@ import os
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from vfgateway.model import HealthState
+from vfgateway.model import HealthState, Space
 
 #: The buckets of the reference, in seconds.
 BUCKETS = (0.001, 0.01, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -36,6 +36,7 @@ class Metrics:
             buckets=BUCKETS,
             registry=registry,
         )
+        self._by_labels: dict[tuple[str, ...], tuple[Counter, Histogram]] = {}
         self._received = Counter(
             "vfgateway_received_bytes", "Bytes of files stored, by protocol.", ["protocol"], registry=registry
         )
@@ -60,10 +61,20 @@ class Metrics:
         self._audit_dropped = Counter(
             "vfgateway_audit_dropped", "Entries of the audit that found no room.", registry=registry
         )
+        self._log_dropped = Counter(
+            "vfgateway_log_dropped", "Lines of the log that Loki did not get.", registry=registry
+        )
         self._quota_alerts = Counter(
             "vfgateway_quota_alerts",
             "Thresholds and limits that usage crossed, and refusals that were told.",
             ["resource", "crossed"],
+            registry=registry,
+        )
+        self._space = Gauge(
+            "vfgateway_volume_bytes",
+            "Room on a volume, as it tells: capacity, used, available.",
+            ["volume", "of"],
+            multiprocess_mode="mostrecent",
             registry=registry,
         )
         self._health = Gauge(
@@ -91,8 +102,11 @@ class Metrics:
         :param domain: with ``operation`` and ``error_detail``, the parts of the reference's error code; empty on success
         """
         labels = (method, endpoint, domain, operation, error_detail, str(status))
-        self._requests.labels(*labels).inc()
-        self._durations.labels(*labels).observe(seconds)
+        known = self._by_labels.get(labels)  # finding them takes longer than counting
+        if known is None:
+            known = self._by_labels[labels] = (self._requests.labels(*labels), self._durations.labels(*labels))
+        known[0].inc()
+        known[1].observe(seconds)
 
     def received(self, protocol: str, count: int) -> None:
         """Count bytes of files that were stored."""
@@ -123,6 +137,10 @@ class Metrics:
         """Count an entry that is lost."""
         self._audit_dropped.inc()
 
+    def log_dropped(self, count: int) -> None:
+        """Count lines of the log that found no room, or that Loki refused."""
+        self._log_dropped.inc(count)
+
     def quota_alert(self, resource: str, crossed: str) -> None:
         """Count an alert (:class:`vfgateway.services.events.QuotaAlert`)."""
         self._quota_alerts.labels(resource, crossed).inc()
@@ -131,6 +149,13 @@ class Metrics:
         """Note the state of a volume."""
         for each in HealthState:
             self._health.labels(volume, each.value).set(each is state)
+
+    def volume_space(self, volume: str, space: Space) -> None:
+        """Note the room on a volume; what it cannot tell is left out."""
+        for of in ("capacity", "used", "available"):
+            value = getattr(space, of)
+            if value >= 0:
+                self._space.labels(volume, of).set(value)
 
     def render(self) -> bytes:
         """All metrics as text (:data:`CONTENT_TYPE`); those of all processes. Reads files, if several run."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -62,6 +62,12 @@ class ClientApp:
             await handler(self, request, **parts)
 
         self.klein.route(path, methods=methods or ("GET", "HEAD"), endpoint=path + " ".join(methods))(run)
+
+    @property
+    def templates(self) -> Sequence[str]:
+        """All routes, with their variable parts in angle brackets."""
+        others = [prefix.decode("ascii") + "<path>" for prefix in (content.PREFIX + b"files/", linkpages.PREFIX)]
+        return [*others, *(rule.rule for rule in self.klein.url_map.iter_rules())]
 
     def resource(self) -> Resource:
         """The root of the site."""

@@ -12,6 +12,7 @@ from zope.interface import implementer
 from vfgateway.interfaces import IFrontEnd
 from vfgateway.protocols.client.app import ClientApp
 from vfgateway.protocols.client.content import ROUTES
+from vfgateway.protocols.client.endpoints import Endpoints
 from vfgateway.protocols.client.faults import fail
 from vfgateway.protocols.client.settings import ClientSettings
 from vfgateway.protocols.web.lane import Lane
@@ -49,6 +50,7 @@ class ClientService(SiteListener):
             public_url=settings.public_url,
             body_timeout=settings.body_timeout,
             grace=gateway.settings.gateway.grace,
+            endpoint_of=Endpoints(self.app.templates),
         )
         site.lane = Lane(site, ROUTES)
         endpoints = [settings.endpoint] if isinstance(settings.endpoint, str) else list(settings.endpoint)

@@ -21,6 +21,7 @@ from vfgateway.protocols.manager.v1.activity import ActivityRoutes
 from vfgateway.protocols.manager.v1.audit import AuditRoutes
 from vfgateway.protocols.manager.v1.links import LinkRoutes
 from vfgateway.protocols.manager.v1.logins import LoginRoutes
+from vfgateway.protocols.manager.v1.running import RunningRoutes
 from vfgateway.protocols.manager.v1.scans import ScanRoutes
 from vfgateway.protocols.manager.v1.sharing import SharingRoutes
 from vfgateway.protocols.manager.v1.system import SystemRoutes
@@ -85,6 +86,7 @@ class Application:
             SharingRoutes(gateway, choices.client_url),
             ActivityRoutes(gateway),
             AuditRoutes(gateway),
+            RunningRoutes(gateway),
             ScanRoutes(gateway),
             SystemRoutes(gateway, self.monitor),
         ]

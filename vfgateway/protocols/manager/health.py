@@ -88,6 +88,8 @@ class HealthMonitor:
     async def _volume(self, name: str) -> str | None:
         health: Health = await self._gateway.volumes.health(name)
         self._gateway.metrics.volume_health(name, health.state)
+        if health.state is not HealthState.UNAVAILABLE:
+            self._gateway.metrics.volume_space(name, await self._gateway.volumes.get(name).space())
         return None if health.state is HealthState.HEALTHY else health.info or health.state.value
 
     async def _database(self) -> str | None:

@@ -6,10 +6,13 @@ any number: ``requests``, a list with the facts of each, which becomes lines of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+
+from vfgateway.model import VFolder
 
 #: Seconds for which lines wait for others, and how many of them at most.
 GATHER: Final = 0.05
@@ -48,34 +51,55 @@ class AccessLog:
     """See the module.
 
     :param front_end: its name
+    :param backends: the kind of each volume
     """
 
-    def __init__(self, front_end: str, clock: Any) -> None:
+    def __init__(self, front_end: str, clock: Any, backends: Mapping[str, str]) -> None:
+        self._backends = backends
         self._front_end = front_end
         self._clock = clock
         self._lines = Lines()
         self._later: IDelayedCall | None = None
 
-    def add(self, address: str, user: str, method: bytes, path: bytes, status: int, sent: int, request_id: str) -> None:
+    def add(
+        self,
+        address: str,
+        user: str,
+        method: bytes,
+        path: bytes,
+        status: int,
+        sent: int,
+        request_id: str,
+        seconds: float,
+        operation: str = "",
+        vfolder: VFolder | None = None,
+    ) -> None:
         """A request was answered.
 
         :param user: who asked; ``""`` if that is not known
         :param path: without the query: tokens travel there
         :param sent: bytes of the answer's body
+        :param operation: what was done, where the method alone does not say
+        :param vfolder: where, if a vfolder was entered
         """
         lines = self._lines
-        lines.append(
-            {
-                "front_end": self._front_end,
-                "address": address,
-                "user": user,
-                "method": method.decode("ascii", "backslashreplace"),
-                "path": path,
-                "status": status,
-                "sent": sent,
-                "request_id": request_id,
-            }
-        )
+        name = method.decode("ascii", "backslashreplace")
+        line = {
+            "front_end": self._front_end,
+            "address": address,
+            "user": user,
+            "method": name,
+            "path": path,
+            "status": status,
+            "sent": sent,
+            "request_id": request_id,
+            "seconds": round(seconds, 6),
+            "operation": operation or name,
+        }
+        if vfolder is not None:
+            line["vfolder_id"], line["volume"] = str(vfolder.id), vfolder.volume
+            line["backend"] = self._backends.get(vfolder.volume, "")
+        lines.append(line)
         if len(lines) >= MOST:
             self.flush()
         elif self._later is None:

@@ -263,6 +263,7 @@ def answer_problem(request: StreamingRequest, status: int, body: Mapping[str, An
         b"accept-ranges",
     ):
         request.responseHeaders.removeHeader(name)
+    request.error_code = str(body.get("error_code") or "")
     request.setHeader(b"cache-control", b"no-store")
     if status == 503 and not request.responseHeaders.hasHeader(b"retry-after"):
         request.setHeader(b"retry-after", b"%d" % RETRY_AFTER)

@@ -103,9 +103,22 @@ class Asked:
     :ivar target: its path
     :ivar conditional: whether any of :data:`CONDITIONS` is given
     :ivar now: epoch seconds
+    :ivar folder: what was entered
     """
 
-    __slots__ = ("_channel", "_head", "_lane", "_login", "body", "conditional", "method", "now", "request_id", "target")
+    __slots__ = (
+        "_channel",
+        "_head",
+        "_lane",
+        "_login",
+        "body",
+        "conditional",
+        "folder",
+        "method",
+        "now",
+        "request_id",
+        "target",
+    )
 
     def __init__(
         self, lane: Lane, channel: StreamingChannel, method: bytes, target: bytes, head: Head, login: bytes, body: bytes
@@ -117,6 +130,7 @@ class Asked:
         self.method = method
         self.target = target
         self.body = body
+        self.folder: FolderSession | None = None
         self.conditional = head.conditional
         self.now: float = lane.site.reactor.seconds()
         self.request_id = new_request_id()
@@ -136,7 +150,8 @@ class Asked:
         if guarded and not is_private(self.caller):
             return None
         entrances, ticket = self._lane.entrances, self._head.ticket
-        return entrances.find(ticket, name) or entrances.enter(ticket, name, self._credentials, self._origin)
+        self.folder = entrances.find(ticket, name) or entrances.enter(ticket, name, self._credentials, self._origin)
+        return self.folder
 
     def _credentials(self) -> Any:
         fields = _read_fields(self._login) or {}
@@ -241,9 +256,12 @@ class Lane:
         else:
             channel.send_now(b"".join(lines), body)
         address = self.caller(channel).address
-        self.site.access_log.add(
-            address, answered.user, asked.method, asked.target, status, len(body), asked.request_id
-        )
+        seconds = max(0.0, self.site.reactor.seconds() - asked.now)
+        about = (address, answered.user, asked.method, asked.target, status, len(body), asked.request_id, seconds)
+        self.site.access_log.add(*about, vfolder=None if asked.folder is None else asked.folder.vfolder)
+        self.site.count(asked.method, asked.target, status, seconds)
+        if asked.method == b"GET":
+            self.site.gateway.metrics.sent(self.site.front_end, len(body))
 
     def _common_fields(self, now: float) -> bytes:
         """What every answer begins with; made once a second."""

@@ -41,6 +41,7 @@ async def send_file(
     :param disposition_name: the name to save under; ``None`` leaves the header out
     :param no_store: forbid caches to keep it
     """
+    request.delivers = True
     try:
         stat = download.stat
         for name, value in _described(stat, disposition_name, no_store):

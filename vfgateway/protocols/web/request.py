@@ -49,6 +49,8 @@ class StreamingRequest(server.Request):
     :ivar request_id: told to the client in ``X-Request-ID``, and to whoever reads the log
     :ivar principal_name: that of whoever logged in, for the log
     :ivar context: goes along with all that is done for it
+    :ivar error_code: of the problem that was answered, if it was one
+    :ivar delivers: the answer is the content of a file
     :ivar before_head: called with the request just before the head of the answer is written
     :ivar continue_pending: the client waits to be told to send the body
     """
@@ -64,6 +66,9 @@ class StreamingRequest(server.Request):
         self.request_id = new_request_id()
         self.principal_name = ""
         self.context = RequestContext()
+        self.error_code = ""
+        self.delivers = False
+        self._began: float = channel.site.reactor.seconds()
         self.before_head: list[Callable[[StreamingRequest], None]] = []
         self.continue_pending = False
         self._begun = False
@@ -128,6 +133,11 @@ class StreamingRequest(server.Request):
         if self.clientproto == b"HTTP/1.1" and not self.startedWriting and self.channel is not None:
             head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
             self.channel.transport.write(f"HTTP/1.1 {status} {reason}\r\n{head}\r\n".encode("latin-1"))
+
+    @property
+    def seconds(self) -> float:
+        """Since its head was complete."""
+        return max(0.0, self.site.reactor.seconds() - self._began)
 
     # --- who asks ---
 

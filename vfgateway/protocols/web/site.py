@@ -28,6 +28,17 @@ BODY_IDLE = 120.0
 #: Seconds that requests get to finish when the front end stops, unless configured.
 GRACE = 10.0
 
+#: Methods that are counted by name; a client could invent any number of others.
+_METHODS = frozenset(
+    b"GET HEAD POST PUT PATCH DELETE OPTIONS PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK REPORT SEARCH".split()
+)
+
+
+def method_label(method: bytes) -> str:
+    """A request's method for the metrics."""
+    return method.decode("ascii") if method in _METHODS else "other"
+
+
 _GOOD_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 type_fail = Callable[[StreamingRequest, BaseException], None]
@@ -38,6 +49,7 @@ class GatewaySite(server.Site):
 
     :param front_end: the front end's name, for logs and :class:`vfgateway.model.Origin`
     :param fail: answers an error that no handler answered, without finishing the request
+    :param endpoint_of: what a path is called in the metrics: one of a few; without it, whoever answers counts
     :param public_url: ``scheme://host[:port]`` under which callers know us, where that cannot be told from their requests
     :ivar channels: the open connections
     :ivar lane: answers small requests before anything else is done with them
@@ -59,6 +71,7 @@ class GatewaySite(server.Site):
         idle: float = IDLE,
         body_timeout: float = BODY_IDLE,
         grace: float = GRACE,
+        endpoint_of: Callable[[bytes], str] | None = None,
     ) -> None:
         super().__init__(resource, reactor=gateway.reactor, timeout=idle, parsePOSTFormSubmission=False)
         self.gateway = gateway
@@ -69,7 +82,9 @@ class GatewaySite(server.Site):
         self.grace = grace
         self.proxies = TrustedProxies(gateway.settings.gateway.trusted_proxies)
         self.channels: set[StreamingChannel] = set()
-        self.access_log = AccessLog(front_end, gateway.reactor)
+        backends = {name: volume.backend for name, volume in gateway.settings.volumes.items()}
+        self.access_log = AccessLog(front_end, gateway.reactor, backends)
+        self._endpoint_of = endpoint_of
         self.lane: Lane | None = None
         self._all_gone: Deferred[None] | None = None
 
@@ -90,14 +105,37 @@ class GatewaySite(server.Site):
     def log(self, request: http.Request) -> None:
         """One line for each request, without its query: tokens travel there."""
         assert isinstance(request, StreamingRequest)
+        context, seconds = request.context, request.seconds
         self.access_log.add(
             request.caller.address,
-            request.principal_name,
+            request.principal_name or context.who,
             request.method,
             request.path,
             request.code,
             request.sentLength,
             request.request_id,
+            seconds,
+            context.operation,
+            context.vfolder,
+        )
+        self.count(request.method, request.path, request.code, seconds, request.error_code)
+        if request.delivers and request.code in (200, 206):
+            self.gateway.metrics.sent(self.front_end, request.sentLength)
+
+    def count(self, method: bytes, path: bytes, status: int, seconds: float, error_code: str = "") -> None:
+        """Count an answered request, unless the front end does that by itself."""
+        if self._endpoint_of is None:
+            return
+        words = error_code.split("_", 2)
+        domain, operation, detail = words if len(words) == 3 else ("", "", "")
+        self.gateway.metrics.request(
+            method=method_label(method),
+            endpoint=self._endpoint_of(path),
+            status=status,
+            seconds=seconds,
+            domain=domain,
+            operation=operation,
+            error_detail=detail,
         )
 
     def startFactory(self) -> None:

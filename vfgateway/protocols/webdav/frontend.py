@@ -43,6 +43,7 @@ class WebDavService(SiteListener):
             public_url=settings.public_url,
             body_timeout=settings.body_timeout,
             grace=gateway.settings.gateway.grace,
+            endpoint_of=lambda path: "/{vfolder}/{path}" if len(path) > 1 else "/",
         )
         site.lane = Lane(site, express.routes(settings))
         endpoints = [settings.endpoint] if isinstance(settings.endpoint, str) else list(settings.endpoint)

@@ -1,0 +1,78 @@
+"""What an event of the log looks like as one line of JSON: the same facts in each, whoever wrote it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from twisted.logger import formatEvent
+from twisted.python.failure import Failure
+
+#: What Twisted puts into an event for itself.
+_OWN = frozenset(
+    {
+        "log_logger",
+        "log_source",
+        "log_format",
+        "log_flattened",
+        "log_trace",
+        "log_legacy",
+        "log_system",
+        "log_text",
+        "isError",
+    }
+)
+_OLD = frozenset({"message", "time", "format", "system", "failure", "why", "requests"})
+#: Characters of one value.
+LONGEST = 8000
+
+
+def fields_of(event: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The lines of an event: one, or one for each of the requests that it tells of."""
+    base = {
+        "time": _iso(event.get("log_time", 0.0)),
+        "level": getattr(event.get("log_level"), "name", "info"),
+        "namespace": event.get("log_namespace") or event.get("log_system", "-"),
+    }
+    requests = event.get("requests")
+    if isinstance(requests, list):
+        for request in requests:
+            yield {**base, "message": "request", **{name: _plain(value) for name, value in request.items()}}
+        return
+    own = {name: _plain(value) for name, value in event.items() if _is_ours(name, value)}
+    if "log_event" in event:
+        base["event"] = event["log_event"]
+    failure = event.get("log_failure") or event.get("failure")
+    if isinstance(failure, Failure):
+        own["traceback"] = failure.getTraceback()[-LONGEST:]
+    yield {**own, **base, "message": formatEvent(dict(event))[:LONGEST] or _legacy(event)}
+
+
+def _is_ours(name: str, value: object) -> bool:
+    return not name.startswith("log_") and name not in _OWN and name not in _OLD and value not in (None, "")
+
+
+def _legacy(event: Mapping[str, Any]) -> str:
+    message = event.get("message", "")
+    return " ".join(map(str, message)) if isinstance(message, tuple) else str(message)
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
+    text = value if isinstance(value, str) else str(value)
+    return text[:LONGEST].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _iso(seconds: float) -> str:
+    whole, part = divmod(seconds, 1)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{int(part * 1000):03d}Z"
+
+
+def as_json(fields: Mapping[str, Any]) -> str:
+    """One line, without its end."""
+    return json.dumps(fields, ensure_ascii=False, default=str)
