@@ -13,6 +13,10 @@ type_level = Literal["debug", "info", "warn", "error", "critical"]
 LEVELS: tuple[type_level, ...] = ("debug", "info", "warn", "error", "critical")
 
 
+Url = Annotated[str, Field(pattern="^https?://[^/]+/?$")]
+Label = Annotated[str, Field(pattern="^[a-zA-Z_][a-zA-Z0-9_]*$")]
+
+
 class LokiSettings(Section):
     """``[log.loki]``.
 
@@ -23,11 +27,11 @@ class LokiSettings(Section):
     :ivar queue: lines that wait, at most; older ones are dropped, and counted
     """
 
-    url: Annotated[str, Field(pattern="^https?://[^/]+/?$")]
+    url: Url
     user: str | None = None
     password: Secret = Secret()
     tenant: str | None = None
-    labels: dict[Annotated[str, Field(pattern="^[a-zA-Z_][a-zA-Z0-9_]*$")], str] = Field(default_factory=dict)
+    labels: dict[Label, str] = Field(default_factory=dict)
     queue: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
 
 

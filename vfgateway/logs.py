@@ -90,11 +90,11 @@ class Enriching:
 class Written:
     """Writes events to a stream, or to a file that can be opened anew.
 
-    :param open_: gives the stream, at the first event
+    :param opener: gives the stream, at the first event
     """
 
-    def __init__(self, open_: Callable[[], TextIO], form: str) -> None:
-        self._open = open_
+    def __init__(self, opener: Callable[[], TextIO], form: str) -> None:
+        self._open = opener
         self._form = form
         self._stream: TextIO | None = None
 

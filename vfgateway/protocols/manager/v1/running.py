@@ -15,6 +15,9 @@ from vfgateway.protocols.web.fields import Answer, Closed
 from vfgateway.protocols.web.routing import Call, NoParameters, Reply, Routes
 from vfgateway.services.gateway import Gateway
 
+#: What an event of the log is filed under; empty for everything.
+Namespace = Annotated[str, Field(max_length=200, pattern="^[A-Za-z0-9_.]*$")]
+
 
 class LevelInfo(Answer):
     """From which level on a namespace, and all below it, is told; ``""`` is everything. ``changed`` is what was said at run time."""
@@ -33,7 +36,7 @@ class LevelList(Answer):
 class LevelChange(Closed):
     """A level for a namespace (``""``: everything); ``null`` goes back to what is configured."""
 
-    namespace: Annotated[str, Field(max_length=200, pattern="^[A-Za-z0-9_.]*$")] = ""
+    namespace: Namespace = ""
     level: type_level | None
 
 
