@@ -32,7 +32,7 @@ RUNTIME = [
     "ldap3>=2.9",
 ]
 EXTRAS = {
-    "bench": ["copyparty>=1.20"],
+    "bench": ["copyparty>=1.20", "paramiko>=3.4"],
     "postgresql": ["psycopg[binary]>=3.2"],
 }
 TESTS = [
