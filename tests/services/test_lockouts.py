@@ -134,6 +134,8 @@ async def test_lockouts_are_seen_and_lifted(lockouts: Lockouts) -> None:
     assert await wait(lockouts) > 0
     await lockouts.lift(address=HERE)
     assert await wait(lockouts) == 0
+    for strange in ("\0", "\udcff", "nobody"):
+        assert await lockouts.lift(name=strange) == 0
     await lockouts.lift()
     assert await lockouts.list() == []
 

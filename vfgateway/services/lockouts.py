@@ -208,6 +208,8 @@ class Lockouts:
     async def lift(self, name: str | None = None, address: str | None = None) -> int:
         """Judge logins again, and forget what was wrong: under a name, from an address, under a name from an address, or everything; how many
         figures that were."""
+        if not all(can_be_stored(text) for text in (name, address) if text is not None):
+            return 0
         wanted: list[ColumnElement[bool]] = []
         if name is not None and address is not None:
             wanted = [login_failures.c.subject == f"login:{place(address)} {name}"]

@@ -248,7 +248,8 @@ class Provisioning:
     async def forget(self, source: str | None = None, names: Sequence[str] | None = None) -> int:
         """Ask anew about these people (by name, identifier here or there), or about everybody; how many accounts that were. In all
         processes, at the next request."""
-        return await self._database.change(GENERATION, lambda connection: outsiders.forget(connection, source, names))
+        usable = None if names is None else [name for name in names if can_be_stored(name)]
+        return await self._database.change(GENERATION, lambda connection: outsiders.forget(connection, source, usable))
 
     # --- when a source was heard ---
 
