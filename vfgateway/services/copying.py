@@ -72,6 +72,31 @@ async def copy(
             await _each_member(_Tree(origin, source, into, target), _copy_step, progress, failed)
 
 
+async def refuse_what_cannot_fit(
+    origin: FolderSession, source: FolderPath, into: FolderSession, target: FolderPath, shallow: bool = False
+) -> None:
+    """``QuotaExceeded`` if ``source`` has no room in the place of what is at ``target``. For whoever has to remove that first."""
+    left = await into.remaining()
+    if left.free_bytes is None and left.free_files is None:
+        return
+    coming = Usage(0, 1) if shallow else await _weighed(origin, source)
+    wanted = coming - await _weighed(into, target)
+    for resource, limit, used, free in (
+        ("bytes", left.limit_bytes, left.used_bytes, left.free_bytes),
+        ("files", left.limit_files, left.used_files, left.free_files),
+    ):
+        more: int = getattr(wanted, resource)
+        if limit is not None and free is not None and more > free:
+            raise QuotaExceeded("this vfolder", resource, limit, used, more)
+
+
+async def _weighed(session: FolderSession, path: FolderPath) -> Usage:
+    stat = await session.stat(path)
+    if not stat.is_dir:
+        return Usage(stat.size if stat.is_file else 0, 1)
+    return await trees.measure(session.context.folder, path) + Usage(0, 1)
+
+
 @attrs.frozen
 class Step:
     """One member on its way."""

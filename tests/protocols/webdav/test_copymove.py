@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from tests.support.gateway import new_vfolder, orchestrator_in
 from tests.support.processes import turn
-from tests.support.webdav import Dav, failed_members, webdav
+from tests.support.webdav import Dav, condition, failed_members, webdav
 from vfgateway.backends.vfs.files import VfsFile
 from vfgateway.model import Limits, Permission, Usage, VFolder
 from vfgateway.paths import parse_text
@@ -144,6 +144,27 @@ async def test_what_does_not_fit_stays(tmp_path: Path) -> None:
         assert (len(here), len(there), here | there) == (1, 2, {"a", "b", "c"})
         assert (await dav.gateway.quota.usage(small)).bytes == 20
         assert (await dav.gateway.quota.usage(dav.vfolder)).bytes == 10
+
+
+@pytest.mark.parametrize("method", ["COPY", "MOVE"])
+async def test_what_cannot_fit_replaces_nothing(method: str, tmp_path: Path) -> None:
+    """A tree that would replace another is refused while that is still there; one that fits in its place, but not beside it, is not."""
+    async with webdav(tmp_path) as dav:
+        for name, size in (("large", 40), ("fitting", 25)):
+            (dav.root / name / "sub").mkdir(parents=True)
+            (dav.root / name / "sub/f").write_bytes(b"x" * size)
+        await dav.gateway.lifecycle.recount(dav.vfolder)
+        small = await new_vfolder(dav.gateway, "disk", name="small", limits=Limits(bytes=30, files=10))
+        old = await root_of(dav, small) / "old"
+        assert (await dav.ask("MKCOL", "/small/old")).status == 201
+        assert (await dav.ask("PUT", "/small/old/f", b"x" * 20)).status == 201
+        refused = await dav.ask(method, "/data/large", Destination="/small/old")
+        assert (refused.status, condition(refused)) == (507, "quota-not-exceeded")
+        assert [path.name for path in old.iterdir()] == ["f"]
+        assert (dav.root / "large/sub/f").exists()
+        assert (await dav.ask(method, "/data/fitting", Destination="/small/old")).status == 204
+        assert (old / "sub/f").read_bytes() == b"x" * 25
+        assert await dav.gateway.quota.usage(small) == Usage(25, 3)
 
 
 async def test_locked_members_stay(tmp_path: Path) -> None:

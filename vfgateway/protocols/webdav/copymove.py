@@ -60,13 +60,18 @@ class Journey:
                 raise
             self.failures.append((attrs.evolve(place, path=about), error))
 
-    async def make_room(self, moving: bool) -> None:
+    async def make_room(self, moving: bool, shallow: bool = False) -> None:
         """Remove what must not be there (section 9.8.4). A file that a file replaces is left, to be replaced in one step.
 
         :param moving: the source goes, so that somebody's lock on it is reason enough to leave everything as it is
+        :param shallow: of the source, only itself comes
         """
         if self.there is None or not (self.there.is_dir or self.stat.is_dir):
             return
+        if not moving or self.into.vfolder.key != self.folder.vfolder.key:
+            await copying.refuse_what_cannot_fit(
+                self.folder, self.source.path, self.into, self.target.path, shallow=shallow
+            )
         if moving:
             context = self.folder.context
             async with context.publishing((self.source.path, True)) as intent:
@@ -84,7 +89,7 @@ async def answer_copy(exchange: Exchange) -> None:
         raise Refused(400, "the Depth of COPY is 0 or infinity")
     journey = await _prepared(exchange)
     with journey.telling_of_members():
-        await journey.make_room(moving=False)
+        await journey.make_room(moving=False, shallow=depth == "0")
         await copying.copy(
             journey.folder,
             journey.source.path,
