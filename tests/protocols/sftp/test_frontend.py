@@ -16,6 +16,7 @@ from tests.services.test_handles import lock, volumes
 from tests.services.test_session import get, put
 from tests.support.gateway import new_vfolder, orchestrator_in, running_gateway
 from tests.support.process import ALICE
+from tests.support.sftp import OPTIONS, run
 from vfgateway.model import Usage, VFolder
 from vfgateway.paths import parse_text as path
 from vfgateway.services.gateway import Gateway
@@ -109,19 +110,46 @@ async def test_storage_that_only_knows_whole_files(tmp_path: Path, serve: type_s
 
 
 async def test_the_server_changes_keys_by_itself(tmp_path: Path, serve: type_serve) -> None:
-    """In the middle of transfers both ways, again and again."""
+    """In the middle of transfers both ways, again and again: by paramiko, OpenSSH and PuTTY."""
     content = bytes(range(256)) * (8 << 10)
+    (tmp_path / "content").write_bytes(content)
+    exchanges: list[int] = []
     async with with_alice(tmp_path) as (gateway, _), serve(gateway, rekey_bytes=200_000) as service:
+        port = port_of(service)
+        (user,) = await gateway.accounts.users()
 
-        def transfer() -> bytes:
-            with connected(port_of(service)) as client:
+        def by_paramiko() -> bytes:
+            with connected(port) as client:
                 sftp = client.open_sftp()
                 sftp.putfo(io.BytesIO(content), "/data/a")
                 back = io.BytesIO()
                 sftp.getfo("/data/a", back)
                 return back.getvalue()
 
-        assert await deferToThread(transfer) == content
+        def by_openssh() -> bytes:
+            login = ["-v", f"-oIdentityFile={tmp_path}/key", f"-oPort={port}"]
+            script = f"put {tmp_path}/content data/b\nget data/b {tmp_path}/openssh\n"
+            said = run(["sftp", *OPTIONS[:3], *OPTIONS[4:], *login, "-b", "-", "alice@127.0.0.1"], text=script).stderr
+            exchanges.append(said.count("SSH2_MSG_NEWKEYS received"))
+            return (tmp_path / "openssh").read_bytes()
+
+        def by_putty() -> bytes:
+            told = run(["ssh-keygen", "-lf", host_key]).stdout.split()[1]
+            login = ["-batch", "-v", "-P", str(port), "-pw", ALICE[1], "-hostkey", told]
+            (tmp_path / "script").write_text(f"put {tmp_path}/content data/c\nget data/c {tmp_path}/putty\n")
+            command = ["psftp", *login, "-b", str(tmp_path / "script"), "alice@127.0.0.1"]
+            done = run(command, environ={"HOME": str(tmp_path)})
+            exchanges.append((done.stdout + done.stderr).count("Initialised") // 4)
+            return (tmp_path / "putty").read_bytes()
+
+        host_key = tmp_path / "host.pub"
+        host_key.write_text(service.factory.privateKeys[b"ssh-ed25519"].public().toString("openssh").decode())
+        await deferToThread(run, ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"])
+        line = (tmp_path / "key.pub").read_text()
+        await gateway.accounts.add_key(user.id, "public_key", public_key=line)
+        for transfer in (by_paramiko, by_openssh, by_putty):
+            assert await deferToThread(transfer) == content
+    assert min(exchanges) >= 3
 
 
 async def test_idle_connections_end(tmp_path: Path, serve: type_serve) -> None:
