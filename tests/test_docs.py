@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from vfgateway.alert_settings import AlertSettings, MailSettings, WebhookSettings
 from vfgateway.audit_settings import AuditSettings
 from vfgateway.authenticators.jwt import JwtSettings
 from vfgateway.authenticators.ldap import LdapSettings
@@ -20,6 +21,7 @@ from vfgateway.config import EventsSettings, GatewaySettings, RedisSettings
 from vfgateway.log_settings import LogSettings, LokiSettings
 from vfgateway.protocols.client.settings import ClientSettings
 from vfgateway.protocols.manager.frontend import ManagerSettings
+from vfgateway.scan_settings import ScanSettings
 from vfgateway.section import Secret, Section
 
 ROOT = Path(__file__).parents[1]
@@ -45,9 +47,13 @@ def keys(section: type[Section]) -> Iterator[str]:
 
 
 SECTIONS = [
+    AlertSettings,
     AuditSettings,
     LogSettings,
     LokiSettings,
+    MailSettings,
+    ScanSettings,
+    WebhookSettings,
     GatewaySettings,
     ClientSettings,
     ManagerSettings,
@@ -67,7 +73,8 @@ def test_every_key_of_an_authenticator_is_explained(section: type[Section]) -> N
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_key_is_in_the_manual(section: type[Section]) -> None:
     """What cannot be read about cannot be used."""
-    missing = [key for key in keys(section) if not any(f"{kind}{key}" in MANUAL for kind in ("`", "[events.", "[log."))]
+    marks = ("`", "[events.", "[log.", "[alerts.")
+    missing = [key for key in keys(section) if not any(f"{mark}{key}" in MANUAL for mark in marks)]
     assert not missing
 
 

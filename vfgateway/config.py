@@ -20,6 +20,7 @@ from vfgateway.alert_settings import AlertSettings
 from vfgateway.audit_settings import AuditSettings
 from vfgateway.errors import ConfigurationError
 from vfgateway.log_settings import LogSettings
+from vfgateway.scan_settings import ScanSettings
 from vfgateway.section import ConfigPath, SecondsOrNone, Secret, Section, locate, mistake
 from vfgateway.whereabouts import EMBEDDED, SYSTEM_FILE, find
 
@@ -151,6 +152,7 @@ class Settings(Section):
     authenticators: dict[str, dict[str, Any]] = Field(default_factory=dict)
     events: EventsSettings = EventsSettings()
     alerts: AlertSettings = AlertSettings()
+    scans: ScanSettings = ScanSettings()
     audit: AuditSettings = AuditSettings()
     log: LogSettings = LogSettings()
 

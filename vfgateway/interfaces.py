@@ -355,6 +355,13 @@ class IFastClone(Interface):
         """``target`` becomes a copy of ``source``; it must not exist."""
 
 
+class ILayout(Interface):
+    """On volumes: vfolders lie in places of a certain form, so that one sees what does not belong."""
+
+    async def misplaced() -> Sequence[str]:
+        """What lies where only vfolders may, each by its path in words; the first hundred. Scans report it; nobody removes it."""
+
+
 class INativeQuota(Interface):
     """On volumes: the storage enforces limits of quota scopes itself."""
 

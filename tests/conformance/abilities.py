@@ -44,6 +44,7 @@ from vfgateway.interfaces import (
     IFastClone,
     IFastUsage,
     IHardwareInfo,
+    ILayout,
     ILinks,
     IMappedListing,
     IMountable,
@@ -692,5 +693,5 @@ class OtherAbilityPromises(VolumeCase):
 
     async def test_claims_nothing_else(self, volume: Able) -> None:
         """Abilities that the class does not name are not provided."""
-        for ability in (INativeQuota, ISnapshots, IHardwareInfo, IPerformanceMetrics):
+        for ability in (ILayout, INativeQuota, ISnapshots, IHardwareInfo, IPerformanceMetrics):
             self.claims(ability, volume)

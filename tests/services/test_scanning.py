@@ -7,20 +7,25 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import uuid4
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from tests.services.test_lifecycle import SCOPE, finished
 from tests.services.test_session import put
 from tests.support.gateway import new_vfolder, orchestrator_in, running_gateway
+from tests.support.processes import begin, turn
 from vfgateway.backends.vfs import VfsVolumeFactory
 from vfgateway.blocking import Pool
 from vfgateway.model import Actor, FolderOptions, Usage, VFolder, VFolderId
 from vfgateway.paths import parse_text as path
 from vfgateway.runtime import Runtime
+from vfgateway.scan_settings import ScanSettings
 from vfgateway.services.gateway import Gateway
+from vfgateway.services.scanning import Scans
 from vfgateway.services.scanrecords import Finding, FindingKind, Scan
 from vfgateway.services.taskrecords import TaskState
 
@@ -109,6 +114,57 @@ async def test_a_vfolder_whose_folder_is_missing_is_told_and_kept(tmp_path: Path
         assert not finding.fixed
         (tmp_path / "elsewhere").rename(root)
         assert (await scanned(gateway))[1] == []
+
+
+async def test_what_lies_where_only_vfolders_may(tmp_path: Path) -> None:
+    """Somebody copied things there by hand; they are told and left alone."""
+    async with on_disk(tmp_path) as gateway:
+        root = await place_of(gateway, await new_vfolder(gateway, "disk"))
+        top = tmp_path / "volume"
+        (top / "notes.txt").write_text("x")
+        (top / "ab").write_text("a file that is called like a shard")
+        (root.parent / "short").mkdir()
+        Path(os.fsdecode(bytes(root.parents[2]) + b"/\xff")).mkdir()
+        for fix in (False, True):
+            _, findings = await scanned(gateway, fix=fix)
+            assert {finding.kind for finding in findings} == {FindingKind.MISPLACED}
+            assert not any(finding.fixed for finding in findings)
+            here = root.parent.relative_to(top)
+            said = {finding.detail.partition(": ")[2] for finding in findings}
+            assert said == {"notes.txt", "ab", f"{here}/short", f"{here.parts[0]}/\\xff"}
+
+
+async def test_a_scan_is_made_again_and_again(tmp_path: Path) -> None:
+    """Where that is configured; not after each restart."""
+    configuration = '[authenticators.accounts]\n[scans]\nevery = "7d"\n'
+    for expected in (1, 1):
+        async with running_gateway(tmp_path, configuration=configuration) as gateway:
+            gateway.tasks.schedule._periodic["scan"].next = 0.0
+            await gateway.tasks.schedule.look()
+            while not all(task.finished for task in await gateway.tasks.list()):
+                await turn()
+            assert len(await gateway.scans.list()) == expected
+
+
+async def test_a_rate_is_kept(tmp_path: Path) -> None:
+    """As told by the clock that the scan waits on."""
+    async with on_disk(tmp_path) as gateway:
+        clock, scans = Clock(), Scans(gateway, ScanSettings(rate=100))
+        scans._gateway = SimpleNamespace(reactor=clock)  # type: ignore[assignment]
+        told: list[int] = []
+
+        async def tell(count: int) -> None:
+            told.append(count)
+
+        progress = scans._throttled(tell)
+        for number in range(1, 4):
+            step = begin(progress(number * 50))
+            assert not step.called
+            clock.advance(0.49)
+            assert not step.called
+            clock.advance(0.01)
+            assert step.called
+        assert told == [50, 50, 50]
 
 
 async def test_stages_of_nobody_are_removed_once_they_are_old(tmp_path: Path) -> None:

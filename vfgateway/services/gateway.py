@@ -125,7 +125,7 @@ class Gateway:
         self.share_links = ShareLinks(self, self._login_pool)
         self.web_sessions = WebSessions(self.database, reactor)
         self.retention = Retention(self)
-        self.scans = Scans(self)
+        self.scans = Scans(self, settings.scans)
         self._orchestrator: RedisEvents | None = None
 
     # --- assembly ---

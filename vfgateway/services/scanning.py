@@ -15,8 +15,9 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.logger import Logger
 
 from vfgateway.errors import GatewayError, VFolderNotFound
-from vfgateway.interfaces import IFastUsage, IResumableStaging, IVolume
+from vfgateway.interfaces import IFastUsage, ILayout, IResumableStaging, IVolume
 from vfgateway.model import Actor, Usage, VFolder, VFolderId, VFolderStatus
+from vfgateway.scan_settings import ScanSettings
 from vfgateway.services import scanrecords as records
 from vfgateway.services import trees
 from vfgateway.services.processes import wait
@@ -26,26 +27,30 @@ from vfgateway.services.tasks import RunningTask
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
 
-#: Vfolders that are walked at the same time.
-AT_ONCE = 2
 #: Times that a vfolder is counted again since somebody wrote meanwhile; then writers are held off, or it is left for another scan.
 COUNTS = 3
 #: Vfolders after which the progress is written down.
 STEP = 16
+#: Seconds between looks whether a scan of everything is due, and from the start to the first.
+LOOK, FIRST = 600.0, 60.0
 
 
 class Scans:
-    """All scans, and those that run in this process.
-
-    :ivar rate: files and directories a second at which one vfolder is walked; 0 for as fast as can be
-    """
+    """All scans, and those that run in this process."""
 
     log = Logger()
 
-    def __init__(self, gateway: Gateway, rate: int = 0) -> None:
+    def __init__(self, gateway: Gateway, settings: ScanSettings) -> None:
         self._gateway = gateway
-        self.rate = rate
+        self._settings = settings
         gateway.tasks.register("scan", self._scan_task)
+        if settings.every:
+            gateway.tasks.schedule.add("scan", min(settings.every, LOOK), first=FIRST, is_due=self._is_due)
+
+    async def _is_due(self) -> bool:
+        last = await self._gateway.database.read(records.last_of_everything)
+        now: float = self._gateway.reactor.seconds()
+        return last is None or not last <= now < last + self._settings.every
 
     # --- for callers ---
 
@@ -76,7 +81,9 @@ class Scans:
 
     # --- the task ---
 
-    async def _scan_task(self, task: RunningTask, volume: str | None, vfid: str | None, fix: bool) -> None:
+    async def _scan_task(
+        self, task: RunningTask, volume: str | None = None, vfid: str | None = None, fix: bool = False
+    ) -> None:
         database = self._gateway.database
         fresh = Scan(task.id, volume, vfid, fix, self._gateway.reactor.seconds())
         await database.write(lambda connection: records.add(connection, fresh))
@@ -115,7 +122,7 @@ class Scans:
     async def _look_at_all(
         self, task: RunningTask, vfolders: Sequence[VFolder], scan: Scan, total: int
     ) -> Sequence[Outcome]:
-        """Look at some vfolders, :data:`AT_ONCE` at a time."""
+        """Look at some vfolders, so many at a time as is configured."""
         waiting = list(reversed(vfolders))
         outcomes: list[Outcome] = []
         seen = scan.checked_files
@@ -130,7 +137,9 @@ class Scans:
                 outcomes.append(await self._look_at(waiting.pop(), scan.fix, tell))
 
         try:
-            await gatherResults([Deferred.fromCoroutine(work()) for _ in range(AT_ONCE)], consumeErrors=True)
+            await gatherResults(
+                [Deferred.fromCoroutine(work()) for _ in range(self._settings.at_once)], consumeErrors=True
+            )
         except FirstError as error:
             error.subFailure.raiseException()
         return outcomes
@@ -183,7 +192,7 @@ class Scans:
         return await trees.measure(folder, progress=self._throttled(tell))
 
     def _throttled(self, tell: trees.type_progress) -> trees.type_progress:
-        clock, rate = self._gateway.reactor, self.rate
+        clock, rate = self._gateway.reactor, self._settings.rate
         began, last = clock.seconds(), 0
 
         async def progress(count: int) -> None:
@@ -199,12 +208,15 @@ class Scans:
     # --- whole volumes ---
 
     async def _compare(self, only: str | None, fix: bool) -> Sequence[Finding]:
-        """Folders that no vfolder is registered for."""
+        """Folders that no vfolder is registered for, and what lies where only vfolders may."""
         findings: list[Finding] = []
         for name in [only] if only is not None else list(self._gateway.volumes):
             find = _Findings(name, "")
             try:
-                present = await self._gateway.volumes.get(name).folders()
+                volume = self._gateway.volumes.get(name)
+                present = await volume.folders()
+                for path in await volume.misplaced() if ILayout.providedBy(volume) else ():
+                    find(FindingKind.MISPLACED, f"does not belong here: {path}")
             except GatewayError as error:
                 find(FindingKind.UNREADABLE, str(error))
             else:

@@ -22,6 +22,7 @@ class FindingKind(enum.Enum):
     - ``missing``: a vfolder is registered, and its folder is not there
     - ``orphan``: a folder is there, and no vfolder is registered for it
     - ``leftovers``: stages that belong to no upload
+    - ``misplaced``: something lies where only vfolders may
     - ``unreadable``: it could not be looked at
     """
 
@@ -29,6 +30,7 @@ class FindingKind(enum.Enum):
     MISSING = "missing"
     ORPHAN = "orphan"
     LEFTOVERS = "leftovers"
+    MISPLACED = "misplaced"
     UNREADABLE = "unreadable"
 
 
@@ -99,6 +101,13 @@ def some(connection: Connection) -> Sequence[tuple[Scan, int]]:
     count = select(func.count()).where(findings.c.scan == scans.c.id).scalar_subquery()
     rows = connection.execute(select(scans, count.label("found")).order_by(scans.c.created.desc(), scans.c.id))
     return [(_scan_of(row), int(row.found)) for row in rows]
+
+
+def last_of_everything(connection: Connection) -> float | None:
+    """When the last scan of all volumes was begun."""
+    everything = scans.c.volume.is_(None) & scans.c.vfid.is_(None)
+    last: float | None = connection.execute(select(func.max(scans.c.created)).where(everything)).scalar()
+    return last
 
 
 def found(connection: Connection, scan_id: str) -> Sequence[Finding]:

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -30,11 +32,14 @@ TRASH: Final = ".deleted"
 KIND_FILE: Final = ".kind"
 #: Mode of scopes, shards and the volume's own directory, as the reference makes them.
 PUBLIC: Final = 0o755
+#: The most that is told of what does not belong.
+MOST_MISPLACED: Final = 100
 #: How often to begin again when others remove the empty shards that we just made.
 MOST_RACES: Final = 100
 
 _SCOPE = re.compile("[0-9a-f]{32}")
 _SHARD = re.compile("[0-9a-f]{2}")
+_SCOPE_OR_SHARD = re.compile("[0-9a-f]{2}|[0-9a-f]{32}")
 _LEAF = re.compile("[0-9a-f]{28}")
 
 
@@ -187,6 +192,28 @@ class Layout:
                 scope = QuotaScopeId(self._kind(place), UUID(name))
                 found.extend(VFolderId(scope, folder) for folder in _vfolders(place))
         return found
+
+    def misplaced(self) -> list[str]:
+        """What does not belong to the layout, relative to the top; the first hundred, in any order."""
+        with faults(self.top.name):
+            return list(islice(self._misplaced(), MOST_MISPLACED))
+
+    def _misplaced(self) -> Iterator[str]:
+        places = [Path(), *map(Path, _names(self.top, _SCOPE))]
+        for place in places:
+            own = (VERSION_FILE, TRASH, "lost+found") if place == Path() else (TRASH, KIND_FILE)
+            yield from self._others(place, _SHARD if place != Path() else _SCOPE_OR_SHARD, own)
+            for first in _names(self.top / place, _SHARD):
+                yield from self._others(place / first, _SHARD)
+                for second in _names(self.top / place / first, _SHARD):
+                    yield from self._others(place / first / second, _LEAF)
+
+    def _others(self, place: Path, pattern: re.Pattern[str], own: Collection[str] = ()) -> Iterator[str]:
+        right = set(_names(self.top / place, pattern))
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.top / place) as entries:
+            for entry in entries:
+                if entry.name not in right and entry.name not in own:
+                    yield os.fsencode(place / entry.name).decode("utf-8", "backslashreplace")
 
     def trashes(self) -> Iterator[Path]:
         """Every place where something may be left over."""

@@ -28,7 +28,7 @@ from vfgateway.backends.vfs.settings import VfsSettings
 from vfgateway.backends.vfs.staging import Staging
 from vfgateway.backends.vfs.tree import Tree
 from vfgateway.errors import GatewayError, VolumeUnavailable
-from vfgateway.interfaces import IAdoption, IFastClone, IFolder, IMountable, IVolume, IVolumeFactory
+from vfgateway.interfaces import IAdoption, IFastClone, IFolder, ILayout, IMountable, IVolume, IVolumeFactory
 from vfgateway.model import Actor, FolderOptions, Health, HealthState, NameRules, QuotaScopeId, Space, VFolderId
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Storage:
     names: NameRules
 
 
-@implementer(IVolume, IMountable, IFastClone, IAdoption)
+@implementer(IVolume, IMountable, IFastClone, IAdoption, ILayout)
 class VfsVolume:
     """A mounted directory.
 
@@ -225,6 +225,9 @@ class VfsVolume:
         return Tree(
             vfid, root, storage.names, storage.resolver, settings.ownership, actor, settings.durable, self._adoption
         )
+
+    async def misplaced(self) -> Sequence[str]:
+        return await self._calls.run(self._layout.misplaced)
 
     async def folders(self) -> Sequence[VFolderId]:
         return await self._calls.run(self._layout.all)
