@@ -70,10 +70,10 @@ async def names(folder: FolderSession, where: FolderPath = ROOT) -> list[str]:
 
 async def as_user(gateway: Gateway, vfolder: VFolder, permission: Permission) -> FolderSession:
     """A user with just that grant in ``vfolder``."""
-    user = Principal(PrincipalKind.USER, "somebody", user_id=uuid4())
-    assert user.user_id is not None
-    await gateway.vfolders.grant(vfolder.key, "user", user.user_id, permission)
-    return await gateway.session(user, HERE).folder(vfolder.id, vfolder.volume)
+    user = await gateway.accounts.create_user(f"somebody {uuid4().hex[:8]}")
+    await gateway.vfolders.grant(vfolder.key, "user", user.id, permission)
+    principal = await gateway.accounts.principal_of(user.id)
+    return await gateway.session(principal, HERE).folder(vfolder.id, vfolder.volume)
 
 
 async def test_what_was_uploaded_can_be_read(tmp_path: Path) -> None:
@@ -234,7 +234,8 @@ async def test_the_owner_may_do_everything(tmp_path: Path) -> None:
     """The owner of a user's vfolder reads, writes and deletes without a grant."""
     async with running_gateway(tmp_path) as gateway:
         vfolder = await new_vfolder(gateway)
-        owner = Principal(PrincipalKind.USER, "alice", user_id=ALICE)
+        await gateway.accounts.create_user("alice", user_id=ALICE)
+        owner = await gateway.accounts.principal_of(ALICE)
         folder = await gateway.session(owner, HERE).folder(vfolder.id, vfolder.volume)
         await put(folder, path("d/a"), b"x")
         assert await folder.remove_tree(path("d")) == 2

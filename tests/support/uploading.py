@@ -120,6 +120,8 @@ async def uploading(tmp_path: Path, volume: IVolume | None = None, **options: An
     """Serve the upload routes; ``options`` are of the vfolder."""
     async with running_gateway(tmp_path, None if volume is None else [volume]) as gateway:
         gateway.staging.leases.patience.silence = 0.1
+        for number, user_id in enumerate(PEOPLE.values()):
+            await gateway.accounts.create_user(f"somebody {number}", user_id=user_id)
         name = "mem" if volume is None else volume.name
         vfolder = await new_vfolder(gateway, name, name="data", **options)
         folder = await orchestrator_in(gateway, vfolder, Origin("client"))
