@@ -38,7 +38,7 @@ from vfgateway.model import (
     VFolderStatus,
 )
 from vfgateway.paths import ROOT, FolderPath, parse_text
-from vfgateway.services import trees
+from vfgateway.services import nativelimits, trees
 from vfgateway.services.events import CloneFinished, DeletionFinished
 from vfgateway.services.names import checked_vfolder_name
 from vfgateway.services.session import FolderSession
@@ -144,6 +144,7 @@ class Lifecycle:
         except QuotaScopeExists:
             if not exist_ok:
                 raise
+        await nativelimits.set_there(place, scope, limits)  # if the storage refuses, nothing has changed
         await self._gateway.vfolders.set_scope_limits(volume, scope, limits)
 
     async def mount_path(self, vfolder: VFolder, subpath: FolderPath = ROOT) -> str:

@@ -18,8 +18,8 @@ from vfgateway.errors import GatewayError, VFolderNotFound
 from vfgateway.interfaces import IFastUsage, ILayout, IResumableStaging, IVolume
 from vfgateway.model import Actor, Usage, VFolder, VFolderId, VFolderStatus
 from vfgateway.scan_settings import ScanSettings
+from vfgateway.services import nativelimits, trees
 from vfgateway.services import scanrecords as records
-from vfgateway.services import trees
 from vfgateway.services.processes import wait
 from vfgateway.services.scanrecords import Finding, FindingKind, Scan
 from vfgateway.services.tasks import RunningTask
@@ -217,6 +217,9 @@ class Scans:
                 present = await volume.folders()
                 for path in await volume.misplaced() if ILayout.providedBy(volume) else ():
                     find(FindingKind.MISPLACED, f"does not belong here: {path}")
+                vfolders, quota = self._gateway.vfolders, self._gateway.quota
+                for detail, fixed in await nativelimits.differences(name, volume, vfolders, quota, fix):
+                    find(FindingKind.NATIVE, detail, fixed)
             except GatewayError as error:
                 find(FindingKind.UNREADABLE, str(error))
             else:

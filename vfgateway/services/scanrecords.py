@@ -23,6 +23,7 @@ class FindingKind(enum.Enum):
     - ``orphan``: a folder is there, and no vfolder is registered for it
     - ``leftovers``: stages that belong to no upload
     - ``misplaced``: something lies where only vfolders may
+    - ``native``: the storage's own limit or usage of a quota scope is not ours
     - ``unreadable``: it could not be looked at
     """
 
@@ -31,6 +32,7 @@ class FindingKind(enum.Enum):
     ORPHAN = "orphan"
     LEFTOVERS = "leftovers"
     MISPLACED = "misplaced"
+    NATIVE = "native"
     UNREADABLE = "unreadable"
 
 

@@ -45,9 +45,9 @@ class ScanList(Answer):
 
 class FindingInfo(Answer):
     """What a scan found: the figure of a vfolder is wrong (``drift``), its folder is not there (``missing``), a folder that no vfolder is
-    registered for (``orphan``), something that lies where only vfolders may (``misplaced``), stages that belong to no upload (``leftovers``), something that cannot be looked at (``unreadable``)."""
+    registered for (``orphan``), something that lies where only vfolders may (``misplaced``), the storage's own view of a quota scope that differs (``native``), stages that belong to no upload (``leftovers``), something that cannot be looked at (``unreadable``)."""
 
-    kind: Literal["drift", "missing", "orphan", "leftovers", "misplaced", "unreadable"]
+    kind: Literal["drift", "missing", "orphan", "leftovers", "misplaced", "native", "unreadable"]
     volume: str
     vfid: str
     detail: str

@@ -1,0 +1,103 @@
+"""Limits where the storage has them too: set there, read back, held against ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from twisted.internet import reactor
+from zope.interface import implementer
+
+from tests.services.test_scanning import scanned
+from tests.services.test_session import put
+from tests.support.gateway import ALICE, new_vfolder, orchestrator_in, running_gateway
+from vfgateway.backends.memory import MemoryVolume
+from vfgateway.errors import QuotaExceeded, QuotaScopeNotFound, StorageFailure
+from vfgateway.interfaces import INativeQuota
+from vfgateway.model import Limits, QuotaScopeId, ScopeKind, Usage
+from vfgateway.paths import parse_text as path
+from vfgateway.services.scanrecords import FindingKind
+
+SCOPE = QuotaScopeId(ScopeKind.USER, ALICE)
+
+
+@implementer(INativeQuota)
+class Array(MemoryVolume):
+    """Storage with quotas of its own.
+
+    :ivar there: its limits
+    :ivar stored: what it counts
+    :ivar broken: whether it refuses
+    """
+
+    def __init__(self) -> None:
+        super().__init__("array", reactor)
+        self.there: dict[QuotaScopeId, Limits] = {}
+        self.stored = Usage()
+        self.broken = False
+
+    async def set_limits(self, scope: QuotaScopeId, limits: Limits) -> None:
+        if self.broken:
+            raise StorageFailure("the array is busy")
+        if not await self.has_scope(scope):
+            raise QuotaScopeNotFound(scope)
+        self.there[scope] = limits
+
+    async def native_usage(self, scope: QuotaScopeId) -> tuple[Usage, Limits]:
+        if self.broken:
+            raise StorageFailure("the array is busy")
+        return self.stored, self.there.get(scope, Limits())
+
+
+async def test_limits_are_set_on_both_sides(tmp_path: Path) -> None:
+    """And lifted; ours hold before the storage's are asked."""
+    array = Array()
+    async with running_gateway(tmp_path, [array]) as gateway:
+        await gateway.lifecycle.create_scope("array", SCOPE, Limits(bytes=10, files=5))
+        assert array.there == {SCOPE: Limits(bytes=10, files=5)}
+        session = await orchestrator_in(gateway, await new_vfolder(gateway, "array"))
+        with pytest.raises(QuotaExceeded):
+            await put(session, path("file"), b"12345678901")
+        await gateway.lifecycle.create_scope("array", SCOPE, Limits(), exist_ok=True)
+        assert array.there == {SCOPE: Limits()}
+        await put(session, path("file"), b"12345678901")
+
+
+async def test_what_the_storage_refuses_changes_nothing(tmp_path: Path) -> None:
+    """Whoever sets the limit is told."""
+    array = Array()
+    async with running_gateway(tmp_path, [array]) as gateway:
+        await gateway.lifecycle.create_scope("array", SCOPE, Limits(bytes=10))
+        array.broken = True
+        with pytest.raises(StorageFailure):
+            await gateway.lifecycle.create_scope("array", SCOPE, Limits(bytes=20), exist_ok=True)
+        assert await gateway.vfolders.scope_limits("array", SCOPE) == Limits(bytes=10)
+
+
+async def test_a_scan_reconciles(tmp_path: Path) -> None:
+    """Somebody changed the limit on the array; a job wrote through its mount."""
+    array = Array()
+    async with running_gateway(tmp_path, [array]) as gateway:
+        await gateway.lifecycle.create_scope("array", SCOPE, Limits(bytes=100))
+        await put(await orchestrator_in(gateway, await new_vfolder(gateway, "array")), path("file"), b"12345")
+        array.stored = Usage(5, 1)
+        assert (await scanned(gateway))[1] == []
+        array.there[SCOPE], array.stored = Limits(bytes=7, files=3), Usage(6, 2)
+        limits, usage = (await scanned(gateway))[1]
+        assert {limits.kind, usage.kind} == {FindingKind.NATIVE}
+        assert limits.detail == f"the storage limits {SCOPE} to 7 bytes and 3 files, we to 100 bytes"
+        assert usage.detail == f"the storage counts 6 bytes in 2 entries in {SCOPE}, we 5 bytes in 1 entries"
+        assert array.there[SCOPE] == Limits(bytes=7, files=3)
+        limits, usage = (await scanned(gateway, fix=True))[1]
+        assert (limits.fixed, usage.fixed) == (True, False)
+        assert array.there[SCOPE] == Limits(bytes=100)
+
+
+async def test_an_array_that_does_not_answer(tmp_path: Path) -> None:
+    """It is told, and the scan goes on."""
+    array = Array()
+    async with running_gateway(tmp_path, [array]) as gateway:
+        await gateway.lifecycle.create_scope("array", SCOPE, Limits(bytes=100))
+        array.broken = True
+        (finding,) = (await scanned(gateway))[1]
+        assert finding.detail.startswith(f"the storage does not tell the limits of {SCOPE}")
