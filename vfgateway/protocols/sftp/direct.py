@@ -96,6 +96,16 @@ class Layout:
             channel.conn.transport.send_directly(at - first, self.sealed[begin:end])
         return at == len(packets)
 
+    def data(self, count: int) -> bytes:
+        """The first ``count`` bytes that were read."""
+        found = []
+        for slot in self.slots:
+            found.append(slot[:count])
+            count -= len(found[-1])
+            if not count:
+                break
+        return b"".join(found)
+
     def rest(self) -> Sequence[bytes]:
         """What is left, to be sent another way."""
         return [bytes(packet.carried) for packet in self.packets[self.done :]]
@@ -122,33 +132,35 @@ class Direct:
 
     def read(self, channel: SessionChannel, handle: Handle, request: int, offset: int, length: int) -> bool:
         """Answer a READ; ``False``, and nothing has happened, where the storage would have to be waited for."""
-        if length >= 4096 and self._read_whole(channel, handle, request, offset, length):
-            return True
-        count = handle.read_ready(offset, self._buffer[:length]) if length else None
-        if count is None:
-            return False
-        handle.read_bytes += count
-        if count:
-            channel.send(_HEAD.pack(9 + count, wire.DATA, request, count) + self._buffer[:count])
-        else:
-            channel.send(wire.status(request, wire.EOF, "end of file"))
-        return True
-
-    def _read_whole(self, channel: SessionChannel, handle: Handle, request: int, offset: int, length: int) -> bool:
-        """For a large answer that is all there."""
         transport = channel.conn.transport
         sealer = transport.currentEncryptions.sealer
-        if not isinstance(sealer, Gcm) or not channel.takes_packets or not channel.writable:
-            return False
+        if length < 4096 or not isinstance(sealer, Gcm) or not channel.takes_packets or not channel.writable:
+            count = handle.read_ready(offset, self._buffer[:length]) if length else None
+            if count is not None:
+                self._answer(channel, handle, request, bytes(self._buffer[:count]))
+            return count is not None
         layout = self._take(length, channel.remoteMaxPacket)
-        if handle.read_now(offset, layout.slots) != length:
-            self.give_back(layout)
+        count = handle.read_now(offset, layout.slots)
+        if count == length:
+            handle.read_bytes += length
+            transport.flush_before()
+            layout.prepare(request, channel.conn.channelsToRemoteChannel[channel], length)
+            if layout.send(channel, sealer):
+                self.give_back(layout)
+            else:
+                channel.rest_of(layout)
+            return True
+        self.give_back(layout)
+        # A cold page ends such a read early, too; asking again tells it from the end.
+        if count is None or (count and handle.read_now(offset + count, [self._buffer[: length - count]]) != 0):
             return False
-        handle.read_bytes += length
-        transport.flush_before()
-        layout.prepare(request, channel.conn.channelsToRemoteChannel[channel], length)
-        if layout.send(channel, sealer):
-            self.give_back(layout)
-        else:
-            channel.rest_of(layout)
+        self._answer(channel, handle, request, layout.data(count))
         return True
+
+    def _answer(self, channel: SessionChannel, handle: Handle, request: int, data: bytes) -> None:
+        """With what there is, at the end of the file or before."""
+        handle.read_bytes += len(data)
+        if data:
+            channel.send(_HEAD.pack(9 + len(data), wire.DATA, request, len(data)) + data)
+        else:
+            channel.send(wire.status(request, wire.EOF, "end of file"))

@@ -13,7 +13,6 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from twisted.conch.ssh import transport as conch
-from twisted.conch.ssh._kex import getSupportedKeyExchanges
 from twisted.conch.ssh.common import NS, getNS
 from twisted.internet import main
 from twisted.internet.tcp import Connection
@@ -21,6 +20,7 @@ from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 
 from vfgateway import __version__
+from vfgateway.protocols.sftp.algorithms import SIGNATURES, STRICT_CLIENT, STRICT_SERVER, key_exchanges
 from vfgateway.protocols.sftp.ciphers import CTR_CIPHERS, GCM_CIPHERS, LONGEST_PACKET, MACS, BadPacket, Protection
 from vfgateway.protocols.sftp.conchlog import CONCH_LOG
 from vfgateway.protocols.sftp.connection import SftpConnection
@@ -36,23 +36,10 @@ _MOST_TURNS, _MUCH = 4, 64 << 10
 PATIENCE = 0.5
 #: Messages of one key exchange, and the end of a connection.
 _EXCHANGE = frozenset({conch.MSG_DISCONNECT, conch.MSG_KEXINIT, conch.MSG_NEWKEYS, *range(30, 50)})
-_STRICT_CLIENT, _STRICT_SERVER = b"kex-strict-c-v00@openssh.com", b"kex-strict-s-v00@openssh.com"
-_WANTED = (b"mlkem768x25519-sha256", b"curve25519-sha256", b"curve25519-sha256@libssh.org")
-#: What clients may sign with (RFC 8308 section 3.1).
-SIGNATURES = (
-    b"ssh-ed25519,sk-ssh-ed25519@openssh.com,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,"
-    b"sk-ecdsa-sha2-nistp256@openssh.com,rsa-sha2-512,rsa-sha2-256"
-)
 #: Packets that are collected before they are sent, at most.
 _MOST_TOGETHER = 16
 #: Messages that wait for the end of a key exchange, at most.
 _MOST_BLOCKED = 4096
-
-
-def key_exchanges() -> list[bytes]:
-    """What this build of the library can do of what we want."""
-    present = getSupportedKeyExchanges()
-    return [name for name in _WANTED if name in present]
 
 
 class SftpTransport(conch.SSHServerTransport):
@@ -76,7 +63,7 @@ class SftpTransport(conch.SSHServerTransport):
 
     ourVersionString = b"SSH-2.0-vfgateway_" + __version__.encode("ascii")
     supportedVersions = (b"2.0", b"1.99")
-    supportedKeyExchanges = [*key_exchanges(), _STRICT_SERVER]  # noqa: RUF012
+    supportedKeyExchanges = [*key_exchanges(), STRICT_SERVER]  # noqa: RUF012
     supportedCiphers = [*GCM_CIPHERS, *CTR_CIPHERS]  # noqa: RUF012
     supportedMACs = list(MACS)  # noqa: RUF012
     supportedCompressions = [b"none"]  # noqa: RUF012
@@ -299,7 +286,7 @@ class SftpTransport(conch.SSHServerTransport):
         """Choose: AES-GCM alone if the client has it, since the client's first choice would win otherwise."""
         first = self.sessionID is None
         lists = [names.split(b",") for names in getNS(packet[16:], 4)[:4]]
-        if first and _STRICT_CLIENT in lists[0]:
+        if first and STRICT_CLIENT in lists[0]:
             if self.incomingPacketSequence != 1:
                 raise BadPacket("something came before the key exchange")
             self._strict = True
