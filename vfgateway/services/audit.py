@@ -25,6 +25,7 @@ from vfgateway.model import Origin, Principal, VFolder
 from vfgateway.paths import FolderPath
 from vfgateway.requestcontext import RequestContext
 from vfgateway.services import audit_records as records
+from vfgateway.services.access_events import SharingChanged
 from vfgateway.services.audit_records import Entry, Filter, entry_now
 from vfgateway.services.database import Database
 from vfgateway.services.events import Events
@@ -68,6 +69,9 @@ _FACTS = (
 )
 
 
+_ENTERED_WITH_THE_CHANGE = frozenset({"grant", "revoke", "leave", "accept", "transfer"})
+
+
 @attrs.define
 class _Alike:
     """Entries of this window that are alike: how many were made, and the latest of them."""
@@ -109,6 +113,7 @@ class Audit:
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = clock
         events.subscribe(LoginSucceeded, self._logged_in)
+        events.subscribe(SharingChanged, self._shared)
 
     # --- life ---
 
@@ -189,6 +194,14 @@ class Audit:
         now = self._clock.seconds()
         entry = Entry(event="login", at=now, last=now, who=event.user, address=event.address, protocol=event.protocol)
         self._add(attrs.evolve(entry, facts={"method": event.method}))
+
+    def _shared(self, event: SharingChanged) -> None:
+        """What changes no right by itself, or is no grant, such as a link; the rest is entered with the change."""
+        if event.action in _ENTERED_WITH_THE_CHANGE:
+            return
+        facts = {"subject": event.subject, "permission": event.permission}
+        entry = entry_now(f"sharing_{event.action}", self._clock.seconds(), facts=facts)
+        self._add(attrs.evolve(entry, who=event.user, vfid=event.vfid))
 
     def _add(self, entry: Entry, kind: str = "") -> str:
         """Take in an entry, or count it on one that is like it; the identifier of that."""

@@ -101,32 +101,38 @@ async def change(
     *,
     vfolder: int | None = None,
     target: object = "",
-    told: Callable[[T], Mapping[str, Any]] | None = None,
+    told: Callable[[T], Mapping[str, Any] | None] | None = None,
     **facts: Any,
 ) -> T:
     """As :meth:`vfgateway.services.database.Database.change`, with an entry in the same transaction.
 
     :param vfolder: the number of the vfolder that it is about
-    :param told: what is known only once it was done: further facts, or any part of :class:`Entry`
+    :param told: what is known only once it was done: further facts, or any part of :class:`Entry`; ``None`` if nothing was done after all
     :param facts: whatever else is to be known; what is ``None`` is left out
     """
     entry = entry_now(event, at, target=str(target), facts=_plain(facts))
 
-    def write(connection: Connection) -> tuple[T, Entry]:
+    def write(connection: Connection) -> tuple[T, Entry | None]:
         noted = entry if vfolder is None else placed(connection, entry, vfolder)
         outcome = function(connection)
         if told is not None:
-            known = dict(told(outcome))
+            learned = told(outcome)
+            if learned is None:
+                return outcome, None
+            known = dict(learned)
             key = known.pop("vfolder_key", None)
             parts = {name: known.pop(name) for name in ("target", "volume", "vfid") if name in known}
             noted = attrs.evolve(noted, facts=_plain({**noted.facts, **known}), **parts)
             noted = noted if key is None else placed(connection, noted, key)
+        if vfolder is not None and not noted.target:  # it has a name only now
+            noted = placed(connection, noted, vfolder)
         noted = _with_name(connection, noted)
         add(connection, [noted])
         return outcome, noted
 
     outcome, noted = await database.change(generation, write)
-    noted.tell()
+    if noted is not None:
+        noted.tell()
     return outcome
 
 

@@ -8,8 +8,8 @@ but by accepting it, or for a group that one administers.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from uuid import UUID
 
 import attrs
@@ -26,7 +26,7 @@ from vfgateway.errors import (
     VFolderNotFound,
 )
 from vfgateway.model import Permission, Principal, ScopeKind, VFolder
-from vfgateway.services import people, registry
+from vfgateway.services import audit_records, people, registry
 from vfgateway.services.access_events import SharingChanged
 from vfgateway.services.holds import recharge
 from vfgateway.services.names import checked_vfolder_name
@@ -38,6 +38,8 @@ from vfgateway.services.vfolders import GENERATION
 
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
+
+T = TypeVar("T")
 
 #: Seconds for which an invitation waits.
 PATIENCE = 14 * 24 * 3600.0
@@ -116,7 +118,10 @@ class Collaboration:
         def write(connection: Connection) -> int:
             return connection.execute(delete(grants).where(mine, grants.c.vfolder == vfolder.key)).rowcount
 
-        if not await self._database.change(GENERATION, write):
+        subject = {"subject_kind": "user", "subject": principal.user_id}
+        if not await self._change(
+            write, "grant_left", vfolder=vfolder.key, told=lambda gone: subject if gone else None
+        ):
             if administers(principal, vfolder):
                 raise Conflict("whoever administers a vfolder hands it over, or deletes it")
             raise Conflict("it is open to a group of yours; leave the group")
@@ -203,7 +208,7 @@ class Collaboration:
             return invitation, registry.by_key(connection, invitation.vfolder.key)
 
         try:
-            invitation, vfolder = await self._database.change(GENERATION, write)
+            invitation, vfolder = await self._change(write, "invitation_accepted", told=_accepted)
         except IntegrityError:
             raise VFolderExists(name or "one of that name is yours; accept it under another") from None
         if vfolder is None:
@@ -270,7 +275,7 @@ class Collaboration:
             return registry.by_key(connection, vfolder.key)
 
         try:
-            changed = await self._database.change(GENERATION, write)
+            changed = await self._change(write, "vfolder_handed_over", vfolder=vfolder.key, **changes)
         except IntegrityError:
             raise VFolderExists(name or vfolder.display_name) from None
         self._tell("transfer", principal, vfolder, f"{kind.value}:{owner}", "owner")
@@ -283,6 +288,9 @@ class Collaboration:
             raise VFolderNotFound(vfolder.id)
         if not administers(principal, vfolder):
             raise PermissionDenied("", action, "to be its owner")
+
+    async def _change(self, write: Callable[[Connection], T], event: str, **about: Any) -> T:
+        return await audit_records.change(self._database, GENERATION, write, event, self._clock.seconds(), **about)
 
     def _tell(self, action: str, principal: Principal, vfolder: VFolder, subject: str, permission: str = "") -> None:
         self._gateway.events.publish(
@@ -341,6 +349,12 @@ def _put_grant(
     connection.execute(delete(grants).where(here))
     row = {"id": uuid.uuid4().hex, "vfolder": vfolder, "subject_kind": "user", "subject": str(user)}
     connection.execute(insert(grants).values(row | {"permission": permission, "expires": expires, "created": now}))
+
+
+def _accepted(outcome: tuple[Invitation, VFolder | None]) -> dict[str, Any] | None:
+    """What the audit is told of an invitation that was accepted; nothing of one that was good no more."""
+    invitation, vfolder = outcome
+    return None if vfolder is None else {"vfolder_key": vfolder.key, "role": invitation.role}
 
 
 def _still_offered(connection: Connection, invitation: Invitation, now: float) -> bool:

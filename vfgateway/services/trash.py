@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from vfgateway.errors import Conflict, VFolderExists, VFolderNotFound
 from vfgateway.model import Principal, VFolder, VFolderStatus
-from vfgateway.services import registry
+from vfgateway.services import audit_records, registry
 from vfgateway.services.access_events import VFolderRestored, VFolderTrashed
 from vfgateway.services.database import Database
 from vfgateway.services.names import checked_vfolder_name
@@ -72,7 +72,9 @@ class Trash:
             _set(connection, vfolder.key, status=VFolderStatus.TRASHED.value, name=None)
             return _one(connection, vfolder.key)
 
-        trashed = await self._database.change(GENERATION, write)
+        trashed = await audit_records.change(
+            self._database, GENERATION, write, "vfolder_trashed", now, vfolder=vfolder.key
+        )
         self._gateway.events.publish(
             VFolderTrashed(user=deleted_by, vfid=str(vfolder.id), until=round(trashed.purge_at, 3))
         )
@@ -104,7 +106,9 @@ class Trash:
 
         old = (await self.get(key)).name
         try:
-            vfolder = await self._database.change(GENERATION, write)
+            vfolder = await audit_records.change(
+                self._database, GENERATION, write, "vfolder_restored", now, vfolder=key
+            )
         except IntegrityError:
             raise VFolderExists(name or old or key) from None
         self._gateway.events.publish(VFolderRestored(user=restored_by, vfid=str(vfolder.id)))
