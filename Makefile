@@ -62,7 +62,8 @@ $(VENV)/.develop-ready: $(VENV)/.made setup.py pyproject.toml
 	$(PIP) install --editable '.[test,check,postgresql]'
 	@touch $@ $(VENV)/.run-ready
 
-$(VENV)/.bench-ready: $(VENV)/.develop-ready
+$(VENV)/.bench-ready: $(VENV)/.develop-ready benchmarks/debian-packages.txt tests/install-debian-packages
+	tests/install-debian-packages benchmarks/debian-packages.txt
 	$(PIP) install --editable '.[bench]'
 	@touch $@
 

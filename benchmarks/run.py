@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks import cases, crowd, sftp
+from benchmarks import cases, crowd, sftp, webdav
 from benchmarks.contest import GIB, MIB, Outcome, hold
 from benchmarks.gateway import Gateway
 from benchmarks.peers.copyparty import Copyparty
@@ -70,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sections = []
     if "memory" in options.storage and (not options.only or "sftp" in options.only):
         sections.append(sftp.section(sftp.QUICK if options.quick else attrs.evolve(sftp.WHOLE, rounds=effort.rounds)))
+    if "memory" in options.storage and (not options.only or "webdav" in options.only):
+        dav = webdav.QUICK if options.quick else webdav.WHOLE
+        sections.append(webdav.section(attrs.evolve(dav, rounds=effort.rounds)))
     report = Report(outcomes, crowds, effort.rounds, effort.words(), time.strftime("%d %B %Y"), sections)
     print("\n" + report.page())
     narrowed = options.quick or options.rounds or options.only or len(options.storage) < 2
@@ -84,7 +87,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--quick", action="store_true", help="small files and two rounds: whether it runs, not how fast"
     )
     parser.add_argument("--rounds", type=int, help="pairs for each ratio")
-    parser.add_argument("--only", nargs="+", metavar="CASE", help="of download, put, tus, requests, zip, memory, sftp")
+    parser.add_argument(
+        "--only", nargs="+", metavar="CASE", help="of download, put, tus, requests, zip, memory, sftp, webdav"
+    )
     parser.add_argument("--storage", nargs="+", choices=["memory", "disk"], default=["memory", "disk"])
     parser.add_argument(
         "--disk", type=Path, help="a directory on the disk to measure; by default that for temporary files"

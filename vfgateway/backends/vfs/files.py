@@ -266,7 +266,7 @@ class VfsDirectory:
                 continue
             found = _entry_facts(number, entry)
             if found is not None:
-                batch.append(DirEntry(name, found))
+                batch.append(tuple.__new__(DirEntry, (name, found)))  # as it does itself, without a call in between
                 if len(batch) == limit:
                     break
         return batch
@@ -279,6 +279,7 @@ def _entry_facts(directory: int, entry: os.DirEntry[str]) -> FileStat | None:
     """Facts about an entry; ``None`` if it has vanished."""
     try:
         found = entry.stat(follow_symlinks=False)
-        return entry_facts(directory, os.fsencode(entry.name)) if stat.S_ISLNK(found.st_mode) else facts(found)
+        is_link = found.st_mode & 0o170000 == stat.S_IFLNK
+        return entry_facts(directory, os.fsencode(entry.name)) if is_link else facts(found)
     except FileNotFoundError:
         return None

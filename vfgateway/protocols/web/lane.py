@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 #: Bytes of the largest head, and of the largest body, that is looked at.
 LARGEST_HEAD: Final = 4 << 10
 LARGEST_BODY: Final = 64 << 10
+#: Bytes of a body that is rather copied behind its head than sent as a second part.
+COPIED: Final = 8 << 10
 #: Heads that are remembered.
 MOST_HEADS: Final = 4096
 
@@ -87,7 +89,7 @@ class Head:
     :ivar fields: by names in lower case
     :ivar special: the names of those that are not plain
     :ivar length: of the body
-    :ivar ticket: stands for the whole, login included
+    :ivar ticket: stands for the login
     """
 
     fields: Mapping[bytes, bytes]
@@ -250,7 +252,7 @@ class Lane:
         for field in answered.fields:
             lines.append(b"\r\n%s: %s" % field)
         lines.append(b"\r\n\r\n")
-        if len(body) <= LARGEST_BODY:
+        if len(body) <= COPIED:
             lines.append(bytes(body))
             channel.send_now(b"".join(lines))
         else:
@@ -280,13 +282,13 @@ class Lane:
 
     def _head(self, text: bytes) -> Head | None:
         """What the lines of a head say; ``None`` if they are unusual. Clients send the same over and over."""
-        ticket = self.entrances.ticket(text)
+        known = self.entrances.ticket(text)
         try:
-            return self._heads[ticket]
+            return self._heads[known]
         except KeyError:
             if len(self._heads) >= MOST_HEADS:
                 self._heads.clear()
-            head = self._heads[ticket] = _read_head(text, ticket)
+            head = self._heads[known] = _read_head(text, self.entrances.ticket)
             return head
 
 
@@ -301,7 +303,7 @@ def _read_fields(text: bytes) -> dict[bytes, bytes] | None:
     return fields
 
 
-def _read_head(text: bytes, ticket: bytes) -> Head | None:
+def _read_head(text: bytes, ticket: Callable[[bytes], bytes]) -> Head | None:
     fields = _read_fields(text)
     if fields is None or not _HOST.fullmatch(fields.get(b"host", b"")) or b"authorization" not in fields:
         return None
@@ -312,4 +314,5 @@ def _read_head(text: bytes, ticket: bytes) -> Head | None:
         return None
     special = frozenset(fields) - PLAIN_FIELDS
     kept = {name: value for name, value in fields.items() if name != b"authorization"}
-    return Head(kept, special, not special.isdisjoint(CONDITIONS), int(length), ticket)
+    login = ticket(fields[b"authorization"])
+    return Head(kept, special, not special.isdisjoint(CONDITIONS), int(length), login)

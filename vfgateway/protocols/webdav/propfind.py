@@ -292,6 +292,9 @@ class View:
         file = self.rendering.file if not self.locks else None
         parts: list[bytes] = []
         links: list[DirEntry] = []
+        if not self.locks and not dead:
+            made_at_once, entries = self.rendering.plain_files(prefix, entries)
+            parts.append(made_at_once)
         for at, entry in enumerate(entries):
             name, stat = entry
             kind = stat.type
