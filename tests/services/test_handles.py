@@ -296,3 +296,27 @@ async def with_disk(gateway: Gateway, tmp_path: Path) -> None:
     disk = VfsVolumeFactory().configure("disk", {"path": str(tmp_path / "disk")}, gateway.runtime_for("disk"))
     gateway.install([*volumes(), disk], [])
     await gateway.volumes.start()
+
+
+async def test_what_lies_behind_a_refused_write_is_refused(tmp_path: Path) -> None:
+    """Clients send ahead, and some of them forget a refusal over the success that follows: they would take a file with a hole for whole."""
+    async with running_gateway(tmp_path) as gateway:
+        vfolder = await new_vfolder(gateway, limit_bytes=100)
+        folder = await orchestrator_in(gateway, vfolder)
+        handle = await folder.open(path("a"), FRESH)
+        await handle.write(0, [b"x" * 60])
+        with pytest.raises(QuotaExceeded):
+            await handle.write(60, [b"y" * 50])
+        with pytest.raises(QuotaExceeded):
+            await handle.write(90, [b"z" * 5])
+        await handle.write(10, [b"X"])
+        with pytest.raises(QuotaExceeded):
+            await handle.write(90, [b"z" * 5])
+        await handle.write(60, [b"y" * 30])
+        await handle.write(90, [b"z" * 5])
+        with pytest.raises(QuotaExceeded):
+            await handle.write(95, [b"z" * 6])
+        await handle.truncate(95)
+        await handle.write(97, [b"!"])
+        await handle.close()
+        assert await get(folder, path("a")) == b"x" * 10 + b"X" + b"x" * 49 + b"y" * 30 + b"z" * 5 + b"\0\0!"

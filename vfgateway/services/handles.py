@@ -30,6 +30,7 @@ from vfgateway.interfaces import IDescriptorRead, IFile, IFileAttributes, IRando
 from vfgateway.model import Attrs, FileStat, OpenMode, Permission, Usage
 from vfgateway.paths import FolderPath
 from vfgateway.services.context import FolderContext
+from vfgateway.services.gaps import Gap
 from vfgateway.services.localcopies import LocalCopy
 from vfgateway.services.windows import Window
 
@@ -241,6 +242,7 @@ class WritableHandle(Handle):
         self._gate = DeferredLock()
         self._window: Window | None = None
         self._failed = False
+        self._gap = Gap()
         self._unnamed: int | None = None
         self._use(window)
 
@@ -318,18 +320,23 @@ class WritableHandle(Handle):
         end = offset + count
         if end > LARGEST:
             raise TooLarge(LARGEST, end)
+        with self._gap.writing(offset):
+            await self._write(offset, end, chunks)
+        self.written_bytes += count
+
+    async def _write(self, offset: int, end: int, chunks: Sequence[type_chunk]) -> None:
         window = await self._enter()
         try:
             if end > window.size:
                 await window.make_room(end)
+                self._gap.check(offset)  # others may have been refused meanwhile
             try:
                 await self._file.write(offset, chunks)
             except BaseException:
                 self._failed = True
                 raise
-            if end > window.size and count:
+            if end > window.size and end > offset:
                 window.size = end
-            self.written_bytes += count
         finally:
             window.leave()
 
@@ -342,6 +349,7 @@ class WritableHandle(Handle):
             await window.make_room(size)
             await self._file.truncate(size)
             window.size = size
+            self._gap.cut(size)
         finally:
             window.leave()
 
