@@ -43,11 +43,11 @@ class KeyProof(_Asked):
 
     kind: Literal["public_key"] = "public_key"
     name: _Name
-    fingerprint: Annotated[str, Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")] = Field(
-        description="As OpenSSH shows it: SHA-256 in Base64 without padding"
+    fingerprint: str = Field(
+        pattern=r"^SHA256:[A-Za-z0-9+/]{43}$", description="As OpenSSH shows it: SHA-256 in Base64 without padding"
     )
-    public_key: Annotated[str, Field(description="As OpenSSH writes it, without a comment")]
-    address: Annotated[str, Field(description="Where the client is; empty where that is not known")]
+    public_key: str = Field(description="As OpenSSH writes it, without a comment")
+    address: str = Field(description="Where the client is; empty where that is not known")
     proved: bool
 
 
@@ -71,10 +71,10 @@ class VFolder(BaseModel):
     orchestrator's own ``rw`` does, it says ``rwd``."""
 
     volume: _Name
-    id: Annotated[str, Field(description="user:<uuid>/<32 hex digits>, or project:...", max_length=128)]
+    id: str = Field(description="user:<uuid>/<32 hex digits>, or project:...", max_length=128)
     permission: Literal["ro", "rw", "rwd"]
     name: _Name | None = None
-    expires: Annotated[float | None, Field(description="Epoch seconds")] = None
+    expires: float | None = Field(default=None, description="Epoch seconds")
 
 
 class Person(BaseModel):
@@ -84,9 +84,9 @@ class Person(BaseModel):
     id: UUID
     name: _Name
     email: Annotated[str, Field(max_length=255)] | None = None
-    administrator: Annotated[bool | None, Field(description="Whether it administers the whole gateway")] = None
-    uid: Annotated[_Number | None, Field(description="Owner of its files on storage")] = None
-    gid: Annotated[_Number | None, Field(description="Group of its files on storage")] = None
+    administrator: bool | None = Field(default=None, description="Whether it administers the whole gateway")
+    uid: _Number | None = Field(default=None, description="Owner of its files on storage")
+    gid: _Number | None = Field(default=None, description="Group of its files on storage")
     groups: Annotated[list[Group], Field(max_length=1000)] | None = None
     vfolders: Annotated[list[VFolder], Field(max_length=1000)] | None = None
 
