@@ -14,6 +14,10 @@ _PORTS = {"tls": 465, "starttls": 587, "none": 25}
 Percent = Annotated[int, Field(ge=1, le=100)]
 
 
+#: An address of mail.
+type_address = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]
+
+
 class WebhookSettings(Section):
     """``[alerts.webhook]``.
 
@@ -21,7 +25,7 @@ class WebhookSettings(Section):
     :ivar secret: signs them; several sign at once, so that it can be rotated
     """
 
-    url: Annotated[str, Field(pattern="^https?://[^/]")]
+    url: str = Field(pattern="^https?://[^/]")
     secret: Secret
 
 
@@ -38,8 +42,8 @@ class MailSettings(Section):
     security: Literal["tls", "starttls", "none"] = "starttls"
     user: str | None = None
     password: Secret = Secret()
-    sender: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]
-    recipients: Annotated[tuple[Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")], ...], Field(min_length=1)]
+    sender: type_address
+    recipients: Annotated[tuple[type_address, ...], Field(min_length=1)]
 
     @property
     def effective_port(self) -> int:

@@ -29,7 +29,8 @@ async def test_an_app_password_of_mine(tmp_path: Path) -> None:
         assert (await phone.ask("POST", "/login", {"name": "alice", "password": made["secret"]})).status == 403
         elsewhere = await browser.do("POST", "/me/keys", wanted | {"protocols": ["sftp"]}, status=201)
         assert (await Person(api, "alice", elsewhere["secret"]).ask("GET", "/me")).status == 401
-        for wrong in ({"vfolders": ["nowhere"]}, {"protocols": ["manager"]}, {"protocols": []}):
+        refusals: list[dict[str, object]] = [{"vfolders": ["nowhere"]}, {"protocols": ["manager"]}, {"protocols": []}]
+        for wrong in refusals:
             assert (await browser.ask("POST", "/me/keys", wanted | wrong)).status in (400, 404)
         listed = (await browser.do("GET", "/me/keys"))["keys"]
         assert [each["kind"] for each in listed] == ["app_password"] * 2

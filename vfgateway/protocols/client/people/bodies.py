@@ -33,6 +33,12 @@ PathBelow = Annotated[
 # --- logging in, and one's own account ---
 
 
+#: From 1 to 10,000, in a query.
+type_limit = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}$|^10000$")]
+#: What a file that is fetched is called.
+type_filename = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
+
+
 class Login(Closed):
     """A name and its password; ``otp`` is the code of the second factor, where there is one."""
 
@@ -382,7 +388,7 @@ class Listed(Closed):
     order: Literal["asc", "desc"] = "asc"
     match: Annotated[str, Field(max_length=255)] | None = None
     type: Literal["FILE", "DIRECTORY", "SYMLINK", "OTHER"] | None = None
-    limit: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}$|^10000$")] | None = None
+    limit: type_limit | None = None
     after: Annotated[str, Field(max_length=8192)] | None = None
 
 
@@ -417,7 +423,7 @@ class Archive(Closed):
     """What to put into a zip file, and what to call that."""
 
     path: Annotated[list[RelPath], Field(min_length=1, max_length=1000)]
-    filename: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f/\\]+$")] | None = None
+    filename: type_filename | None = None
 
 
 class Directory(Closed):
