@@ -217,6 +217,7 @@ class Gateway:
         await self._connections.closeCachedConnections()
         await self._login_pool.stop()
         await self.database.stop()
+        self.events.flush()
         if self._loki is not None:
             await self._loki.stop()
             globalLogPublisher.removeObserver(self._pushed)
