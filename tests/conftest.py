@@ -8,6 +8,11 @@ from collections.abc import Generator
 
 import pytest
 import pytest_twisted
+from hypothesis import settings
+
+# No example has to be quick: tests judge no times, and machines are busy.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 # A shell ignores Ctrl-C for what it runs in the background, and children inherit that: programs under test must not.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
