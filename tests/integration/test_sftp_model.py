@@ -130,7 +130,7 @@ class Machine:
         kind, body = opened.client.ask(READ, opened.handle + struct.pack(">QI", offset, count))
         wanted = opened.content[offset : offset + count]
         if wanted:
-            assert (kind, take(body)[0]) == (DATA, wanted)
+            assert (kind, take(body)[0]) == (DATA, bytes(wanted))
         else:
             assert (kind, struct.unpack(">I", body[:4])[0]) == (STATUS, EOF)
 

@@ -16,7 +16,7 @@ from vfgateway.cli.output import json_option, printable
 def explain(client: Client, decision: str, as_json: bool) -> None:
     """Tell why somebody was refused: which grant, limit, lock or backend said no, and what would make it pass.
 
-    ID is what came with the refusal: `decision` in JSON, in brackets elsewhere.
+    ID is what came with the refusal: "decision" in JSON, in brackets elsewhere.
     """
     found = client.get(path("decisions", decision.strip("[] ")))
     if as_json:

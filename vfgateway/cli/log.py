@@ -28,8 +28,8 @@ def log() -> None:
 def level(client: Client, namespace: str | None, level: str | None, as_json: bool) -> None:
     """Show from which level on the log tells what, or change it while the gateway runs.
 
-    NAMESPACE is a name such as vfgateway.sftp, which counts for all below it, or `all`. A change counts in all processes within
-    seconds, also after a restart, until LEVEL is `default`: then what is configured counts again.
+    NAMESPACE is a name such as vfgateway.sftp, which counts for all below it, or "all". A change counts in all processes within
+    seconds, also after a restart, until LEVEL is "default": then what is configured counts again.
     """
     if namespace is not None and level is None:
         raise click.UsageError("which level? debug, info, warn, error, critical, or default")

@@ -187,7 +187,7 @@ class Route:
     :ivar serve: the answer, or ``None`` if it is not at hand; then nothing may have happened. What it raises of the family of errors is
         taken for that, too
     :ivar fields: those that it understands, beside :data:`PLAIN_FIELDS`
-    :param body: whether requests have a body, which clients often send after the head
+    :ivar body: whether requests have a body, which clients often send after the head
     """
 
     serve: type_serve

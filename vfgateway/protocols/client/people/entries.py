@@ -118,7 +118,7 @@ class EntryRoutes(Routes):
     async def content_put(self, call: PersonsCall, params: Below) -> None:
         """Create or replace a file with the body, whole or not at all; missing directories are made. Conditions are honoured.
 
-        Large files had better be sent to `/vfgateway/v1/uploads`, where they can be continued.
+        Large files had better be sent to ``/vfgateway/v1/uploads``, where they can be continued.
         """
         place = quote(call.path["folder"], safe="")
         path = urlencode({"path": str(params.path)}, errors="surrogateescape")
