@@ -233,4 +233,4 @@ def test_one_process_hangs_up(tmp_path: Path, supervised: bool) -> None:
         os.kill(process.pid, signal.SIGHUP)
         told = "the new configuration is in force: 1 workers" if supervised else "different by now: gateway.grace"
         eventually(lambda: told in process.output, "it is told")
-        assert site.ready()
+        eventually(site.ready, "it answers")

@@ -46,4 +46,4 @@ def test_rclone(tmp_path: Path) -> None:
             assert "large file" in told
             vfolder.site.manager("POST", "/vfgateway/v1/vfolders/" + vfolder.vfid.rpartition("/")[2] + "/recount")
         log = (site.folder / "output").read_text()
-        assert log.count("MOVE /data/.uploads/dav/uploads/alice/") == 2
+        assert log.count('"method": "MOVE", "path": "/data/.uploads/dav/uploads/alice/') == 2

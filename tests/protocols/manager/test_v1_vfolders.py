@@ -71,7 +71,7 @@ async def test_a_vfolder_can_change_hands(client: ManagerClient) -> None:
 async def test_a_deleted_vfolder_is_gone(shared: Serving) -> None:
     """By a task that can be watched."""
     made = await owned(shared.client)
-    started = await shared.client.ok("DELETE", f"{V1}/vfolders/{made['folder']}", status=202)
+    started = await shared.client.ok("DELETE", f"{V1}/vfolders/{made['folder']}?purge=true", status=202)
     await until_finished(shared.gateway.tasks, started["task"])
     await shared.client.refused("GET", f"{V1}/vfolders/{made['folder']}", None, 404)
     with pytest.raises(VFolderNotFound):
@@ -155,7 +155,7 @@ async def test_a_link_over_the_limit_is_refused(client: ManagerClient) -> None:
 async def test_a_task_is_watched_to_its_end(shared: Serving) -> None:
     """As server-sent events, of which the last one says how it ended."""
     client, made = shared.client, await owned(shared.client)
-    started = await client.ok("DELETE", f"{V1}/vfolders/{made['folder']}", status=202)
+    started = await client.ok("DELETE", f"{V1}/vfolders/{made['folder']}?purge=true", status=202)
     answer = await client.call("GET", f"{V1}/tasks/{started['task']}/events")
     assert answer.media_type == "text/event-stream"
     events = [event.split("\n") for event in answer.body.decode().strip().split("\n\n")]
