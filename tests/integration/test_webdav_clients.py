@@ -73,7 +73,9 @@ def test_rclone(vfolder: VFolderOfAlice, tmp_path: Path, vendor: str) -> None:
         assert (vfolder.root / f"rclone-{vendor}/a.txt").stat().st_mtime == 1_000_000_000
     rclone(vfolder, tmp_path, "move", f"{place}/deep", f"{place}/moved", vendor=vendor)
     assert (vfolder.root / f"rclone-{vendor}/moved/er/b c.txt").read_text() == "deep/er/b c.txt"
-    by_tus = f'"method": "POST", "path": "/{vfolder.name}/rclone-{vendor}' in (vfolder.site.folder / "output").read_text()
+    by_tus = (
+        f'"method": "POST", "path": "/{vfolder.name}/rclone-{vendor}' in (vfolder.site.folder / "output").read_text()
+    )
     assert by_tus is (vendor == "infinitescale")
     rclone(vfolder, tmp_path, "purge", place, vendor=vendor)
     assert not (vfolder.root / f"rclone-{vendor}").exists()

@@ -23,7 +23,7 @@ from vfgateway.paths import FolderPath
 from vfgateway.protocols.web import sending
 from vfgateway.protocols.web.reply import send_file
 from vfgateway.protocols.web.request import StreamingRequest
-from vfgateway.services.session import Download
+from vfgateway.services.reading import Download
 
 MIB = 1 << 20
 MODIFIED = 1_700_000_000

@@ -32,7 +32,8 @@ from vfgateway.protocols.client.zipping import ZipWriter, shown_name
 from vfgateway.protocols.web.disposition import attachment
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.sending import CHUNK, Gate
-from vfgateway.services.session import Download, FolderSession
+from vfgateway.services.reading import Download
+from vfgateway.services.session import FolderSession
 
 #: Files opened ahead of the one being sent.
 AHEAD = 8

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from vfgateway.eager import begin
 from vfgateway.model import DirEntry
 from vfgateway.protocols.sftp.longname import PORTION, Owners, encoder, type_portion
-from vfgateway.services.session import Listing
+from vfgateway.services.reading import Listing
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from vfgateway.protocols.sftp.longname import Owners
 from vfgateway.protocols.sftp.opened import Table, Telling
 from vfgateway.protocols.sftp.places import Place, Places, normal
 from vfgateway.protocols.sftp.wire import Reader, Wanted
-from vfgateway.services.session import Listing
+from vfgateway.services.reading import Listing
 
 #: Bytes of one answer to READDIR: for clients that are known to take 256 KiB, and for others (sshfs takes 128).
 BIG_ANSWER, ANSWER = 200_000, 100_000

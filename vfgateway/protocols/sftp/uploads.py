@@ -29,9 +29,10 @@ from vfgateway.model import ANY, Attrs, DirEntry, Expect, FileStat, FileType, Op
 from vfgateway.paths import LONGEST_NAME, ROOT, FolderPath
 from vfgateway.protocols.sftp.listing import Known
 from vfgateway.services.handles import Handle
+from vfgateway.services.reading import Download, Listing
 from vfgateway.services.receiving import MARK_EVERY
 from vfgateway.services.resumable import ResumableUpload
-from vfgateway.services.session import Download, FolderSession, Listing
+from vfgateway.services.session import FolderSession
 from vfgateway.services.uploadfacts import may_continue
 from vfgateway.services.uploads import UploadRow, UploadState
 

@@ -19,7 +19,8 @@ from vfgateway.protocols.web.lane import Answer, Asked
 from vfgateway.protocols.web.ranges import Span, Unsatisfiable
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.sending import SMALL, send_part
-from vfgateway.services.session import Download, FolderSession
+from vfgateway.services.reading import Download
+from vfgateway.services.session import FolderSession
 
 OCTETS = b"application/octet-stream"
 #: Bytes of the largest part of a file that is read and sent at once.

@@ -15,7 +15,7 @@ from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.webdav.exchange import Exchange
 from vfgateway.protocols.webdav.faults import Refused, answer_empty
 from vfgateway.services.checksums import Checksum
-from vfgateway.services.session import Download
+from vfgateway.services.reading import Download
 
 #: By the names of HTTP: those of ``hashlib``, and the bytes of a digest. Others are left alone, as clients send several kinds.
 _KINDS: Final = {"sha-512": ("sha512", 64), "sha-256": ("sha256", 32), "sha": ("sha1", 20), "md5": ("md5", 16)}

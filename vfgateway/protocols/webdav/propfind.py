@@ -28,7 +28,8 @@ from vfgateway.protocols.webdav.synctokens import SyncToken, is_followed
 from vfgateway.services.locks import Lock
 from vfgateway.services.locktable import ancestors
 from vfgateway.services.quota import Remaining
-from vfgateway.services.session import FolderSession, Listing
+from vfgateway.services.reading import Listing
+from vfgateway.services.session import FolderSession
 from vfgateway.services.vfolders import VisibleVFolder
 
 #: Entries that are described at once, between two looks at other connections.
