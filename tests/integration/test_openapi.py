@@ -52,8 +52,10 @@ async def test_the_document_is_true(tmp_path: Path) -> None:
             "VFGATEWAY_KNOWN": json.dumps(await _furnish(serving)),
         }
         arguments = [
-            *("run", f"{serving.client.url}/openapi.json", "--no-color", "--seed", "20230919", "--max-examples", "5"),
+            *("run", f"{serving.client.url}/openapi.json", "--no-color", "--seed", "20230919", "--max-examples", "15"),
             *("--header", f"{HEADER}: {SECRET}", "--phases", "coverage,fuzzing", "--continue-on-failure"),
+            # A stream that ends with its client.
+            *("--exclude-path", "/vfgateway/v1/audit/events"),
             # What a request means for things that are not there is not in the document.
             *("--checks", "all", "--exclude-checks", "positive_data_acceptance", "--generation-database", "none"),
         ]
@@ -61,5 +63,4 @@ async def test_the_document_is_true(tmp_path: Path) -> None:
         out, err, code = await getProcessOutputAndValue(
             judge, arguments, env=environment, path=str(tmp_path), reactor=reactor
         )
-        Path("/tmp/st.out").write_bytes(out + err)
         assert code == 0, (out + err).decode("utf-8", "replace")
