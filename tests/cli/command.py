@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -64,11 +64,11 @@ class Command:
 
 
 @asynccontextmanager
-async def administered(tmp_path: Path) -> AsyncIterator[Command]:
-    """A running gateway with one volume, ``mem``, and the command."""
+async def administered(tmp_path: Path, volumes: Sequence[Any] | None = None) -> AsyncIterator[Command]:
+    """A running gateway with one volume, ``mem``, unless others are given, and the command."""
     file = tmp_path / "vfgateway.toml"
     file.write_text(CONFIGURATION)
-    async with running_gateway(tmp_path) as gateway:
+    async with running_gateway(tmp_path, volumes) as gateway:
         settings = {"endpoint": "tcp:0:interface=127.0.0.1", "secret": SECRET, "client_url": "http://files.example"}
         front_end: Any = ManagerFrontEnd().configure(settings, gateway)
         front_end.privilegedStartService()

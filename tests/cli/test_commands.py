@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twisted.cred.credentials import UsernamePassword
 
 from tests.cli.command import administered, with_alice
+from tests.support.client_api import disk_volume
 from tests.support.gateway import orchestrator_in
 from vfgateway.credentials import Bearer
 from vfgateway.model import Limits, QuotaScopeId, ScopeKind, Usage, VFolderId
@@ -283,3 +284,25 @@ async def test_a_scan_shows_what_is_wrong_and_puts_it_right(tmp_path: Path) -> N
         listed = await vfgateway.json("scan", "list")
         assert [one["found"] for one in listed] == [1, 1, 1, 1, 0]
         assert "charged 5 bytes" in await vfgateway("scan", "show", listed[0]["id"])
+
+
+async def test_a_directory_becomes_a_vfolder(tmp_path: Path) -> None:
+    """Which nobody writes to until somebody says so; without the vfolder it stays as it is."""
+    place = tmp_path / "datasets/flowers"
+    place.mkdir(parents=True)
+    (place / "one").write_bytes(b"12345")
+    volume = disk_volume(tmp_path / "volume", adoptable=[str(tmp_path / "datasets")])
+    async with administered(tmp_path, [volume]) as vfgateway:
+        await vfgateway("user", "add", "alice", "--no-password")
+        arguments = ("vfolder", "adopt", "alice/flowers", str(place), "--volume", "disk")
+        assert (await vfgateway.json(*arguments))["read_only"] is True
+        again = await vfgateway.run(*arguments)
+        assert again.exit_code == 1
+        assert "exists" in again.output
+        await vfgateway("vfolder", "edit", "alice/flowers", "--writable")
+        assert (await vfgateway.json("vfolder", "show", "alice/flowers"))["read_only"] is False
+        await vfgateway("vfolder", "edit", "alice/flowers", "--read-only")
+        assert (await vfgateway.json("vfolder", "show", "alice/flowers"))["read_only"] is True
+        await vfgateway("vfolder", "delete", "alice/flowers", "--purge", "--yes")
+        assert await vfgateway.json("vfolder", "list") == []
+    assert (place / "one").read_bytes() == b"12345"
