@@ -97,10 +97,18 @@ class Door(abc.ABC):
     renames = True
     sets_times = True
 
-    def __init__(self, site: EveryDoor, vfolder: VFolderOfAlice, user: str = ALICE[0]) -> None:
+    def __init__(
+        self, site: EveryDoor, vfolder: VFolderOfAlice, user: str = ALICE[0], password: str = ALICE[1]
+    ) -> None:
         self.site = site
         self.vfolder = vfolder
         self.user = user
+        self.password = password
+
+    @property
+    def login(self) -> tuple[str, str]:
+        """Name and password."""
+        return self.user, self.password
 
     def of(self, user: str) -> Self:
         """The same door for somebody else."""
@@ -164,12 +172,12 @@ _WHY = {401: "permission", 403: "permission", 404: "missing", 413: "quota", 423:
 class _Body(Sending):
     """The body of one request, on a connection of its own."""
 
-    def __init__(self, method: str, url: str, size: int, user: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, method: str, url: str, size: int, login: tuple[str, str], headers: Mapping[str, str]) -> None:
         parts = urlsplit(url)
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
         self._connection.putrequest(method, parts.path, skip_accept_encoding=True)
-        login = base64.b64encode(f"{user}:{ALICE[1]}".encode()).decode()
-        for name, value in {"Authorization": f"Basic {login}", "Content-Length": str(size), **headers}.items():
+        basic = base64.b64encode(":".join(login).encode()).decode()
+        for name, value in {"Authorization": f"Basic {basic}", "Content-Length": str(size), **headers}.items():
             self._connection.putheader(name, value)
         self._connection.endheaders()
 
@@ -196,8 +204,10 @@ def _check(status: int, text: str) -> None:
 class _WebDoor(Door):
     """What doors of HTTP have in common."""
 
-    def __init__(self, site: EveryDoor, vfolder: VFolderOfAlice, user: str = ALICE[0]) -> None:
-        super().__init__(site, vfolder, user)
+    def __init__(
+        self, site: EveryDoor, vfolder: VFolderOfAlice, user: str = ALICE[0], password: str = ALICE[1]
+    ) -> None:
+        super().__init__(site, vfolder, user, password)
         self.http = requests.Session()
         self.http.trust_env = False
 
@@ -208,13 +218,12 @@ class _WebDoor(Door):
     def ask(self, method: str, url: str, body: Any = None, **headers: str) -> requests.Response:
         """One request. ``Refused``."""
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
-        login = (self.user, ALICE[1])
-        answer = self.http.request(method, url, data=body, headers=fields, auth=login, timeout=PATIENCE)
+        answer = self.http.request(method, url, data=body, headers=fields, auth=self.login, timeout=PATIENCE)
         _check(answer.status_code, answer.text if answer.status_code >= 400 else "")
         return answer
 
     def begin(self, path: str, size: int) -> Sending:
-        return _Body("PUT", self.url(path), size, self.user, {})
+        return _Body("PUT", self.url(path), size, self.login, {})
 
     def get(self, path: str) -> bytes:
         return self.ask("GET", self.url(path)).content
@@ -263,7 +272,7 @@ class TusDoor(HttpDoor):
         return self.ask("POST", f"{self.site.client_url}/vfgateway/v1/uploads", **head).headers["Location"]
 
     def begin(self, path: str, size: int) -> Sending:
-        return _Body("PATCH", self.begin_at(path, size), size, self.user, _patch(0))
+        return _Body("PATCH", self.begin_at(path, size), size, self.login, _patch(0))
 
     def patch(self, url: str, offset: int, content: bytes) -> None:
         """Send a part. ``Refused``."""
@@ -380,8 +389,10 @@ class SftpDoor(Door):
     name = "sftp"
     grows = True
 
-    def __init__(self, site: EveryDoor, vfolder: VFolderOfAlice, user: str = ALICE[0]) -> None:
-        super().__init__(site, vfolder, user)
+    def __init__(
+        self, site: EveryDoor, vfolder: VFolderOfAlice, user: str = ALICE[0], password: str = ALICE[1]
+    ) -> None:
+        super().__init__(site, vfolder, user, password)
         self._client = self.connect()
         self._sftp = self._client.open_sftp()
 
@@ -390,7 +401,7 @@ class SftpDoor(Door):
         client = paramiko.SSHClient()
         client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
         login = {"allow_agent": False, "look_for_keys": False, "timeout": PATIENCE}
-        client.connect("127.0.0.1", self.site.sftp_port, self.user, ALICE[1], **login)
+        client.connect("127.0.0.1", self.site.sftp_port, *self.login, **login)
         return client
 
     def at(self, path: str) -> bytes:

@@ -63,6 +63,7 @@ class Kind:
 
     :ivar setup: called with the arrangement and the account's name
     :ivar group: the vfolder is a group's
+    :ivar administrator: of the gateway: whoever wants to see others' vfolders as people see them has them granted
     """
 
     name: str
@@ -77,7 +78,7 @@ class Arrangement:
 
     def __init__(self, site: EveryDoor, kind: Kind, tag: str) -> None:
         self.site = site
-        self.who = f"p-{tag}"
+        self.who, self.password = f"p-{tag}", ALICE[1]
         self.crew = ""
         self._user(self.who, kind.administrator)
         self.user_id = self._users()[self.who]
@@ -118,6 +119,10 @@ class Arrangement:
         where = f"/vfgateway/v1/groups/{group or self.crew}/members/{self.user_id}"
         self.site.manager("PUT", where, {"administrator": leads})
 
+    def use_key(self, wanted: Mapping[str, object]) -> None:
+        """Come with a new key from now on."""
+        self.password = self.site.manager("POST", f"/vfgateway/v1/users/{self.user_id}/keys", wanted)["secret"]
+
     def other_group(self) -> str:
         """A group that owns nothing, with the principal in it."""
         name = f"o-{os.urandom(4).hex()}"
@@ -140,6 +145,23 @@ def expired(arrangement: Arrangement, who: str) -> None:
 
 def owner(arrangement: Arrangement, who: str) -> None:
     arrangement.change(owner=who)
+
+
+def by_key(permission: str, kind: str = "app_password") -> Callable[[Arrangement, str], None]:
+    """The owner, who comes with a key for this vfolder that is good for so much only."""
+
+    def setup(arrangement: Arrangement, who: str) -> None:
+        owner(arrangement, who)
+        arrangement.use_key({"kind": kind, "permission": permission, "vfolders": [arrangement.vfolder.vfid]})
+
+    return setup
+
+
+def by_key_to_another(arrangement: Arrangement, who: str) -> None:
+    owner(arrangement, who)
+    body = {"name": f"other-{who}", "volume": "local", "owner": who}
+    other = arrangement.site.manager("POST", "/vfgateway/v1/vfolders", body)
+    arrangement.use_key({"kind": "app_password", "vfolders": [other["id"]]})
 
 
 def owner_of_a_dataset(arrangement: Arrangement, who: str) -> None:
@@ -179,6 +201,11 @@ KINDS = (
     Kind("member", "rw", member, group=True),
     Kind("member of a group that reads", "ro", reading_member, group=True),
     Kind("group administrator", "rwd", leader, group=True),
+    Kind("administrator of the gateway", "none", administrator=True),
+    Kind("owner with a key to read", "ro", by_key("ro")),
+    Kind("owner with a key to write", "rw", by_key("rw", "api_key")),
+    Kind("owner with a whole key", "rwd", by_key("rwd")),
+    Kind("owner with a key to another vfolder", "none", by_key_to_another),
     Kind("stranger", "none"),
     Kind("stranger to a group", "none", group=True),
 )
@@ -253,7 +280,7 @@ def test_who_may_do_what(site: EveryDoor, kind: Kind, door_kind: type[Door]) -> 
     arrangement = Arrangement(site, kind, os.urandom(4).hex())
     told: dict[str, str] = {}
     expected: dict[str, str] = {}
-    with door_kind(site, arrangement.vfolder, arrangement.who) as door:
+    with door_kind(site, arrangement.vfolder, arrangement.who, arrangement.password) as door:
         assert (arrangement.vfolder.name in door.folders()) == (kind.permission != "none")
         for name, (verb, needed) in VERBS.items():
             allowed = RANK[kind.permission] >= RANK[needed]
