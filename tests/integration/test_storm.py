@@ -278,7 +278,7 @@ def compare(site: StormSite, folders: list[VFolderOfAlice]) -> None:
         site.manager("DELETE", f"/vfgateway/v1/uploads/{upload['id']}")
     for folder in folders:
         eventually(lambda one=folder: one.charged[0] == on_disk(one.root) - staged(one), "the ledger agrees")  # type: ignore[misc]
-    assert sum(on_disk(folder.root) for folder in folders) <= LIMIT
+    assert sum(on_disk(folder.root) - staged(folder) for folder in folders) <= LIMIT
 
 
 def staged(folder: VFolderOfAlice) -> int:
