@@ -13,7 +13,8 @@ from vfgateway.protocols.client import content
 from vfgateway.protocols.client.archive import Top, send_archive
 from vfgateway.protocols.client.listing import answer_listing, entry_json
 from vfgateway.protocols.client.people import rooms
-from vfgateway.protocols.client.people.bodies import (
+from vfgateway.protocols.client.people.dispatch import PersonsCall
+from vfgateway.protocols.client.people.filebodies import (
     Archive,
     Below,
     Directory,
@@ -28,7 +29,6 @@ from vfgateway.protocols.client.people.bodies import (
     Removed,
     Where,
 )
-from vfgateway.protocols.client.people.dispatch import PersonsCall
 from vfgateway.protocols.web.routing import (
     BYTES,
     NO_CONTENT,

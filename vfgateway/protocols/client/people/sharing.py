@@ -7,7 +7,6 @@ from uuid import UUID
 
 from vfgateway.errors import PermissionDenied
 from vfgateway.model import Permission, ScopeKind, VFolder
-from vfgateway.paths import json_name
 from vfgateway.protocols.client.people import rooms
 from vfgateway.protocols.client.people.bodies import (
     GrantCreation,
@@ -16,20 +15,16 @@ from vfgateway.protocols.client.people.bodies import (
     InvitationCreation,
     InvitationInfo,
     InvitationList,
-    LinkCreation,
-    LinkInfo,
-    LinkList,
-    NewLinkInfo,
     NewName,
     Transfer,
     VFolderInfo,
 )
 from vfgateway.protocols.client.people.dispatch import PersonsCall
+from vfgateway.protocols.web.linkbodies import LinkCreation, LinkInfo, LinkList, NewLinkInfo, link_facts
 from vfgateway.protocols.web.routing import NO_CONTENT, NOTHING, NoParameters, Reply, Routes
 from vfgateway.services.collaboration import Invitation
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.permissions import Grant, administers
-from vfgateway.services.sharelinks import ShareLink
 
 #: Where share links lead.
 LINKS = "/s/"
@@ -153,7 +148,7 @@ class SharingRoutes(Routes):
     async def link_list(self, call: PersonsCall, params: NoParameters) -> Reply:
         """List the share links of a vfolder. For those who administer it."""
         found = await self.gateway.share_links.list(call.session.principal, await self._vfolder(call))
-        return Reply(body=LinkList(links=[LinkInfo(**_link(one)) for one in found]))
+        return Reply(body=LinkList(links=[LinkInfo(**link_facts(one)) for one in found]))
 
     async def link_create(self, call: PersonsCall, params: LinkCreation) -> Reply:
         """Make a share link. The URL in the answer cannot be asked for again."""
@@ -167,7 +162,7 @@ class SharingRoutes(Routes):
             most_uses=params.most_uses,
         )
         url = f"{call.request.external_base}{LINKS}{made.secret}"
-        return Reply(201, NewLinkInfo(**_link(made.link), url=url))
+        return Reply(201, NewLinkInfo(**link_facts(made.link), url=url))
 
     async def link_delete(self, call: PersonsCall, params: NoParameters) -> Reply:
         """End a share link at once."""
@@ -209,17 +204,3 @@ def _invitation(one: Invitation, known: rooms.type_names) -> InvitationInfo:
         created=one.created,
         expires=one.expires,
     )
-
-
-def _link(link: ShareLink) -> dict[str, Any]:
-    return {
-        "id": link.id,
-        "path": json_name(str(link.path))["name"],
-        "kind": link.kind,
-        "label": link.label,
-        "has_password": link.password is not None,
-        "created": link.created,
-        "expires": link.expires,
-        "most_uses": link.most_uses,
-        "uses": link.uses,
-    }

@@ -9,7 +9,6 @@ from vfgateway.model import VFolder
 from vfgateway.protocols.client.people import rooms
 from vfgateway.protocols.client.people.bodies import (
     NewName,
-    Quota,
     Task,
     TrashedInfo,
     TrashedList,
@@ -18,6 +17,7 @@ from vfgateway.protocols.client.people.bodies import (
     VFolderList,
 )
 from vfgateway.protocols.client.people.dispatch import PersonsCall
+from vfgateway.protocols.client.people.filebodies import Quota
 from vfgateway.protocols.web.routing import NO_CONTENT, NOTHING, NoParameters, Reply, Routes, type_reply_body
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.permissions import administers

@@ -7,21 +7,20 @@ from uuid import UUID
 
 from vfgateway.errors import UnknownAccount, VFolderNotFound
 from vfgateway.model import VFolder
-from vfgateway.paths import json_name
 from vfgateway.protocols.manager.v1.owners import Owners, type_names, word_of
 from vfgateway.protocols.manager.v1.sharing_things import (
     InvitationCreation,
     InvitationInfo,
     InvitationList,
-    LinkCreation,
-    LinkInfo,
-    LinkList,
-    NewLinkInfo,
+    NewVFolderLinkInfo,
     Restoration,
     TrashedInfo,
     TrashedList,
+    VFolderLinkInfo,
+    VFolderLinkList,
 )
 from vfgateway.protocols.manager.v1.things import TaskStarted
+from vfgateway.protocols.web.linkbodies import LinkCreation, link_facts
 from vfgateway.protocols.web.routing import NO_CONTENT, NOTHING, Call, NoParameters, Reply, Routes
 from vfgateway.services.collaboration import Invitation
 from vfgateway.services.gateway import Gateway
@@ -51,8 +50,8 @@ class SharingRoutes(Routes):
         self.add("POST", one + "/invitations", self.invitation_create, InvitationCreation, created, 404, 409)
         ended = one + "/invitations/{invitation}"
         self.add("DELETE", ended, self.invitation_delete, NoParameters, {204: NOTHING}, 404, 409)
-        self.add("GET", one + "/links", self.link_list, NoParameters, {200: LinkList}, 404, 409)
-        self.add("POST", one + "/links", self.link_create, LinkCreation, {201: NewLinkInfo}, 404, 409)
+        self.add("GET", one + "/links", self.link_list, NoParameters, {200: VFolderLinkList}, 404, 409)
+        self.add("POST", one + "/links", self.link_create, LinkCreation, {201: NewVFolderLinkInfo}, 404, 409)
         self.add("DELETE", "/links/{link}", self.link_delete, NoParameters, {204: NOTHING}, 404)
 
     async def _find(self, call: Call) -> VFolder:
@@ -114,7 +113,7 @@ class SharingRoutes(Routes):
         """List the share links of a vfolder, oldest first."""
         vfolder = await self._find(call)
         found = await self.gateway.share_links.list(call.principal, vfolder)
-        return Reply(body=LinkList(links=[LinkInfo(**_link(one, vfolder)) for one in found]))
+        return Reply(body=VFolderLinkList(links=[VFolderLinkInfo(**_link(one, vfolder)) for one in found]))
 
     async def link_create(self, call: Call, params: LinkCreation) -> Reply:
         """Make a share link. The URL in the answer cannot be asked for again."""
@@ -130,7 +129,7 @@ class SharingRoutes(Routes):
             most_uses=params.most_uses,
         )
         url = f"{self._client_url}{LINKS}{made.secret}"
-        return Reply(201, NewLinkInfo(**_link(made.link, vfolder), url=url))
+        return Reply(201, NewVFolderLinkInfo(**_link(made.link, vfolder), url=url))
 
     async def link_delete(self, call: Call, params: NoParameters) -> Reply:
         """End a share link at once."""
@@ -180,16 +179,5 @@ def _invitation(one: Invitation, names: type_names) -> InvitationInfo:
 
 
 def _link(link: ShareLink, vfolder: VFolder) -> dict[str, Any]:
-    return {
-        "id": link.id,
-        "vfolder": vfolder.id.folder.hex,
-        "path": json_name(str(link.path))["name"],
-        "kind": link.kind,
-        "label": link.label,
-        "has_password": link.password is not None,
-        "creator_id": None if link.creator is None else str(link.creator),
-        "created": link.created,
-        "expires": link.expires,
-        "most_uses": link.most_uses,
-        "uses": link.uses,
-    }
+    creator = None if link.creator is None else str(link.creator)
+    return {**link_facts(link), "vfolder": vfolder.id.folder.hex, "creator_id": creator}

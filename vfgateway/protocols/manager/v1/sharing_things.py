@@ -8,7 +8,8 @@ from pydantic import Field
 
 from vfgateway.protocols.manager.fields import VolumeName
 from vfgateway.protocols.manager.v1.things import Account, type_kind
-from vfgateway.protocols.web.fields import WHOLE, Answer, Closed, Flag, Name, RelPath, Time
+from vfgateway.protocols.web.fields import Answer, Closed, Flag, Name, Time
+from vfgateway.protocols.web.linkbodies import LinkInfo, NewLinkInfo
 
 type_role = Literal["ro", "rw", "rwd", "owner"]
 
@@ -90,40 +91,18 @@ class InvitationCreation(Closed):
     grant_expires: Time | None = None
 
 
-class LinkInfo(Answer):
-    """A share link, without its secret. ``uses`` of ``most_uses`` are gone (``null``: any number)."""
+class VFolderLinkInfo(LinkInfo):
+    """A share link, with its vfolder and whoever made it."""
 
-    id: str
     vfolder: str
-    path: str
-    kind: Literal["download", "upload"]
-    label: str
-    has_password: bool
     creator_id: str | None
-    created: float
-    expires: float | None
-    most_uses: int | None
-    uses: int
 
 
-class NewLinkInfo(LinkInfo):
-    """A share link just made; ``url`` holds its secret, which nobody can ask for again."""
-
-    url: str
+class NewVFolderLinkInfo(VFolderLinkInfo, NewLinkInfo):
+    """A share link just made."""
 
 
-class LinkList(Answer):
-    """Share links, oldest first."""
+class VFolderLinkList(Answer):
+    """Share links of a vfolder, oldest first."""
 
-    links: list[LinkInfo]
-
-
-class LinkCreation(Closed):
-    """A link to download a file or a directory, or to send files into a directory without seeing it."""
-
-    path: RelPath = Field(default=".", validate_default=True)
-    kind: Literal["download", "upload"] = "download"
-    password: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
-    label: Annotated[str, Field(max_length=255)] = ""
-    expires: Time | None = None
-    most_uses: Annotated[int, Field(strict=True, ge=1, le=1_000_000_000), WHOLE] | None = None
+    links: list[VFolderLinkInfo]
