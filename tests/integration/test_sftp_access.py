@@ -88,23 +88,26 @@ def test_a_certificate_of_another_authority(site: SftpSite, tmp_path: Path) -> N
     assert done.returncode != 0
 
 
-def _connect(site: SftpSite) -> paramiko.SSHClient:
+def _connect(site: SftpSite, user: str, password: str) -> paramiko.SSHClient:
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
-    client.connect("127.0.0.1", site.sftp_port, ALICE[0], ALICE[1], allow_agent=False, look_for_keys=False)
+    client.connect("127.0.0.1", site.sftp_port, user, password, allow_agent=False, look_for_keys=False)
     return client
 
 
 def test_a_user_has_so_many_connections_and_no_more(site: SftpSite) -> None:
     """The one too many is told so; when one ends, another may come."""
+    # A user of the test's own, since connections end a little after the test.
+    many = ("many", "a crowd of one and the same")
+    site.manager("POST", "/vfgateway/v1/users", {"name": many[0], "password": many[1]})
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(_connect(site)) for _ in range(3)]
+        clients = [stack.enter_context(_connect(site, *many)) for _ in range(3)]
         with pytest.raises((paramiko.SSHException, EOFError)):
-            stack.enter_context(_connect(site)).open_sftp().listdir("/")
+            stack.enter_context(_connect(site, *many)).open_sftp().listdir("/")
         clients[0].close()
         for _ in range(100):
             with contextlib.suppress(paramiko.SSHException, EOFError):
-                stack.enter_context(_connect(site))
+                stack.enter_context(_connect(site, *many))
                 break
         else:
             pytest.fail("the place was not given back")

@@ -121,6 +121,8 @@ def test_noise_never_hangs_crashes_or_leaks(site: SftpSite, process: GatewayProc
         client.status(CLOSE, client.open(place, 2 | 8))
     before = descriptors(process)
     for _ in range(15):
+        # A file of its own for each, since the noise removes files and makes folders in their place.
+        place = f"/{data.name}/n{chosen.randbytes(4).hex()}".encode()
         with RawSftp(site.sftp_port) as client:
             handle = client.open(place, 1 | 2 | 8)
             sent = 0
