@@ -10,14 +10,12 @@ import shutil
 import tempfile
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from random import SystemRandom
 from typing import Any, TypeVar
 from uuid import UUID
 
 import attrs
 import pytest
 import pytest_twisted
-from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -27,7 +25,6 @@ from hypothesis.stateful import (
     invariant,
     multiple,
     rule,
-    run_state_machine_as_test,
 )
 from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
@@ -35,6 +32,7 @@ from twisted.internet.task import Clock
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 
 from tests.support.databases import ThreadsOf
+from tests.support.machines import explore, make_template
 from vfgateway import config
 from vfgateway.assembly import make_authenticators
 from vfgateway.backends.memory import MemoryVolume
@@ -482,26 +480,13 @@ class LockModel(RuleBasedStateMachine):
 
 @pytest_twisted.async_fixture
 async def template(tmp_path: Path) -> Path:
-    """A gateway's data, to be copied: making it costs more than all that a short example does."""
-    gateway = Gateway(config.parse("[authenticators.accounts]\n", tmp_path), reactor)
-    await gateway.start()
-    await gateway.stop()
-    return tmp_path
+    """A gateway's data."""
+    return await make_template(tmp_path, reactor)
 
 
 @pytest.mark.timeout(1200)  # Hypothesis takes up to five minutes to shrink what it has found
 async def test_locks_agree_with_the_model(template: Path, request: pytest.FixtureRequest) -> None:
-    """Whatever happens in whichever order. Other examples each time; those of a seed are always the same."""
-    chosen = int(request.config.getoption("--hypothesis-seed") or SystemRandom().getrandbits(32))
-    print(f"to repeat this: pytest {request.node.nodeid!r} --hypothesis-seed={chosen}")
+    """Whatever happens in whichever order."""
     machine = type("Model", (LockModel,), {"template": template})
-    chosen_settings = settings(
-        max_examples=20,
-        stateful_step_count=40,
-        deadline=None,
-        derandomize=False,
-        database=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
     # In a thread of its own, since Hypothesis waits for each step, which the reactor must not.
-    await deferToThread(run_state_machine_as_test, seed(chosen)(machine), settings=chosen_settings)
+    await deferToThread(explore, machine, request, examples=20, steps=40)

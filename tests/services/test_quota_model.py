@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from random import Random, SystemRandom
+from random import Random
 from typing import Any
 from uuid import UUID
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -18,7 +17,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 from sqlalchemy import select, update
 from twisted.internet.defer import CancelledError, Deferred
@@ -26,6 +24,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from tests.support.ledgers import SteppedDatabase, changed
+from tests.support.machines import explore
 from vfgateway.errors import QuotaExceeded, VolumeUnavailable
 from vfgateway.model import Limits, QuotaScopeId, ScopeKind, Usage, VFolder, VFolderId, VFolderStatus
 from vfgateway.services import holds, schema
@@ -547,17 +546,5 @@ def test_the_dead_write_nothing() -> None:
 @pytest.mark.timeout(1200)  # Hypothesis takes up to five minutes to shrink what it has found
 @pytest.mark.parametrize("machine", [QuotaModel, QuotaModelInTrouble])
 def test_ledger_agrees_with_the_model(machine: type[QuotaModel], request: pytest.FixtureRequest) -> None:
-    """Whatever happens in whichever order. Other examples each time; those of a seed are always the same."""
-    chosen = int(request.config.getoption("--hypothesis-seed") or SystemRandom().getrandbits(32))
-    print(f"to repeat this: pytest {request.node.nodeid!r} --hypothesis-seed={chosen}")
-    run_state_machine_as_test(
-        seed(chosen)(machine),
-        settings=settings(
-            max_examples=30,
-            stateful_step_count=50,
-            deadline=None,
-            derandomize=False,
-            database=None,
-            suppress_health_check=[HealthCheck.too_slow],
-        ),
-    )
+    """Whatever happens in whichever order."""
+    explore(machine, request, examples=30, steps=50)

@@ -10,21 +10,18 @@ import shutil
 import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
-from random import SystemRandom
 from typing import Any, TypeVar
 from uuid import UUID
 
 import attrs
 import pytest
 import pytest_twisted
-from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
     rule,
-    run_state_machine_as_test,
 )
 from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
@@ -32,6 +29,7 @@ from twisted.internet.task import Clock
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 
 from tests.support.databases import ThreadsOf
+from tests.support.machines import explore, make_template
 from vfgateway import config
 from vfgateway.assembly import make_authenticators
 from vfgateway.backends.memory import MemoryVolume
@@ -401,25 +399,13 @@ async def _advance(clock: Clock, seconds: float) -> None:
 
 @pytest_twisted.async_fixture
 async def template(tmp_path: Path) -> Path:
-    """A gateway's data, to be copied."""
-    gateway = Gateway(config.parse("[authenticators.accounts]\n", tmp_path), reactor)
-    await gateway.start()
-    await gateway.stop()
-    return tmp_path
+    """A gateway's data."""
+    return await make_template(tmp_path, reactor)
 
 
 @pytest.mark.timeout(1200)  # Hypothesis takes up to five minutes to shrink what it has found
 async def test_sharing_agrees_with_the_model(template: Path, request: pytest.FixtureRequest) -> None:
-    """Whatever happens in whichever order. Other examples each time; those of a seed are always the same."""
-    chosen = int(request.config.getoption("--hypothesis-seed") or SystemRandom().getrandbits(32))
-    print(f"to repeat this: pytest {request.node.nodeid!r} --hypothesis-seed={chosen}")
+    """Whatever happens in whichever order."""
     machine = type("Model", (SharingModel,), {"template": template})
-    chosen_settings = settings(
-        max_examples=12,
-        stateful_step_count=30,
-        deadline=None,
-        derandomize=False,
-        database=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
-    await deferToThread(run_state_machine_as_test, seed(chosen)(machine), settings=chosen_settings)
+    # In a thread of its own, since Hypothesis waits for each step, which the reactor must not.
+    await deferToThread(explore, machine, request, examples=12, steps=30)
