@@ -127,33 +127,6 @@ class Proof(Closed):
     current: Annotated[str, Field(min_length=1, max_length=1024)]
 
 
-class FactorInfo(Answer):
-    """Whether codes are asked for, whether an app was told its secret and has shown no code yet, and the recovery codes that are left."""
-
-    enabled: bool
-    begun: bool
-    recovery_codes: int
-
-
-class NewFactorInfo(Answer):
-    """What an authenticator app is told, once: the secret, and the same as a link for a QR code."""
-
-    secret: str
-    uri: str
-
-
-class FactorCode(Closed):
-    """What the app shows."""
-
-    code: Annotated[str, Field(min_length=1, max_length=64)]
-
-
-class RecoveryCodes(Answer):
-    """Codes for when the app is lost, each good once. They are told this once."""
-
-    recovery_codes: list[str]
-
-
 # --- vfolders ---
 
 

@@ -9,17 +9,14 @@ from vfgateway.model import KeyScope, Permission
 from vfgateway.protocols.client.people import rooms
 from vfgateway.protocols.client.people.account import check_password, check_whole
 from vfgateway.protocols.client.people.bodies import (
-    FactorCode,
-    FactorInfo,
     KeyCreation,
     KeyInfo,
     KeyList,
-    NewFactorInfo,
     NewKeyInfo,
     Proof,
-    RecoveryCodes,
 )
 from vfgateway.protocols.client.people.dispatch import PersonsCall
+from vfgateway.protocols.web.factorbodies import FactorCode, FactorInfo, NewFactorInfo, RecoveryCodes
 from vfgateway.protocols.web.routing import NO_CONTENT, NOTHING, NoParameters, Reply, Routes
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.people import Credential

@@ -13,17 +13,14 @@ from vfgateway.protocols.manager.v1.accounts import account
 from vfgateway.protocols.manager.v1.login_bodies import (
     AuthenticatorInfo,
     AuthenticatorList,
-    FactorCode,
-    FactorInfo,
     Invalidated,
     Invalidation,
     Lifted,
     Lifting,
     LockoutInfo,
     LockoutList,
-    NewFactorInfo,
-    RecoveryCodes,
 )
+from vfgateway.protocols.web.factorbodies import FactorCode, FactorInfo, NewFactorInfo, RecoveryCodes
 from vfgateway.protocols.web.routing import NO_CONTENT, NOTHING, Call, NoParameters, Reply, Routes
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.people import User
