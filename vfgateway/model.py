@@ -189,6 +189,10 @@ class NameRules:
         """The key under which the volume keeps ``name``."""
         return name.casefold() if self.case_folding else name
 
+    def allows(self, name: str) -> bool:
+        """Whether a file can be called ``name``, apart from its length."""
+        return self.forbidden.isdisjoint(name)
+
 
 @attrs.frozen
 class Space:

@@ -14,6 +14,7 @@ from vfgateway.interfaces import (
     IFastClone,
     IFastUsage,
     ILinks,
+    IModes,
     IRandomWrite,
     IResumableStaging,
     IServerSideCopy,
@@ -26,7 +27,7 @@ class TestMemory(EveryPromise):
 
     backend = "memory"
     abilities = frozenset(
-        {IAttributes, IFastClone, IFastUsage, ILinks, IRandomWrite, IResumableStaging, IServerSideCopy}
+        {IAttributes, IFastClone, IFastUsage, ILinks, IModes, IRandomWrite, IResumableStaging, IServerSideCopy}
     )
 
     async def make_volume(self, tmp_path: Path) -> IVolume:

@@ -30,6 +30,7 @@ from vfgateway.interfaces import (
     IFile,
     IFolder,
     ILinks,
+    IModes,
     IResumableStaging,
     IServerSideCopy,
     IStagedFile,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from vfgateway.backends.memory.volume import MemoryVolume
 
 
-@implementer(IFolder, IResumableStaging, IServerSideCopy, ILinks, IAttributes)
+@implementer(IFolder, IResumableStaging, IServerSideCopy, ILinks, IModes, IAttributes)
 class MemoryFolder:
     """One vfolder on behalf of one actor; looks its tree up at each call, as a path on disk would be."""
 

@@ -209,7 +209,7 @@ class Tree:
         """Refuse a name that this storage cannot keep."""
         if len(path.name.encode("utf-8", "surrogateescape")) > self.names.longest:
             raise NameTooLong(path)
-        if not self.names.forbidden.isdisjoint(path.name):
+        if not self.names.allows(path.name):
             raise InvalidPath(path)
 
     def usage(self) -> Usage:

@@ -23,6 +23,7 @@ from vfgateway.interfaces import (
     IFile,
     IFolder,
     ILinks,
+    IModes,
     IResumableStaging,
     IServerSideCopy,
     IStagedFile,
@@ -35,7 +36,7 @@ from vfgateway.paths import FolderPath
 P = ParamSpec("P")
 
 
-@implementer(IAtHand, IFolder, IResumableStaging, IServerSideCopy, ILinks, IUsageWalk)
+@implementer(IAtHand, IFolder, IResumableStaging, IServerSideCopy, ILinks, IModes, IUsageWalk)
 class VfsFolder:
     """One vfolder on behalf of one actor."""
 
