@@ -72,6 +72,10 @@ class Found:
         """Name and version of the distribution that brought it, as far as that can be told."""
         return distribution_of(self.module)
 
+    def __str__(self) -> str:
+        """What to call it in an error. Costs a look through all that is installed, so only there."""
+        return f"the {KINDS[self.interface]} {self.name!r} of {self.distribution}"
+
 
 def installed(interface: type[Interface]) -> list[Found]:
     """All plugins of one kind, by name; two of one name both appear. Nothing is imported but dropins.
@@ -121,21 +125,17 @@ def _load(found: Found, key: str) -> Any:
             plugin = plugin.load()
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            raise ConfigurationError(key, f"the {_described(found)} cannot be loaded: {reason}") from error
-    verify(found.interface, plugin, f"the {_described(found)}", key)
+            raise ConfigurationError(key, f"{found} cannot be loaded: {reason}") from error
+    verify(found.interface, plugin, found, key)
     if plugin.name != found.name:
-        raise ConfigurationError(key, f"the {_described(found)} calls itself {plugin.name!r}")
+        raise ConfigurationError(key, f"{found} calls itself {plugin.name!r}")
     return plugin
 
 
-def _described(found: Found) -> str:
-    return f"{KINDS[found.interface]} {found.name!r} of {found.distribution}"
-
-
-def verify(interface: type[Interface], thing: Any, called: str, key: str) -> None:
+def verify(interface: type[Interface], thing: Any, called: object, key: str) -> None:
     """Check that ``thing`` keeps ``interface``: names and parameters, which is what can be seen from outside.
 
-    :param called: what to call it in the error
+    :param called: what to call it in the error; made a string only there
     :raises ConfigurationError: it does not; says which methods or attributes are to blame
     """
     try:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from sqlalchemy import create_engine
 from twisted.internet import reactor
 from twisted.internet.task import Clock
 
@@ -28,9 +31,26 @@ class ThreadsOf:
         return getattr(self._real, name)
 
 
+@cache
+def _empty() -> bytes:
+    with TemporaryDirectory() as folder:
+        engine = create_engine(f"sqlite:///{folder}/empty.db")
+        upgrade(engine)
+        engine.dispose()
+        return Path(folder, "empty.db").read_bytes()
+
+
+def lay_database(path: Path) -> None:
+    """Put an empty database of this version's schema at ``path`` unless one is there: to migrate costs more than most tests do."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_empty())
+
+
 @asynccontextmanager
 async def open_database(path: Path, clock: Clock | None = None) -> AsyncIterator[Database]:
     """The migrated database in ``path``, as one process sees it. With ``clock``, generations age by that."""
+    lay_database(path)
     database = Database(f"sqlite:///{path}", ThreadsOf(reactor, clock) if clock else reactor)
     try:
         await database.start(upgrade)

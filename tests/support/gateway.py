@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from twisted.internet import reactor
 
+from tests.support.databases import lay_database
 from vfgateway import config
 from vfgateway.assembly import make_authenticators
 from vfgateway.backends.memory import MemoryVolume
@@ -30,6 +31,7 @@ async def running_gateway(
     """A started gateway with ``volumes`` (by default one in memory, called ``mem``) and its data under ``tmp_path``; its authenticators
     are those of ``configuration``."""
     settings = config.parse(configuration, tmp_path)
+    lay_database(settings.gateway.data_dir / "vfgateway.db")
     gateway = Gateway(settings, reactor)
     if volumes is None:
         volumes = [MemoryVolume("mem", reactor)]

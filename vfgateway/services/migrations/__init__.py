@@ -17,7 +17,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
 from vfgateway.errors import ConfigurationError
-from vfgateway.services import audit_tables, login_tables, sharing_tables  # noqa: F401  # so that the metadata has them
+
+# So that the metadata has them.
+from vfgateway.services import audit_tables, login_tables, sharing_tables, usage_tables  # noqa: F401
 from vfgateway.services.schema import metadata
 
 #: Key of the advisory lock that keeps a second process waiting on PostgreSQL (the ASCII of ``vfgatewa``).
@@ -36,8 +38,11 @@ def upgrade(engine: Engine, scripts: Path = Path(__file__).parent) -> None:
     """
     with _one_at_a_time, _exclusively(engine) as connection:
         config = _config(scripts)
+        script = ScriptDirectory.from_config(config)
         present = MigrationContext.configure(connection).get_current_heads()
-        _check(connection, present, ScriptDirectory.from_config(config))
+        _check(connection, present, script)
+        if set(present) == set(script.get_heads()):
+            return
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
