@@ -28,7 +28,7 @@ from vfgateway.services import trees
 from vfgateway.services.locks import Intent
 from vfgateway.services.transfer import growth
 from vfgateway.services.trees import type_progress
-from vfgateway.services.uninterrupted import whole
+from vfgateway.uninterrupted import whole
 
 if TYPE_CHECKING:
     from vfgateway.services.session import FolderSession

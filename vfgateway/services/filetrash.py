@@ -21,7 +21,7 @@ from vfgateway.services import trees
 from vfgateway.services.context import FolderContext
 from vfgateway.services.schema import vfolders
 from vfgateway.services.sharing_tables import file_trash
-from vfgateway.services.uninterrupted import whole
+from vfgateway.uninterrupted import whole
 
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway

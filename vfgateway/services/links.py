@@ -11,7 +11,7 @@ from vfgateway.model import Permission, Usage
 from vfgateway.paths import FolderPath
 from vfgateway.services.changes import Change
 from vfgateway.services.context import FolderContext
-from vfgateway.services.uninterrupted import whole
+from vfgateway.uninterrupted import whole
 
 
 async def make_link(context: FolderContext, path: FolderPath, target: str) -> None:

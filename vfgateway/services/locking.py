@@ -12,7 +12,7 @@ from vfgateway.paths import FolderPath
 from vfgateway.services import properties
 from vfgateway.services.context import FolderContext
 from vfgateway.services.locks import Lock
-from vfgateway.services.uninterrupted import whole
+from vfgateway.uninterrupted import whole
 
 
 async def lock(

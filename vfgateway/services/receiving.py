@@ -18,7 +18,7 @@ from vfgateway.interfaces import type_chunk
 from vfgateway.paths import FolderPath
 from vfgateway.services.checksums import Checksum
 from vfgateway.services.resumable import ResumableUpload
-from vfgateway.services.uninterrupted import uninterrupted
+from vfgateway.uninterrupted import uninterrupted
 
 #: Bytes after which a mark is set while a body is still coming in, so that a power loss costs no more.
 MARK_EVERY = 256 << 20

@@ -32,9 +32,9 @@ from vfgateway.services.context import FolderContext
 from vfgateway.services.leases import Lease
 from vfgateway.services.quota import Reservation
 from vfgateway.services.standing import Standing
-from vfgateway.services.uninterrupted import uninterrupted
 from vfgateway.services.uploadfacts import UploadFacts
 from vfgateway.services.uploads import UploadRow, UploadState, changing, published_values
+from vfgateway.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
     from vfgateway.services.staging import Staging

@@ -39,9 +39,9 @@ from vfgateway.services.standing import Standing
 from vfgateway.services.storing import store_now
 from vfgateway.services.transfer import Upload, growth
 from vfgateway.services.trees import Walk, type_progress
-from vfgateway.services.uninterrupted import whole
 from vfgateway.services.vfolders import VisibleVFolder
 
+from vfgateway.uninterrupted import whole
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
 

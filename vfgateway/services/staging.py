@@ -38,9 +38,9 @@ from vfgateway.services.resumable import ResumableUpload
 from vfgateway.services.session import FolderSession, Session
 from vfgateway.services.stages import Stages
 from vfgateway.services.sweeping import LEFTOVER_AGE, Sweeper
-from vfgateway.services.uninterrupted import uninterrupted
 from vfgateway.services.uploadfacts import UploadInfo, info_of, may_continue
 from vfgateway.services.uploads import UploadRow, Uploads, UploadState
+from vfgateway.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway

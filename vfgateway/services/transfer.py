@@ -28,7 +28,7 @@ from vfgateway.services import trees
 from vfgateway.services.changes import Change
 from vfgateway.services.context import FolderContext
 from vfgateway.services.quota import Reservation
-from vfgateway.services.uninterrupted import whole
+from vfgateway.uninterrupted import whole
 
 
 async def growth(context: FolderContext, target: FolderPath, size: int, expect: Expect = ANY) -> Usage:
