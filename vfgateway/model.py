@@ -375,6 +375,27 @@ class KeyScope:
     permission: Permission = Permission.RWD
 
 
+class CredentialKind(enum.Enum):
+    """What can be taken back while somebody who came with it is still here."""
+
+    PASSWORD = "password"
+    KEY = "key"
+    SESSION = "session"
+    LINK = "link"
+
+
+@attrs.frozen
+class ShownCredential:
+    """What somebody came with: once it is gone, or ``expires`` (epoch seconds) has passed, so is what it opened.
+
+    :ivar id: of the gateway's own records
+    """
+
+    kind: CredentialKind
+    id: str
+    expires: float | None = None
+
+
 @attrs.frozen
 class Principal:
     """Who is asking.
@@ -382,7 +403,8 @@ class Principal:
     A ``USER`` has an account; the ``ORCHESTRATOR`` is trusted and not bound by grants; a ``TOKEN`` carries the one
     permission that was minted into it (``token``). ``source`` names the authenticator that the account came from, if it is not
     the gateway's own. ``key_scope`` is what the key permits that it came with, if that narrows anything: it then administers nothing, neither
-    vfolders nor its own account.
+    vfolders nor its own account. ``credential`` is what it came with, where that is the gateway's own to take back; rights do not depend on it,
+    so principals are equal without it.
     """
 
     kind: PrincipalKind
@@ -395,6 +417,7 @@ class Principal:
     token: TokenScope | None = None
     source: str | None = None
     key_scope: KeyScope | None = None
+    credential: ShownCredential | None = attrs.field(default=None, eq=False)
 
 
 #: The orchestrator itself, after its shared secret was verified.

@@ -6,24 +6,13 @@ import os
 import select
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
-from tests.behaviour.doors import DavDoor, EveryDoor, HttpDoor, Refused, SftpDoor
+from tests.behaviour.doors import DavDoor, HttpDoor, Refused, SftpDoor
+from tests.behaviour.lasting import LARGE, SlowDownload, TwoProcesses
 from tests.support.process import ALICE, PATIENCE, GatewayProcess, VFolderOfAlice, eventually
-
-#: Far more than a socket's buffers hold, so that the download is under way while its reader does not read.
-LARGE = 96 << 20
-
-
-class TwoProcesses(EveryDoor):
-    """A site with two workers."""
-
-    def _configuration(self, volumes: object) -> str:
-        return super()._configuration(volumes).replace("workers = 1", "workers = 2")  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -49,29 +38,9 @@ def revoke(site: TwoProcesses, data: VFolderOfAlice) -> None:
         site.manager("DELETE", f"/vfgateway/v1/grants/{grant}")
 
 
-class SlowDownload:
-    """A GET over a connection of its own, whose reader stops after the first bytes."""
-
-    def __init__(self, door: HttpDoor, path: str) -> None:
-        self._answer = requests.get(door.url(path), auth=(door.user, ALICE[1]), stream=True, timeout=PATIENCE)
-        assert self._answer.status_code == 200
-        self.port = self._answer.raw._connection.sock.getsockname()[1]
-        self._pieces = self._answer.iter_content(64 << 10)
-        self.got = len(next(self._pieces))
-
-    def rest(self) -> int:
-        """Bytes in all, up to the end or the cut."""
-        try:
-            for piece in self._pieces:
-                self.got += len(piece)
-        except (requests.RequestException, OSError):
-            pass
-        return self.got
-
-
 def open_downloads(site: TwoProcesses, data: VFolderOfAlice, count: int) -> list[SlowDownload]:
     """So many that both workers have some."""
-    return [SlowDownload(HttpDoor(site, data, "bob"), "large") for _ in range(count)]
+    return [SlowDownload.by(HttpDoor(site, data, "bob"), "large") for _ in range(count)]
 
 
 def test_what_a_grant_opened_ends_with_it(site: TwoProcesses, data: VFolderOfAlice) -> None:
@@ -82,7 +51,7 @@ def test_what_a_grant_opened_ends_with_it(site: TwoProcesses, data: VFolderOfAli
     site.let_in("bob", data, "rwd")
     site.let_in("carol", data, "ro")
     bobs = open_downloads(site, data, 6)
-    carols = SlowDownload(HttpDoor(site, data, "carol"), "large")
+    carols = SlowDownload.by(HttpDoor(site, data, "carol"), "large")
     with SftpDoor(site, data, "bob") as door:
         client = door.connect()
         sftp = client.open_sftp()
@@ -104,7 +73,7 @@ def test_what_a_grant_opened_ends_with_it(site: TwoProcesses, data: VFolderOfAli
             sending.finish()
         assert refusal.value.why in ("permission", "missing")
         client.close()
-        eventually(lambda: all(is_over(site, each) for each in bobs), "all downloads are cut")
+        eventually(lambda: all(each.is_over for each in bobs), "all downloads are cut")
     assert [size for size in (download.rest() for download in bobs) if size == LARGE] == []
     assert carols.rest() == LARGE
     assert not (data.root / "sent").exists()
@@ -137,27 +106,20 @@ def test_what_expires_ends_by_the_clock(site: TwoProcesses, data: VFolderOfAlice
     where = f"/vfgateway/v1/vfolders/{data.vfid[-32:]}/grants"
     body = {"kind": "user", "subject": "bob", "permission": "ro", "expires": time.time() + 2.0}
     site.manager("POST", where, body)
-    download = SlowDownload(HttpDoor(site, data, "bob"), "large")
+    download = SlowDownload.by(HttpDoor(site, data, "bob"), "large")
     with HttpDoor(site, data, "bob") as door:
         eventually(lambda: data.name not in door.folders(), "it has expired")
         with pytest.raises(Refused, match="missing"):
             door.get("large")
-    eventually(lambda: is_over(site, download), "the download is cut")
+    eventually(lambda: download.is_over, "the download is cut")
     assert download.rest() < LARGE
-
-
-def is_over(site: TwoProcesses, download: SlowDownload) -> bool:
-    """Whether the gateway has let go of the connection; its reader need not have noticed yet."""
-    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    ends = f":{site.client_port:04X}", f":{download.port:04X}"
-    return not any(row[1].endswith(ends[0]) and row[2].endswith(ends[1]) and row[3] == "01" for row in rows)
 
 
 def test_a_lesser_grant_leaves_what_it_allows(site: TwoProcesses, data: VFolderOfAlice) -> None:
     """From rwd to ro: reading goes on, writing ends."""
     (data.root / "large").write_bytes(bytes(LARGE))
     site.let_in("bob", data, "rwd")
-    download = SlowDownload(HttpDoor(site, data, "bob"), "large")
+    download = SlowDownload.by(HttpDoor(site, data, "bob"), "large")
     with DavDoor(site, data, "bob") as door:
         door.put("mine", b"1")
         site.let_in("bob", data, "ro")
@@ -198,14 +160,14 @@ def test_a_vfolder_in_the_trash_is_gone_and_comes_back_whole(site: TwoProcesses,
     """For everybody who is in it, in all processes; and restored, with its grants."""
     (data.root / "large").write_bytes(bytes(LARGE))
     site.let_in("bob", data, "ro")
-    download = SlowDownload(HttpDoor(site, data), "large")
+    download = SlowDownload.by(HttpDoor(site, data), "large")
     digits = data.vfid[-32:]
     site.manager("DELETE", f"/vfgateway/v1/vfolders/{digits}")
     for user in (ALICE[0], "bob"):
         with HttpDoor(site, data, user) as http, DavDoor(site, data, user) as dav, SftpDoor(site, data, user) as sftp:
             for door in (http, dav, sftp):
                 eventually(lambda door=door: data.name not in door.folders(), "nobody sees it")  # type: ignore[misc]
-    eventually(lambda: is_over(site, download), "the download is cut")
+    eventually(lambda: download.is_over, "the download is cut")
     assert download.rest() < LARGE
     assert [one["folder"] for one in site.manager("GET", "/vfgateway/v1/trash")["vfolders"]][:1] == [digits]
     site.manager("POST", f"/vfgateway/v1/trash/{digits}/restore", {})

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from vfgateway.blocking import Pool
 from vfgateway.errors import AccountExists, AuthenticationFailed, Conflict, InvalidArgument, UnknownAccount
 from vfgateway.model import Actor, KeyScope, Limits, Principal, ScopeKind
-from vfgateway.services import audit_records, keyscopes, people, publickeys
+from vfgateway.services import audit_records, keyscopes, people, publickeys, websessions
 from vfgateway.services.database import Database, bump
 from vfgateway.services.logins import GENERATION, Logins
 from vfgateway.services.names import UNSET, Unset, checked_account_name
@@ -219,9 +219,10 @@ class Accounts:
 
     # --- passwords and keys ---
 
-    async def set_password(self, user_id: UUID, password: str | None) -> None:
-        """Set, replace or (``None``) remove the password. ``UnknownAccount``, ``InvalidArgument``; ``Conflict`` for an account whose
-        password is kept where it came from."""
+    async def set_password(self, user_id: UUID, password: str | None, keep_session: str | None = None) -> None:
+        """Set, replace or (``None``) remove the password. What was opened with the one before ends, and so do the user's browsers, but the
+        one with ``keep_session``. ``UnknownAccount``, ``InvalidArgument``; ``Conflict`` for an account whose password is kept where it came
+        from."""
         data = None
         if password is not None:
             data = await self._pool.run(self._hasher.hash, checked_password(password))
@@ -230,6 +231,7 @@ class Accounts:
         def write(connection: Connection) -> User:
             user = people.user(connection, user_id)
             connection.execute(delete(credentials).where(mine))
+            websessions.end_those_of(connection, user_id, keep_session)
             if data is not None and user.source is not None:
                 raise Conflict(f"the password of {user.name} is kept by {user.source}: change it there")
             if data is not None:
@@ -300,7 +302,7 @@ class Accounts:
         return await self._database.read(read)
 
     async def delete_key(self, user_id: UUID, key_id: str) -> None:
-        """Remove a key; it opens nothing from now on. ``UnknownAccount``."""
+        """Remove a key; it opens nothing from now on, and what it opened ends. ``UnknownAccount``."""
         mine = (
             (credentials.c.id == key_id) & (credentials.c.user_id == str(user_id)) & (credentials.c.kind != "password")
         )
@@ -308,6 +310,7 @@ class Accounts:
         def write(connection: Connection) -> None:
             if not connection.execute(delete(credentials).where(mine)).rowcount:
                 raise UnknownAccount("key", key_id)
+            websessions.end_those_begun_with(connection, key_id)
 
         await self._write(write, "key_removed", target=user_id, key=key_id)
 

@@ -42,6 +42,7 @@ from vfgateway.services.properties import Properties
 from vfgateway.services.provisioning import Provisioning
 from vfgateway.services.quota import Quota
 from vfgateway.services.retention import Retention
+from vfgateway.services.revocations import Revocations
 from vfgateway.services.scanning import Scans
 from vfgateway.services.secondfactor import SecondFactors
 from vfgateway.services.session import Session
@@ -124,6 +125,7 @@ class Gateway:
         self.collaboration = Collaboration(self)
         self.share_links = ShareLinks(self, self._login_pool)
         self.web_sessions = WebSessions(self.database, reactor)
+        self.revocations = Revocations(self.database, reactor)
         self.retention = Retention(self)
         self.scans = Scans(self, settings.scans)
         self._orchestrator: RedisEvents | None = None
@@ -238,7 +240,8 @@ class Gateway:
 
     async def current(self, principal: Principal) -> Principal:
         """The same principal as it is now: in the groups that it is in now, and with no more rights than it had when it came in.
-        ``AuthenticationFailed`` if it may not act any more, ``AuthenticatorUnavailable``."""
+        ``AuthenticationFailed`` if it may not act any more, or what it came with was taken back; ``AuthenticatorUnavailable``."""
+        await self.revocations.check(principal.credential)
         if principal.kind is not PrincipalKind.USER or principal.user_id is None:
             return principal
         await self.provisioning.confirm(principal)

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from vfgateway.blocking import Pool
 from vfgateway.errors import AuthenticationFailed, AuthenticatorUnavailable, NotMine, UnknownAccount
-from vfgateway.model import KeyScope, Principal
+from vfgateway.model import CredentialKind, KeyScope, Principal, ShownCredential
 from vfgateway.services import keyscopes, people, publickeys
 from vfgateway.services.caches import GenerationCache
 from vfgateway.services.database import Database
@@ -45,10 +45,11 @@ class _Key:
     only_as_password: bool = False
 
     def narrow(self, principal: Principal) -> Principal:
-        """What the key permits of what its user may do."""
+        """What the key permits of what its user may do, for as long as there is the key."""
+        shown = ShownCredential(CredentialKind.KEY, self.id, self.expires)
         if self.scope is None:
-            return principal
-        return attrs.evolve(principal, key_scope=self.scope, administrator=False)
+            return attrs.evolve(principal, credential=shown)
+        return attrs.evolve(principal, key_scope=self.scope, administrator=False, credential=shown)
 
 
 class Logins:
@@ -83,9 +84,10 @@ class Logins:
         ticket = self._remembered.ticket(name, password)
         person = await self._recall(ticket, name) or await self._verify(ticket, name, password)
         principal = person.principal(self._clock.seconds())
-        if person.password_id is not None:
-            await self._touch(person.password_id)
-        return principal
+        if person.password_id is None:
+            return principal
+        await self._touch(person.password_id)
+        return attrs.evolve(principal, credential=ShownCredential(CredentialKind.PASSWORD, person.password_id))
 
     async def _recall(self, ticket: bytes, name: str) -> Person | None:
         """Who logged in so lately, unless name or password changed meanwhile."""

@@ -188,7 +188,7 @@ class Provisioning:
         person = await self._accounts.person(principal.user_id)
         if person.user.outside is not None:
             await self._confirm(person, person.user.outside)
-        now = await self._accounts.principal_of(principal.user_id)
+        now = attrs.evolve(await self._accounts.principal_of(principal.user_id), credential=principal.credential)
         scope = principal.key_scope
         return now if scope is None else attrs.evolve(now, key_scope=scope, administrator=False)
 

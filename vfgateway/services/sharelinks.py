@@ -28,7 +28,7 @@ from vfgateway.errors import (
     PermissionDenied,
     UnknownAccount,
 )
-from vfgateway.model import ORCHESTRATOR, Origin, Permission, Principal, VFolder
+from vfgateway.model import ORCHESTRATOR, CredentialKind, Origin, Permission, Principal, ShownCredential, VFolder
 from vfgateway.paths import FolderPath, parse_bytes
 from vfgateway.services import passwords
 from vfgateway.services.access_events import SharingChanged
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
     from vfgateway.services.session import FolderSession
 
+#: The number that counts up when a link is revoked.
+GENERATION = "share_links"
 #: Seconds for which a password that was verified need not be verified again.
 REMEMBERED = 300.0
 #: Links that are remembered as unlocked, and wrong passwords of one link in :data:`REMEMBERED` seconds after which none is looked at.
@@ -174,7 +176,7 @@ class ShareLinks:
         if link is None:
             raise UnknownAccount("link", link_id)
         strike = delete(share_links).where(share_links.c.id == link_id)
-        await self._database.write(lambda connection: connection.execute(strike).rowcount)
+        await self._database.change(GENERATION, lambda connection: connection.execute(strike).rowcount)
         self._tell("unlink", principal, vfolder, link)
 
     async def by_id(self, link_id: str) -> ShareLink:
@@ -216,6 +218,8 @@ class ShareLinks:
                 principal = await gateway.current(await gateway.accounts.principal_of(link.creator))
                 if not administers(principal, vfolder):
                     raise _gone()
+            shown = ShownCredential(CredentialKind.LINK, link.id, link.expires)
+            principal = attrs.evolve(principal, credential=shown)
             folder = await gateway.session(principal, origin).folder(vfolder.id, vfolder.volume)
         except (NotFound, AuthenticationFailed):
             raise _gone() from None

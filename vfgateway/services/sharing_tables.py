@@ -101,4 +101,5 @@ web_sessions = Table(
     Column("created", Float, nullable=False),
     Column("used", Float, nullable=False),
     Column("expires", Float, nullable=False, index=True),
+    Column("credential", String(32), index=True),  # with which it was begun, if that is one of ours; it may be gone
 )

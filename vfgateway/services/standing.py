@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from vfgateway.errors import AuthenticationFailed, GatewayError, VFolderNotFound
 from vfgateway.model import Permission, Principal, VFolder
-from vfgateway.services import logins, vfolders
+from vfgateway.services import revocations, vfolders
 from vfgateway.services.database import FRESH
 from vfgateway.services.permissions import NO_ACCESS, Access
 
@@ -31,6 +31,8 @@ LOOK = 0.5
 LOOK_ALL_OVER = 3.0
 
 type_lost = Callable[[], object]
+
+_GENERATIONS = (vfolders.GENERATION, *revocations.GENERATIONS)
 
 
 class Standing:
@@ -104,6 +106,7 @@ class Standings:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._guarded: dict[Standing, None] = {}
+        self._present: dict[object, tuple[Principal, type_lost]] = {}
         self._numbers: tuple[int, ...] | None = None
         self._looked = 0.0
         self._looking: Deferred[None] | None = None
@@ -129,8 +132,19 @@ class Standings:
         """Nothing of it is any more."""
         self._guarded.pop(standing, None)
 
+    def stay(self, principal: Principal, lost: type_lost) -> Callable[[], None]:
+        """Have ``lost()`` called, once, when ``principal`` may not act any more, or what it came with was taken back: for connections that last
+        although nothing is open on them. What is returned ends that. Idempotent."""
+        key = object()
+        self._present[key] = (principal, lost)
+
+        def end() -> None:
+            self._present.pop(key, None)
+
+        return end
+
     def _look(self) -> Deferred[None] | None:
-        if not self._guarded:
+        if not self._guarded and not self._present:
             self._numbers = None
             return None
         self._looking = Deferred.fromCoroutine(self.look())
@@ -144,7 +158,7 @@ class Standings:
     async def look(self, all_over: bool = False) -> None:
         """Look at everything guarded, if anything may have changed; ``all_over``: in any case."""
         database, now = self._gateway.database, self._gateway.reactor.seconds()
-        numbers = (await database.generation(logins.GENERATION), await database.generation(vfolders.GENERATION))
+        numbers = tuple([await database.generation(name) for name in _GENERATIONS])
         if not all_over and numbers == self._numbers and 0 <= now - self._looked < LOOK_ALL_OVER:
             return
         # What was guarded since the last look may have been entered before a change that this look is for: all are asked.
@@ -152,6 +166,19 @@ class Standings:
         for standing in list(self._guarded):
             if standing in self._guarded:
                 standing.change(await self.access(standing))
+        for key, (principal, lost) in list(self._present.items()):
+            if key in self._present and not await self._may_stay(principal):
+                self._present.pop(key, None)
+                lost()
+
+    async def _may_stay(self, principal: Principal) -> bool:
+        try:
+            await self._gateway.current(principal)
+        except AuthenticationFailed:
+            return False
+        except GatewayError as error:  # as below
+            self.log.debug("cannot look whether {name} may stay: {error}", name=principal.name, error=error)
+        return True
 
     def now(self) -> float:
         """Epoch seconds."""

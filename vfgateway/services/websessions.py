@@ -18,8 +18,9 @@ import attrs
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from vfgateway.errors import AuthenticationFailed, UnknownAccount
+from vfgateway.model import Principal
 from vfgateway.services.caches import GenerationCache
-from vfgateway.services.database import Database
+from vfgateway.services.database import Database, bump
 from vfgateway.services.sharing_tables import web_sessions
 
 #: The number that counts up when a session ends.
@@ -55,9 +56,14 @@ class WebSessions:
         self._known: GenerationCache[str, WebSession] = GenerationCache(database, GENERATION)
         self._noted: dict[str, float] = {}
 
-    async def begin(self, user_id: UUID, address: str, agent: str, lifetime: float) -> tuple[str, WebSession]:
-        """A new session, and the secret for its cookie."""
+    async def begin(self, principal: Principal, address: str, agent: str, lifetime: float) -> tuple[str, WebSession]:
+        """A new session of somebody with an account, and the secret for its cookie. It ends with what the principal came with."""
         secret, now = secrets.token_urlsafe(32), self._clock.seconds()
+        shown, user_id = principal.credential, principal.user_id
+        assert user_id is not None
+        expires = now + lifetime
+        if shown is not None and shown.expires is not None:
+            expires = min(expires, shown.expires)
         values = {
             "id": uuid.uuid4().hex,
             "user_id": str(user_id),
@@ -65,18 +71,20 @@ class WebSessions:
             "agent": agent[:255],
             "created": now,
             "used": now,
-            "expires": now + lifetime,
+            "expires": expires,
         }
         mine = select(web_sessions.c.id).where(web_sessions.c.user_id == str(user_id))
         surplus = mine.order_by(web_sessions.c.created.desc()).offset(MOST_SESSIONS)
 
         def write(connection: Connection) -> None:
             connection.execute(delete(web_sessions).where(web_sessions.c.expires <= now))
-            connection.execute(insert(web_sessions).values(values | {"digest": _digest(secret)}))
-            old = connection.execute(surplus).scalars().all()
-            connection.execute(delete(web_sessions).where(web_sessions.c.id.in_(old)))
+            row = values | {"digest": _digest(secret), "credential": None if shown is None else shown.id}
+            connection.execute(insert(web_sessions).values(row))
+            if old := connection.execute(surplus).scalars().all():
+                _strike(connection, web_sessions.c.id.in_(old))
 
         await self._database.write(write)
+        self._database.forget_generations()
         return secret, WebSession(**(values | {"user_id": user_id}))
 
     async def find(self, secret: str) -> WebSession:
@@ -114,16 +122,24 @@ class WebSessions:
 
     async def end(self, user_id: UUID, session_id: str) -> None:
         """End a session of somebody, in all processes. ``UnknownAccount`` (of kind ``session``)."""
-        if not await self._end((web_sessions.c.id == session_id) & (web_sessions.c.user_id == str(user_id))):
+        strike = delete(web_sessions).where(web_sessions.c.id == session_id, web_sessions.c.user_id == str(user_id))
+        if not await self._database.change(GENERATION, lambda connection: connection.execute(strike).rowcount):
             raise UnknownAccount("session", session_id)
 
-    async def end_all(self, user_id: UUID, but: str | None = None) -> int:
-        """End all sessions of somebody, but the one called ``but``; how many there were."""
-        return await self._end((web_sessions.c.user_id == str(user_id)) & (web_sessions.c.id != (but or "")))
 
-    async def _end(self, which: Any) -> int:
-        strike = delete(web_sessions).where(which)
-        return await self._database.change(GENERATION, lambda connection: connection.execute(strike).rowcount)
+def end_those_begun_with(connection: Connection, key_id: str) -> None:
+    """End the sessions that a key began, within the write that removes it."""
+    _strike(connection, web_sessions.c.credential == key_id)
+
+
+def end_those_of(connection: Connection, user_id: UUID, but: str | None) -> None:
+    """End the sessions of somebody, but the one called ``but``, within a write."""
+    _strike(connection, (web_sessions.c.user_id == str(user_id)) & (web_sessions.c.id != (but or "")))
+
+
+def _strike(connection: Connection, which: Any) -> None:
+    if connection.execute(delete(web_sessions).where(which)).rowcount:
+        bump(connection, GENERATION)
 
 
 def csrf_token(secret: str) -> str:

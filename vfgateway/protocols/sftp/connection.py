@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.conch.ssh.channel import SSHChannel
 from twisted.conch.ssh.common import NS, getNS
 from twisted.conch.ssh.connection import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_RESOURCE_SHORTAGE, SSHConnection
+from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
 
 from vfgateway.protocols.sftp.channel import SessionChannel
 from vfgateway.protocols.sftp.conchlog import CONCH_LOG
@@ -34,6 +36,22 @@ class SftpConnection(SSHConnection):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
+        self._leave: Callable[[], None] | None = None
+
+    def serviceStarted(self) -> None:
+        """Stay for as long as what was shown at the login is good."""
+        super().serviceStarted()
+        standings = self.transport.factory.gateway.standings
+        self._leave = standings.stay(self.session.principal, self._expel)
+
+    def serviceStopped(self) -> None:
+        """The connection has ended."""
+        if self._leave is not None:
+            self._leave()
+        super().serviceStopped()
+
+    def _expel(self) -> None:
+        self.transport.disconnect(DISCONNECT_BY_APPLICATION, "what you logged in with is good no more")
 
     def ssh_CHANNEL_OPEN(self, packet: bytes) -> None:
         """Sessions alone: nothing is forwarded. Refusals are answered here, since Conch logs each as a failure of ours."""

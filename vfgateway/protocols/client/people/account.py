@@ -65,10 +65,9 @@ class AccountRoutes(Routes):
             request.setHeader(b"retry-after", b"%d" % error.wait)
             raise
         await check_whole(self.gateway, principal)
-        assert principal.user_id is not None
         agent = (request.getHeader("user-agent") or "").encode("ascii", "replace").decode("ascii")
         address = call.origin.address
-        secret, session = await self.gateway.web_sessions.begin(principal.user_id, address, agent, self._lifetime)
+        secret, session = await self.gateway.web_sessions.begin(principal, address, agent, self._lifetime)
         set_cookie(request, secret, self._lifetime)
         request.principal_name = principal.name
         answer = LoggedIn(user=principal.name, csrf_token=csrf_token(secret), expires=session.expires)
@@ -135,14 +134,13 @@ class AccountRoutes(Routes):
     # --- what I log in with ---
 
     async def password_change(self, call: PersonsCall, params: PasswordChange) -> Reply:
-        """Change my password. All other browsers are logged out."""
+        """Change my password. All other browsers are logged out, and what was opened with the old one ends."""
         user = await check_whole(self.gateway, call.principal)
         await check_password(self.gateway, call, params.current)
-        await self.gateway.accounts.set_password(user, params.new)
         current = None
         if cookie_of(call.request) is not None:
             current = (await browser_session(self.gateway, call.request)).session.id
-        await self.gateway.web_sessions.end_all(user, but=current)
+        await self.gateway.accounts.set_password(user, params.new, keep_session=current)
         return NO_CONTENT
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import attrs
 
 from vfgateway.errors import AuthenticationFailed, PermissionDenied
+from vfgateway.model import CredentialKind, ShownCredential
 from vfgateway.protocols.web.login import CHALLENGES, log_in
 from vfgateway.protocols.web.request import SAFE_METHODS, StreamingRequest
 from vfgateway.services.gateway import Gateway
@@ -60,7 +61,9 @@ async def enter(gateway: Gateway, request: StreamingRequest) -> Session:
         browser.secret, request.getHeader(CSRF_HEADER) or ""
     ):
         raise PermissionDenied("", "change something by a cookie alone", f"the {CSRF_HEADER} header")
-    principal = await gateway.current(await gateway.accounts.principal_of(browser.session.user_id))
+    shown = ShownCredential(CredentialKind.SESSION, browser.session.id, browser.session.expires)
+    person = await gateway.accounts.principal_of(browser.session.user_id)
+    principal = await gateway.current(attrs.evolve(person, credential=shown))
     request.principal_name = principal.name
     return gateway.session(principal, request.origin)
 
