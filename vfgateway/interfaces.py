@@ -405,12 +405,12 @@ class IAttributes(Interface):
         """Set, or remove with ``None``."""
 
 
-class ILinks(Interface):
 class IModes(Interface):
     """On folders: every entry keeps permission bits of its own. Elsewhere all show those that the volume is configured with, and what
     ``set_attrs``, or who makes a vfolder, asks for is passed over. It has no members."""
 
 
+class ILinks(Interface):
     """On folders: symbolic and hard links."""
 
     async def make_link(path: FolderPath, target: str) -> None:
