@@ -40,8 +40,8 @@ from vfgateway.services.storing import store_now
 from vfgateway.services.transfer import Upload, growth
 from vfgateway.services.trees import Walk, type_progress
 from vfgateway.services.vfolders import VisibleVFolder
-
 from vfgateway.uninterrupted import whole
+
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
 
