@@ -11,6 +11,7 @@ import attrs
 from vfgateway.interfaces import IDirectory, IFile, IMappedListing
 from vfgateway.model import DirEntry, FileStat, Permission
 from vfgateway.paths import RESERVED_NAMES, FolderPath
+from vfgateway.posix import IPosixListing, type_file
 from vfgateway.services import trees
 from vfgateway.services.context import FolderContext
 from vfgateway.services.standing import Standing
@@ -52,6 +53,26 @@ class Listing:
             return function([entry for entry in entries if entry.name not in RESERVED_NAMES])
 
         return cast("T | None", await mapped.read_mapped(limit, shown))
+
+    async def read_posix(
+        self, limit: int, function: Callable[[Sequence[type_file], Sequence[DirEntry]], T]
+    ) -> T | None:
+        """As :meth:`read_mapped`, with regular files as the kernel tells of them apart from all else, where the volume can
+        (:class:`vfgateway.posix.IPosixListing`)."""
+        if not IPosixListing.providedBy(self._directory):
+            return await self.read_mapped(limit, partial(function, ()))
+        self._allow()
+        posix = cast(IPosixListing, self._directory)
+        if not self._at_root:
+            return cast("T | None", await posix.read_posix(limit, function))
+
+        def shown(files: Sequence[type_file], others: Sequence[DirEntry]) -> T:
+            return function(
+                [file for file in files if file[0] not in RESERVED_NAMES],
+                [entry for entry in others if entry.name not in RESERVED_NAMES],
+            )
+
+        return cast("T | None", await posix.read_posix(limit, shown))
 
     async def close(self) -> None:
         """Let go. Idempotent."""

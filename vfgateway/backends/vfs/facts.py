@@ -8,6 +8,7 @@ from typing import Final
 
 from vfgateway.backends.vfs.ownership import PERMISSIONS
 from vfgateway.model import FileStat, FileType
+from vfgateway.posix import IDENTITY
 
 # One look-up each, since facts are made by the ten thousand.
 _FILE, _DIRECTORY, _OTHER = FileType.FILE, FileType.DIRECTORY, FileType.OTHER
@@ -38,7 +39,7 @@ def facts(found: os.stat_result, target: str | None = None) -> FileStat:
         found.st_gid,
         found.st_mtime_ns,
         changed,
-        f"{found.st_ino:x}-{changed:x}-{size:x}",
+        IDENTITY % (found.st_ino, changed, size),
         found.st_atime_ns,
         1 if kind is _DIRECTORY else found.st_nlink,
         target,

@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from zope.interface import implementer
 
@@ -31,6 +31,7 @@ from vfgateway.interfaces import (
 )
 from vfgateway.model import Attrs, DirEntry, Expect, FileStat, Published
 from vfgateway.paths import FolderPath
+from vfgateway.posix import IPosixListing, type_entries, type_file
 
 #: The most bytes that are written, or read from the cache, in place.
 SHORT: Final = 1 << 20
@@ -39,6 +40,7 @@ CACHED: Final = 256 << 10
 PIECE: Final = 16 << 20
 #: Entries of one batch at most, so that a thread is not held for long.
 BATCH: Final = 512
+_TYPE_BITS: Final = 0o170000
 #: Whether Python decodes names as the gateway does, whatever the locale is.
 _AS_IS: Final = sys.getfilesystemencoding().lower() == "utf-8"
 
@@ -238,7 +240,7 @@ class Listing:
         self.hide = hide
 
 
-@implementer(IDirectory, IMappedListing)
+@implementer(IDirectory, IMappedListing, IPosixListing)
 class VfsDirectory:
     """A listing on disk."""
 
@@ -256,6 +258,30 @@ class VfsDirectory:
     def _read_mapped(self, number: int, limit: int, function: Callable[[Sequence[DirEntry]], T]) -> T | None:
         batch = self._read(number, limit)
         return function(batch) if batch else None
+
+    async def read_posix(self, limit: int, function: type_entries) -> Any:
+        return await self._line.call(False, self._read_posix, min(limit, BATCH), function)
+
+    def _read_posix(self, number: int, limit: int, function: type_entries) -> Any:
+        files: list[type_file] = []
+        others: list[DirEntry] = []
+        hide = self._listing.hide
+        for entry in self._listing.entries:
+            name = entry.name if _AS_IS else name_of(os.fsencode(entry.name))
+            if name == hide:
+                continue
+            try:
+                found = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:  # it has vanished
+                continue
+            if found.st_mode & _TYPE_BITS == stat.S_IFREG:
+                files.append((name, found))
+            elif (known := _entry_facts(number, entry)) is not None:
+                others.append(DirEntry(name, known))
+            limit -= 1
+            if not limit:
+                break
+        return function(files, others) if files or others else None
 
     def _read(self, number: int, limit: int) -> Sequence[DirEntry]:
         batch: list[DirEntry] = []
@@ -279,7 +305,7 @@ def _entry_facts(directory: int, entry: os.DirEntry[str]) -> FileStat | None:
     """Facts about an entry; ``None`` if it has vanished."""
     try:
         found = entry.stat(follow_symlinks=False)
-        is_link = found.st_mode & 0o170000 == stat.S_IFLNK
+        is_link = found.st_mode & _TYPE_BITS == stat.S_IFLNK
         return entry_facts(directory, os.fsencode(entry.name)) if is_link else facts(found)
     except FileNotFoundError:
         return None

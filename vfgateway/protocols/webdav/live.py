@@ -52,17 +52,14 @@ def text_of(text: str) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _iso_date(seconds: int) -> bytes:
+def iso_date(seconds: int) -> bytes:
+    """Epoch seconds as RFC 3339 has it; what lies before 1970 or after 9999 is moved to that end."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(min(max(seconds, 0), 253402300799))).encode("ascii")
 
 
-def created(stat: FileStat) -> bytes:
-    """When it was made, as far as its facts tell."""
-    return _iso_date(min(stat.ctime_ns, stat.mtime_ns) // _SECOND)
-
-
 def _creation(item: Described) -> bytes:
-    return b"<D:creationdate>%s</D:creationdate>" % created(item.stat)
+    """When it was made, as far as its facts tell."""
+    return b"<D:creationdate>%s</D:creationdate>" % iso_date(min(item.stat.ctime_ns, item.stat.mtime_ns) // _SECOND)
 
 
 def _modified(item: Described) -> bytes:

@@ -13,6 +13,7 @@ import attrs
 from vfgateway.errors import GatewayError, NotFound, TooLarge
 from vfgateway.model import DirEntry, FileStat, FileType
 from vfgateway.paths import FolderPath
+from vfgateway.posix import type_file
 from vfgateway.protocols.web.lane import Answer
 from vfgateway.protocols.web.lane import Asked as Request
 from vfgateway.protocols.web.request import StreamingRequest
@@ -249,7 +250,10 @@ class View:
         if self.dead:
             entries = await listing.read(BATCH)
             return await self.entries(self.path, entries) if entries else None
-        made = await listing.read_mapped(BATCH, partial(self._described, self.path))
+        if self.rendering.knows_files and not self.locks:
+            made = await listing.read_posix(BATCH, partial(self._plain, self.path))
+        else:
+            made = await listing.read_mapped(BATCH, partial(self._described, self.path))
         if made is None:
             return None
         block, links = made
@@ -281,6 +285,14 @@ class View:
         shown = [entry for entry in followed if entry is not None]
         return self._described(parent, shown, *await self._dead(parent, shown))[0]
 
+    def _plain(
+        self, parent: FolderPath, files: Sequence[type_file], others: Sequence[DirEntry]
+    ) -> tuple[bytes, Sequence[DirEntry]]:
+        """As :meth:`_described`, where nothing but facts is told of files."""
+        described, links = self._described(parent, others)
+        prefix = href_of(FolderPath((*self.base, *parent.parts)), True)
+        return self.rendering.posix_files(prefix, files) + described, links
+
     def _described(
         self,
         parent: FolderPath,
@@ -293,9 +305,6 @@ class View:
         file = self.rendering.file if not self.locks else None
         parts: list[bytes] = []
         links: list[DirEntry] = []
-        if not self.locks and not dead:
-            made_at_once, entries = self.rendering.plain_files(prefix, entries)
-            parts.append(made_at_once)
         for at, entry in enumerate(entries):
             name, stat = entry
             kind = stat.type

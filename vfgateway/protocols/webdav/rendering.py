@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import Final
+from typing import Any, Final, TypeVar
 from xml.sax.saxutils import quoteattr
 
 import attrs
 from lxml import etree
 
-from vfgateway.model import DirEntry, FileStat, FileType
+from vfgateway.model import FileStat
+from vfgateway.posix import IDENTITY, type_file
 from vfgateway.protocols.web.conditions import http_date
 from vfgateway.protocols.webdav.documents import DAV, parse
 from vfgateway.protocols.webdav.faults import Refused, status_line
 from vfgateway.protocols.webdav.get import content_type
-from vfgateway.protocols.webdav.live import LIVE, SUPPORTED, USUAL, Described, created, text_of
+from vfgateway.protocols.webdav.live import LIVE, SUPPORTED, USUAL, Described, iso_date, text_of
 from vfgateway.protocols.webdav.places import is_plain, segment_of
 
 _PROPSTAT: Final = b"<D:propstat><D:prop>%s</D:prop><D:status>%s</D:status></D:propstat>"
 _RESPONSE: Final = b"<D:response><D:href>%s</D:href>%s</D:response>\n"
 _END: Final = b"</D:prop>"
 _OK, _MISSING = status_line(200), status_line(404)
-_FILE: Final = FileType.FILE
 #: Properties that one request may name.
 MOST_NAMES: Final = 1000
 
@@ -101,37 +102,62 @@ def empty_element(name: str) -> bytes:
 
 
 #: Properties of a file on which nothing but its facts bears: an element with a place in it, and the expression for what is put there, of
-#: ``name``, its form ``text`` in XML, and ``stat``.
+#: ``name``, its form ``text`` in XML, and the facts.
 _OF_FILES: Final[Mapping[str, tuple[bytes, str]]] = {
-    "{DAV:}creationdate": (b"<D:creationdate>%</D:creationdate>", "created(stat)"),
+    "{DAV:}creationdate": (b"<D:creationdate>%</D:creationdate>", "iso_date(min({changed}, {modified}) // SECOND)"),
     "{DAV:}displayname": (b"<D:displayname>%</D:displayname>", "text"),
-    "{DAV:}getcontentlength": (b"<D:getcontentlength>%</D:getcontentlength>", "b'%d' % stat.size"),
+    "{DAV:}getcontentlength": (b"<D:getcontentlength>%</D:getcontentlength>", "b'%d' % {size}"),
     "{DAV:}getcontenttype": (b"<D:getcontenttype>%</D:getcontenttype>", "content_type(name)"),
-    "{DAV:}getetag": (b'<D:getetag>"%"</D:getetag>', "stat.identity.encode()"),
-    "{DAV:}getlastmodified": (
-        b"<D:getlastmodified>%</D:getlastmodified>",
-        "http_date(stat.mtime_ns // 1_000_000_000)",
-    ),
+    "{DAV:}getetag": (b'<D:getetag>"%"</D:getetag>', "{identity}"),
+    "{DAV:}getlastmodified": (b"<D:getlastmodified>%</D:getlastmodified>", "http_date({modified} // SECOND)"),
     "{DAV:}lockdiscovery": (b"<D:lockdiscovery/>", ""),
     "{DAV:}resourcetype": (b"<D:resourcetype/>", ""),
     "{DAV:}supportedlock": (SUPPORTED, ""),
 }
+#: Where the facts are in a ``FileStat``, and in what the kernel says.
+_TOLD: Final = {
+    "size": "stat.size",
+    "modified": "stat.mtime_ns",
+    "changed": "stat.ctime_ns",
+    "identity": "stat.identity.encode()",
+}
+_TOLD_BY_KERNEL: Final = {
+    "size": "stat.st_size",
+    "modified": "stat.st_mtime_ns",
+    "changed": "stat.st_ctime_ns",
+    "identity": "IDENTITY % (stat.st_ino, stat.st_ctime_ns, stat.st_size)",
+}
 _KNOWN: Final = {
-    "created": created,
+    "IDENTITY": IDENTITY.encode("ascii"),
+    "SECOND": 1_000_000_000,
     "content_type": content_type,
     "flattened": chain.from_iterable,
     "http_date": http_date,
+    "iso_date": iso_date,
 }
 
+type_told = TypeVar("type_told", FileStat, os.stat_result)
 #: Makes the pieces of an element, to be joined with those of others: of the collection's path, the last segment, name, text and facts.
-type_row = Callable[[bytes, bytes, str, bytes, FileStat], tuple[bytes, ...]]
-#: Makes the elements of many, of the collection's path and of entries whose names are their own escaped forms.
-type_rows = Callable[[bytes, Iterable[DirEntry]], bytes]
+type_row = Callable[[bytes, bytes, str, bytes, type_told], tuple[bytes, ...]]
+
+
+@attrs.frozen
+class _Rows:
+    """What makes the elements of files without locks and dead properties.
+
+    :ivar one: of what is known of a file
+    :ivar one_posix: of what the kernel says of it
+    :ivar many_posix: of many, of the collection's path and of files whose names are their own escaped forms
+    """
+
+    one: type_row[FileStat]
+    one_posix: type_row[os.stat_result]
+    many_posix: Callable[[bytes, Iterable[type_file]], bytes]
 
 
 @lru_cache(maxsize=64)
-def _row_of(names: tuple[str, ...], minimal: bool) -> tuple[type_row, type_rows] | None:
-    """For files without locks and dead properties; ``None`` where something that was asked for is not known of them.
+def _rows_of(names: tuple[str, ...], minimal: bool) -> _Rows | None:
+    """``None`` where something that was asked for is not known of files by their facts.
 
     One function is written for all that was asked, and one for many entries at once, since ten thousand each wait for it: a call for each
     property of each would take twice the time.
@@ -141,17 +167,22 @@ def _row_of(names: tuple[str, ...], minimal: bool) -> tuple[type_row, type_rows]
     # A null byte marks the places: XML has none.
     found = [_OF_FILES[name][0].replace(b"%", b"\0") for name in names if name in _OF_FILES]
     missing = [empty_element(name) for name in names if name not in _OF_FILES]
-    whole = _RESPONSE % (b"\0", _propstats(found, missing, minimal))
-    pieces = whole.split(b"\0")
+    pieces = (_RESPONSE % (b"\0", _propstats(found, missing, minimal))).split(b"\0")
     expressions = [_OF_FILES[name][1] for name in names if name in _OF_FILES]
-    values = ["parent, segment", *filter(None, expressions)]
+    values = ["parent, segment", *filter(None, expressions), "b''"]
+    row = "".join(f"piece{at}, {value}, " for at, value in enumerate(values))
+    plain = row.replace("piece0, parent, segment", "start, (text := name.encode())", 1).format_map(_TOLD_BY_KERNEL)
+    many = f"b''.join(flattened([({plain}) for name, stat in files]))"
     known = {**_KNOWN, **{f"piece{at}": piece for at, piece in enumerate(pieces)}}
-    row = "".join(f"piece{at}, {value}, " for at, value in enumerate([*values, "b''"]))
-    one: type_row = eval(f"lambda parent, segment, name, text, stat: ({row})", known)  # noqa: S307 (all of it is ours)
-    plain = row.replace("piece0, parent, segment", "start, (text := name.encode())", 1)
-    rows = f"b''.join(flattened([({plain}) for name, stat in entries]))"
-    many: type_rows = eval(f"lambda parent, entries: (start := piece0 + parent) and {rows}", known)  # noqa: S307
-    return one, many
+    return _Rows(
+        _written(f"parent, segment, name, text, stat: ({row.format_map(_TOLD)})", known),
+        _written(f"parent, segment, name, text, stat: ({row.format_map(_TOLD_BY_KERNEL)})", known),
+        _written(f"parent, files: (start := piece0 + parent) and {many}", known),
+    )
+
+
+def _written(function: str, known: Mapping[str, Any]) -> Any:
+    return eval("lambda " + function, dict(known))  # noqa: S307 (all of it is ours)
 
 
 def _propstats(found: Sequence[bytes], missing: Sequence[bytes], minimal: bool) -> bytes:
@@ -159,6 +190,14 @@ def _propstats(found: Sequence[bytes], missing: Sequence[bytes], minimal: bool) 
         return _PROPSTAT % (b"".join(found), _OK)
     absent = _PROPSTAT % (b"".join(missing), _MISSING)
     return _PROPSTAT % (b"".join(found), _OK) + absent if found else absent
+
+
+def _forms_of(name: str) -> tuple[bytes, str, bytes]:
+    """As a segment of a path, as it is, and as text in XML."""
+    if is_plain(name):
+        plain = name.encode("ascii")
+        return plain, name, plain
+    return segment_of(name), name, text_of(name)
 
 
 class Rendering:
@@ -173,43 +212,35 @@ class Rendering:
         names = asked.names if asked.names is not None else (*USUAL, *asked.extra)
         self._getters = [(name, LIVE.get(name)) for name in names]
         self._tolerant = len(USUAL) if asked.names is None else 0  # so many of them need not be there
-        made = None if asked.names_only else _row_of(tuple(names), minimal)
-        self._row: type_row | None = made[0] if made else None
-        self._rows: type_rows | None = made[1] if made else None
+        self._rows = None if asked.names_only else _rows_of(tuple(names), minimal)
+
+    @property
+    def knows_files(self) -> bool:
+        """Whether what was asked for follows from the facts of a file, so that :meth:`posix_files` can make its element."""
+        return self._rows is not None
 
     def file(
         self, parent: bytes, name: str, stat: FileStat, dead: Mapping[str, str] | None = None
     ) -> tuple[bytes, ...] | None:
         """The element of a file that has no lock, in pieces; ``parent`` is the path of its collection. ``None`` where :meth:`response` has to
         make it."""
-        if self._row is None:
+        if self._rows is None:
             return None
         if dead and (self._asked.names is not None or self._asked.extra or not SETTABLE.isdisjoint(dead)):
             return None
-        if is_plain(name):
-            segment = text = name.encode("ascii")
-        else:
-            segment, text = segment_of(name), text_of(name)
-        row = self._row(parent, segment, name, text, stat)
+        row = self._rows.one(parent, *_forms_of(name), stat)
         if not dead:
             return row
         return (b"".join(row).replace(_END, "".join(dead.values()).encode("utf-8") + _END, 1),)
 
-    def plain_files(self, parent: bytes, entries: Sequence[DirEntry]) -> tuple[bytes, Sequence[DirEntry]]:
-        """The elements of those among ``entries`` that are files with names that need no escaping, without locks and dead properties; and
-        the others."""
-        if self._rows is None:
-            return b"", entries
-        if all(stat.type is _FILE for _, stat in entries) and is_plain("".join([name for name, _ in entries])):
-            return self._rows(parent, entries), ()
-        mine: list[DirEntry] = []
-        others: list[DirEntry] = []
-        for entry in entries:
-            if entry.stat.type is _FILE and is_plain(entry.name):
-                mine.append(entry)
-            else:
-                others.append(entry)
-        return self._rows(parent, mine), others
+    def posix_files(self, parent: bytes, files: Sequence[type_file]) -> bytes:
+        """The elements of files that have neither locks nor dead properties, if :attr:`knows_files`."""
+        rows = self._rows
+        assert rows is not None
+        if is_plain("".join([name for name, _ in files])):
+            return rows.many_posix(parent, files)
+        made = [rows.one_posix(parent, *_forms_of(name), stat) for name, stat in files]
+        return b"".join(chain.from_iterable(made))
 
     def response(self, href: bytes, item: Described, dead: Mapping[str, str] | None = None) -> bytes:
         """One element."""
