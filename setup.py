@@ -32,6 +32,7 @@ RUNTIME = [
     "ldap3>=2.9",
 ]
 EXTRAS = {
+    "azure": ["azure-storage-blob>=12.24", "azure-identity>=1.19"],
     "bench": ["copyparty>=1.20", "paramiko>=3.4"],
     "postgresql": ["psycopg[binary]>=3.2"],
 }

@@ -45,6 +45,12 @@ vfs = LazyPlugin(
     "any mounted directory: local disk, NFS, CephFS, Lustre and the like",
     "vfgateway.backends.vfs.VfsVolumeFactory",
 )
+azureblob = LazyPlugin(
+    IVolumeFactory,
+    "azureblob",
+    "Azure Blob Storage: a container per vfolder",
+    "vfgateway.backends.azureblob.AzureBlobVolumeFactory",
+)
 accounts = LazyPlugin(
     IAuthenticatorFactory,
     "accounts",
