@@ -24,7 +24,8 @@ ALLOWED = {
     "backends": {"vocabulary", "backends"},
     "authenticators": {"vocabulary", "services", "authenticators"},
     "protocols": {"vocabulary", "services", "protocols"},
-    "cli": {"vocabulary", "cli"},
+    "upkeep": {"vocabulary", "services", "upkeep"},
+    "cli": {"vocabulary", "cli", "upkeep"},
     "tap": {"vocabulary", "assembly", "services"},
     "worker": {"tap"},
 }

@@ -186,28 +186,31 @@ class Settings(Section):
         return url.render_as_string(hide_password=False)
 
 
-def load(path: str | Path | None, environ: Mapping[str, str], system_file: Path = SYSTEM_FILE) -> Settings:
+def load(
+    path: str | Path | None, environ: Mapping[str, str], system_file: Path = SYSTEM_FILE, listens: bool = True
+) -> Settings:
     """Find, read and check the configuration.
 
     :param path: the file to read, if the caller named one. Otherwise the first of ``$VFGATEWAY_CONFIG``, ``./vfgateway.toml``
         and ``system_file``; with none of them, the embedded default under the working directory
     :param environ: the environment
+    :param listens: whether endpoints are to be checked: those of systemd exist only where it passes its sockets
     :raises ConfigurationError: with the dotted key, the value and what was meant
     """
     source = find(path, environ, system_file)
     if source is None:
-        return parse(EMBEDDED, Path.cwd())
+        return parse(EMBEDDED, Path.cwd(), listens=listens)
     try:
         text = source.read_text("utf-8")
     except OSError as error:
         raise ConfigurationError("", f"cannot read the configuration {source}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigurationError("", f"cannot read the configuration {source}: it is not UTF-8") from None
-    return parse(text, source.parent, source)
+    return parse(text, source.parent, source, listens)
 
 
-def parse(text: str, folder: Path, source: Path | None = None) -> Settings:
-    """Check a configuration given as TOML; relative paths count from ``folder``. Raises as :func:`load`."""
+def parse(text: str, folder: Path, source: Path | None = None, listens: bool = True) -> Settings:
+    """Check a configuration given as TOML; relative paths count from ``folder``. ``listens``, and what is raised, as of :func:`load`."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -224,7 +227,7 @@ def parse(text: str, folder: Path, source: Path | None = None) -> Settings:
         if not _VOLUME_NAME.fullmatch(name):
             raise ConfigurationError(f"volumes.{name}", "volumes are named by letters, digits, '-', '_' and '.' only")
     for name, frontend in settings.frontends.items():
-        if "endpoint" in frontend:
+        if "endpoint" in frontend and listens:
             _check_endpoints(f"frontends.{name}.endpoint", frontend["endpoint"])
     return settings
 

@@ -14,9 +14,8 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import attrs
-
 from vfgateway.cli.place import Place
+from vfgateway.findings import Finding
 from vfgateway.whereabouts import EMBEDDED
 
 #: Seconds for a connection, and for the daemon's own look at its configuration.
@@ -26,15 +25,6 @@ _TCP = re.compile(r"(?:haproxy:)?(?:tcp6?|ssl):(?:port=)?(\d+)(.*)")
 _INTERFACE = re.compile(r":interface=((?:\\:|[^:])*)")
 _UNIX = re.compile(r"(?:haproxy:)?unix:(?:address=)?((?:\\:|[^:])*)")
 _SYSTEMD_NAME = re.compile(r"systemd:.*?\bname=([^:]+)")
-
-
-@attrs.frozen
-class Finding:
-    """One thing that was looked at; ``detail`` says what to do if it is not ``ok``."""
-
-    what: str
-    ok: bool
-    detail: str
 
 
 # --- configuration ---

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-import attrs
 import click
-from rich.console import Console
-from rich.text import Text
 
 from vfgateway import __version__
-from vfgateway.cli import checks, output
-from vfgateway.cli.checks import Finding
+from vfgateway.cli import checks
 from vfgateway.cli.client import Client, path
 from vfgateway.cli.failures import CommandFailed, Exit
+from vfgateway.cli.findings import tell
 from vfgateway.cli.output import json_option
+from vfgateway.findings import Finding
 
 
 @click.command()
@@ -27,12 +24,7 @@ def doctor(client: Client, as_json: bool) -> None:
     Ends with 1 if anything is wrong. Works where the gateway does not run, too.
     """
     findings = [*_elsewhere(client)] if client.choice.url else [*_here(client)]
-    if as_json:
-        output.write_json([attrs.asdict(finding) for finding in findings])
-    else:
-        _write(findings)
-    if wrong := sum(not finding.ok for finding in findings):
-        raise CommandFailed(f"{wrong} of {len(findings)} things need attention", Exit.FAILURE)
+    tell(findings, as_json)
 
 
 def _elsewhere(client: Client) -> list[Finding]:
@@ -106,14 +98,3 @@ def _span(seconds: float) -> str:
     minutes = int(seconds) // 60
     days, hours = divmod(minutes // 60, 24)
     return f"{days} d {hours} h" if days else f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
-
-
-def _write(findings: list[Finding]) -> None:
-    if not sys.stdout.isatty():
-        for one in findings:
-            click.echo(f"{'ok' if one.ok else 'WRONG'}\t{one.what}\t{output.printable(one.detail)}")
-        return
-    console = Console(highlight=False)
-    for one in findings:
-        mark = Text("  ok   ", "green") if one.ok else Text(" WRONG ", "bold red")
-        console.print(mark + Text(f" {one.what}: ", "bold") + Text(output.printable(one.detail)))

@@ -14,6 +14,7 @@ from vfgateway.cli import (
     audit,
     authenticator,
     config,
+    db,
     doctor,
     explain,
     grant,
@@ -97,6 +98,7 @@ for _module in (
     explain,
     log,
     config,
+    db,
     doctor,
 ):
     cli.add_command(getattr(_module, _module.__name__.rpartition(".")[2]))

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import attrs
-from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError
@@ -46,12 +46,11 @@ class Database:
 
     :param url: an SQLAlchemy URL (``sqlite:///…``, ``postgresql://…``)
     :param reactor: provides time and ``callFromThread``
+    :ivar looks: counts whatever may change the answers of :meth:`at_hand`
     """
 
     def __init__(self, url: str, reactor: Any) -> None:
-        self.url = make_url(url)
-        if self.url.drivername == "postgresql":
-            self.url = self.url.set(drivername="postgresql+psycopg")
+        self.url = driven(url)
         self._reactor = reactor
         self._readers = Pool(reactor, 4, "database")
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
@@ -59,6 +58,7 @@ class Database:
         self._engine: Engine | None = None
         self._generations: dict[str, tuple[float, int]] = {}
         self._forgotten = 0
+        self.looks = 0
         self._looks: Shared[tuple[str, int], int] = Shared()
         self._numbers: sqlite3.Connection | None = None
 
@@ -75,11 +75,7 @@ class Database:
 
     async def start(self, prepare: Callable[[Engine], None]) -> None:
         """Open; ``prepare`` runs in a thread before anything else does (migrations)."""
-        engine = create_engine(self.url, pool_size=8, max_overflow=0)
-        if self.is_sqlite:
-            event.listen(engine, "connect", _prepare_sqlite)
-            event.listen(engine, "begin", _begin_sqlite)
-        self._engine = engine
+        engine = self._engine = make_engine(self.url)
         self._readers.start()
         await self._readers.run(prepare, engine)
         self._writer = threading.Thread(target=self._write_all, name="database-writer", daemon=True)
@@ -162,6 +158,11 @@ class Database:
             values.append(known[1])
         return tuple(values)
 
+    def good_until(self, *names: str) -> float:
+        """Until when :meth:`at_hand`, which has just answered, needs not be asked again while :attr:`looks` stays what it is."""
+        oldest = min(self._generations[name][0] for name in names)
+        return oldest + (FRESH if self._numbers is not None else FRESH / 2)
+
     def _read_in_place(self, name: str, now: float) -> tuple[float, int] | None:
         """A look at SQLite's memory, which takes less time than handing it to a thread: the few numbers that everybody asks for are always
         there, and whoever reads waits for no writer."""
@@ -171,6 +172,7 @@ class Database:
             rows = self._numbers.execute("SELECT name, value FROM counters").fetchall()
         except sqlite3.Error:  # another process puts the database right; a thread can wait for it
             return None
+        self.looks += 1
         self._generations.update({each: (now, value) for each, value in rows})
         known = self._generations[name] = (now, dict(rows).get(name, 0))
         return known
@@ -185,6 +187,7 @@ class Database:
         forgotten = self._forgotten
         value = await self.read(lambda connection: counter(connection, name))
         if forgotten == self._forgotten:  # else it may have been read before the write that made us forget
+            self.looks += 1
             self._generations[name] = (now, value)
         return value
 
@@ -192,6 +195,7 @@ class Database:
         """Look again at the next question; called by a service after its own write, so that this process sees it at once."""
         self._generations.clear()
         self._forgotten += 1
+        self.looks += 1
 
     # --- the writer's thread ---
 
@@ -267,6 +271,21 @@ def bump(connection: Connection, name: str) -> int:
         .on_conflict_do_update(index_elements=[counters.c.name], set_={"value": counters.c.value + 1})
     )
     return counter(connection, name)
+
+
+def driven(url: str) -> URL:
+    """The URL with the driver that is used."""
+    found = make_url(url)
+    return found.set(drivername="postgresql+psycopg") if found.drivername == "postgresql" else found
+
+
+def make_engine(url: URL) -> Engine:
+    """An engine whose transactions are those of this module: for :class:`Database`, and for what works while no gateway runs."""
+    engine = create_engine(url, pool_size=8, max_overflow=0)
+    if url.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
 
 
 def _prepare_sqlite(raw: Any, _record: Any) -> None:

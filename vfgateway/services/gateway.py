@@ -13,6 +13,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from vfgateway import logs
 from vfgateway.blocking import Pool
 from vfgateway.config import Settings
+from vfgateway.datadir import InUse
 from vfgateway.errors import Unsupported, VFolderNotFound
 from vfgateway.interfaces import IAuthenticator, IRunning, IVolume
 from vfgateway.loki import Loki
@@ -77,6 +78,7 @@ class Gateway:
         self.reactor = reactor
         self.running = False
         self._tokens: Tokens | None = None
+        self._in_use = InUse(settings.gateway.data_dir)
         self._login_pool = Pool(reactor, 2, "logins")
         self._connections = HTTPConnectionPool(reactor)
 
@@ -177,6 +179,7 @@ class Gateway:
     async def start(self) -> None:
         """Open the database, start the volumes and recover what a dead process left. Volumes that do not answer are retried later."""
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._in_use.take()
         if self._loki is not None:
             self._loki.start()
             globalLogPublisher.addObserver(self._pushed)
@@ -219,6 +222,7 @@ class Gateway:
         await self._connections.closeCachedConnections()
         await self._login_pool.stop()
         await self.database.stop()
+        self._in_use.release()
         self.events.flush()
         if self._loki is not None:
             await self._loki.stop()

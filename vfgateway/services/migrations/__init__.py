@@ -6,10 +6,11 @@ A developer makes a new revision with ``alembic revision --autogenerate`` (``doc
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import attrs
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -45,6 +46,34 @@ def upgrade(engine: Engine, scripts: Path = Path(__file__).parent) -> None:
             return
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+@attrs.frozen
+class Revision:
+    """A step from one schema to the next.
+
+    :ivar number: as the database notes it
+    :ivar title: what it is for
+    """
+
+    number: str
+    title: str
+
+
+def pending(connection: Connection, scripts: Path = Path(__file__).parent) -> Sequence[Revision]:
+    """What :func:`upgrade` would do, in order; nothing if the schema is this version's. Changes nothing. Raises as :func:`upgrade`."""
+    script = ScriptDirectory.from_config(_config(scripts))
+    present = MigrationContext.configure(connection).get_current_heads()
+    _check(connection, present, script)
+    steps = (
+        [] if set(present) == set(script.get_heads()) else list(script.iterate_revisions("heads", present or "base"))
+    )
+    return [Revision(each.revision, (each.doc or "").rstrip(".")) for each in reversed(steps)]
+
+
+def newest(scripts: Path = Path(__file__).parent) -> str:
+    """The schema of this version."""
+    return ", ".join(ScriptDirectory.from_config(_config(scripts)).get_heads())
 
 
 def _config(scripts: Path) -> Config:

@@ -1,0 +1,100 @@
+"""``vfgateway db``: the gateway's own data. Works on the files of this machine, by the configuration, whether a gateway runs or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+import click
+
+from vfgateway.cli import output
+from vfgateway.cli.asking import confirm, yes_option
+from vfgateway.cli.client import Client
+from vfgateway.cli.failures import CommandFailed, Exit
+from vfgateway.cli.findings import tell
+from vfgateway.cli.output import Column, json_option, size
+from vfgateway.errors import GatewayError, NotFound
+
+if TYPE_CHECKING:  # what is imported in the functions below takes longer than most commands
+    from vfgateway.config import Settings
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+REVISIONS = [Column("Revision", "number"), Column("What for", "title")]
+
+
+@click.group()
+def db() -> None:
+    """The gateway's own data: backup, restore, upgrade, check. Works on this machine's files, without the gateway."""
+
+
+@contextmanager
+def _data(client: Client) -> Iterator[Settings]:
+    """The configuration; errors of the work as the command tells them."""
+    from vfgateway.upkeep import store
+
+    if client.choice.url is not None:
+        raise click.UsageError("`vfgateway db` works on the gateway's machine: --url is not for it")
+    try:
+        yield store.settings(client.choice.config)
+    except GatewayError as error:
+        code = Exit.NOT_FOUND if isinstance(error, NotFound) else Exit.FAILURE
+        raise CommandFailed(str(error), code) from None
+
+
+@db.command("backup")
+@click.argument("file", type=_FILE)
+@click.pass_obj
+def backup(client: Client, file: Path) -> None:
+    """Save the database, with secrets and host keys, to a new FILE; the gateway may go on. Keep it as safe as a password."""
+    from vfgateway.upkeep import backup
+
+    with _data(client) as settings:
+        manifest = backup.save(settings, file.absolute())
+    output.done(f"{file}: {len(manifest.files)} files, {size(file.stat().st_size)}, schema {manifest.schema}")
+
+
+@db.command("restore")
+@click.argument("file", type=_FILE)
+@yes_option
+@click.pass_obj
+def restore(client: Client, file: Path, yes: bool) -> None:
+    """Put a backup in the place of the database, the secrets and the host keys. The gateway must not run."""
+    from vfgateway.upkeep import restore
+
+    with _data(client) as settings:
+        confirm(f"Replace the data in {settings.gateway.data_dir} by {file}?", yes)
+        done = restore.restore(settings, file.absolute())
+    if done.kept is not None:
+        output.say(f"what was there is in {done.kept}")
+    output.done(
+        f"restored the state of {done.manifest.created}; the gateway counts its {done.vfolders} vfolders anew when it starts"
+    )
+
+
+@db.command("upgrade")
+@click.option("--dry-run", is_flag=True, help="Only tell the steps.")
+@json_option
+@click.pass_obj
+def upgrade(client: Client, dry_run: bool, as_json: bool) -> None:
+    """Bring the database to this version's schema, all or nothing, as every start does. There is no way back but a backup."""
+    from vfgateway.upkeep import upgrading
+
+    with _data(client) as settings:
+        steps = (upgrading.pending if dry_run else upgrading.upgrade)(settings)
+    output.write_list([attrs.asdict(step) for step in steps], REVISIONS, as_json, "the schema is this version's")
+
+
+@db.command("check")
+@click.option("--fix", is_flag=True, help="Set right the sums that disagree; the gateway must not run.")
+@json_option
+@click.pass_obj
+def check(client: Client, fix: bool, as_json: bool) -> None:
+    """Look whether the database is whole, of this version's schema, and agrees with itself. Ends with 1 if anything is wrong."""
+    from vfgateway.upkeep import checking
+
+    with _data(client) as settings:
+        findings = checking.check(settings, fix)
+    tell(findings, as_json)

@@ -1,0 +1,14 @@
+"""What was found by looking whether something is right."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen
+class Finding:
+    """One thing that was looked at; ``detail`` says what to do if it is not ``ok``."""
+
+    what: str
+    ok: bool
+    detail: str
