@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from json.encoder import encode_basestring
 from typing import Any
 
 from twisted.logger import formatEvent
@@ -29,13 +31,45 @@ _OLD = frozenset({"message", "time", "format", "system", "failure", "why", "requ
 LONGEST = 8000
 
 
-def fields_of(event: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The lines of an event: one, or one for each of the requests that it tells of."""
-    base = {
+class Batch(ABC):
+    """What one event tells of several requests, as its ``requests``: their facts one by one."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The facts of each."""
+
+    @abstractmethod
+    def as_json(self, base: Mapping[str, Any]) -> Iterator[str]:
+        """A line for each as :func:`lines_of` writes it, with ``base`` at its beginning."""
+
+
+def lines_of(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The lines of an event, each after its level: one, or one for each of the requests that it tells of."""
+    base = _base(event)
+    requests = event.get("requests")
+    if isinstance(requests, Batch):
+        for line in requests.as_json(base):
+            yield base["level"], line
+    else:
+        for fields in _fields_of(event, base):
+            yield fields["level"], as_json(fields)
+
+
+def persistable(event: Mapping[str, Any]) -> dict[str, Any]:
+    """An event that another process can be told."""
+    requests = event.get("requests")
+    return {**event, "requests": list(requests)} if isinstance(requests, Batch) else dict(event)
+
+
+def _base(event: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         "time": _iso(event.get("log_time", 0.0)),
         "level": getattr(event.get("log_level"), "name", "info"),
         "namespace": event.get("log_namespace") or event.get("log_system", "-"),
     }
+
+
+def _fields_of(event: Mapping[str, Any], base: dict[str, Any]) -> Iterator[dict[str, Any]]:
     requests = event.get("requests")
     if isinstance(requests, list):
         for request in requests:
@@ -66,6 +100,13 @@ def _plain(value: Any) -> Any:
         value = value.decode("utf-8", "backslashreplace")
     text = value if isinstance(value, str) else str(value)
     return text[:LONGEST].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def quoted(value: str | bytes) -> str:
+    """One value as JSON."""
+    if isinstance(value, bytes):
+        return encode_basestring(value.decode("utf-8", "backslashreplace")[:LONGEST])
+    return encode_basestring(value[:LONGEST] if value.isascii() else _plain(value))
 
 
 def _iso(seconds: float) -> str:

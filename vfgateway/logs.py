@@ -22,6 +22,7 @@ from twisted.logger import (
     PredicateResult,
     eventAsText,
     globalLogPublisher,
+    jsonFileLogObserver,
 )
 from twisted.python.components import Componentized
 from zope.interface import implementer
@@ -106,7 +107,7 @@ class Written:
             text = eventAsText(event, includeTimestamp=True, includeSystem=True).replace("\n", "\n\t")
             lines = [text] if text.strip() else []
         else:
-            lines = [loglines.as_json(fields) for fields in loglines.fields_of(event)]
+            lines = [line for _, line in loglines.lines_of(event)]
         if lines:
             self._stream.write("".join(f"{line}\n" for line in lines))
             self._stream.flush()
@@ -145,6 +146,17 @@ def written(settings: LogSettings, reactor: Any, owner: tuple[int, int] | None =
     if settings.file is not None:
         reactor.callWhenRunning(signal.signal, signal.SIGUSR1, lambda *_: reactor.callFromThread(observer.reopen))
     return told(observer)
+
+
+def passed_on(stream: TextIO) -> Any:
+    """Writes events for the process that started this one."""
+    write = jsonFileLogObserver(stream)
+
+    @implementer(ILogObserver)
+    def pass_on(event: Mapping[str, Any]) -> None:
+        write(loglines.persistable(event))
+
+    return pass_on
 
 
 def told(observer: Any) -> Any:

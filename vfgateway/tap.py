@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from twisted.application.service import IService, Service
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
 from twisted.internet.error import ReactorNotRunning
-from twisted.logger import Logger, globalLogBeginner, jsonFileLogObserver
+from twisted.logger import Logger, globalLogBeginner
 from twisted.python import usage
 
 from vfgateway import assembly, config, configdiff, logs
@@ -163,7 +163,7 @@ def run_worker(line: bytes) -> None:
 def _begin_logging(settings: config.Settings, reactor: Any, forward: bool) -> None:
     logs.LEVELS.configure(settings.log)
     logs.enrich({name: volume.backend for name, volume in settings.volumes.items()})
-    observer = logs.told(jsonFileLogObserver(sys.stdout)) if forward else logs.written(settings.log, reactor)
+    observer = logs.told(logs.passed_on(sys.stdout)) if forward else logs.written(settings.log, reactor)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from vfgateway.model import HealthState
 from vfgateway.services.metrics import Metrics
+
+#: Of a GET of ``/`` that succeeded.
+LABELS = {"method": "GET", "endpoint": "/", "domain": "", "operation": "", "error_detail": "", "status_code": "200"}
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -23,17 +27,25 @@ def test_requests_are_counted_under_the_references_names() -> None:
     metrics = Metrics()
     metrics.request(method="GET", endpoint="/download", status=206, seconds=0.05)
     metrics.request(method="GET", endpoint="/download", status=206, seconds=3.0)
-    labels = {
-        "method": "GET",
-        "endpoint": "/download",
-        "domain": "",
-        "operation": "",
-        "error_detail": "",
-        "status_code": "206",
-    }
+    labels = {**LABELS, "endpoint": "/download", "status_code": "206"}
     assert value(metrics, "backendai_api_request_count_total", **labels) == 2
     assert value(metrics, "backendai_api_request_duration_sec_sum", **labels) == 3.05
     assert value(metrics, "backendai_api_request_duration_sec_bucket", **labels, le="0.1") == 1
+
+
+def test_many_requests_at_once() -> None:
+    """They count as they do one by one, also at the bounds of the buckets and beyond the last."""
+    one, many = Metrics(), Metrics()
+    seconds = [0.0005, 0.001, 0.0011, 0.1, 7.0, 30.0, 31.0, 0.0005]
+    for each in seconds:
+        one.request(method="GET", endpoint="/", status=200, seconds=each)
+    many.requests("GET", "/", 200, seconds[:3])
+    many.requests("GET", "/", 200, seconds[3:])
+    told = [
+        {key: value for key, value in samples(each).items() if not key[0].endswith("_created")} for each in (one, many)
+    ]
+    assert told[0] == pytest.approx(told[1])
+    assert value(many, "backendai_api_request_duration_sec_count", **LABELS) == len(seconds)
 
 
 def test_bytes_by_protocol() -> None:

@@ -29,12 +29,16 @@ MOST: Final = 4096
 #: Seconds for which nothing is tried again that took time.
 LATER: Final = 0.01
 
+_GENERATIONS: Final = (logins.GENERATION, vfolders.GENERATION)
 
-@attrs.frozen(eq=False)
+
+@attrs.define(eq=False)
 class _Entrance:
     stamp: tuple[int, ...]
     until: float
     folder: FolderSession | None
+    looks: int = -1
+    stands_until: float = 0.0  # without a look at the stamp, as long as nobody looks anew
 
 
 class Entrances:
@@ -42,6 +46,8 @@ class Entrances:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._database = gateway.database
+        self._seconds = gateway.reactor.seconds
         self._key = secrets.token_bytes(32)
         self._known: dict[tuple[bytes, str], _Entrance] = {}
 
@@ -52,18 +58,21 @@ class Entrances:
     def find(self, ticket: bytes, name: str) -> FolderSession | None:
         """The hands in the vfolder that whoever has the ``ticket`` sees under ``name``; ``None`` if :meth:`enter` has to be asked."""
         known = self._known.get((ticket, name))
-        gateway = self._gateway
-        if known is None or gateway.reactor.seconds() >= known.until:
+        now = self._seconds()
+        if known is None or now >= known.until:
             return None
-        if known.stamp != gateway.database.at_hand(logins.GENERATION, vfolders.GENERATION):
-            return None
+        database = self._database
+        if known.looks != database.looks or now >= known.stands_until:
+            if known.stamp != database.at_hand(*_GENERATIONS):
+                return None
+            known.looks, known.stands_until = database.looks, database.good_until(*_GENERATIONS)
         return known.folder
 
     def enter(self, ticket: bytes, name: str, credentials: Callable[[], Any], origin: Origin) -> FolderSession | None:
         """As :meth:`find`, after finding it out. ``None`` where that would take time, and for whoever may not enter: it is not for us to
         say why."""
         gateway = self._gateway
-        stamp = gateway.database.at_hand(logins.GENERATION, vfolders.GENERATION)
+        stamp = self._database.at_hand(*_GENERATIONS)
         known, now = self._known.get((ticket, name)), gateway.reactor.seconds()
         if stamp is None or (known is not None and known.folder is None and now < known.until):
             return None

@@ -30,7 +30,8 @@ async def test_every_entry_once(disk: Disk) -> None:
     os.mkfifo(root / "fifo")
     (root / ".upload").mkdir(exist_ok=True)
     listing, plain = await disk.folder.open_dir(ROOT), await disk.folder.open_dir(ROOT)
-    assert IPosixListing.providedBy(listing)
+    offered = IPosixListing.providedBy(listing)
+    assert offered
     batches: list[type_batch] = []
     while (batch := await listing.read_posix(3, lambda files, others: (files, others))) is not None:
         batches.append(batch)

@@ -15,9 +15,10 @@ from vfgateway.protocols.client.faults import Answered
 from vfgateway.protocols.client.listing import answer_listing
 from vfgateway.protocols.client.people.entering import enter
 from vfgateway.protocols.client.query import Query
+from vfgateway.protocols.client.redirecting import redirected
 from vfgateway.protocols.web.conditions import etag_of, expectation, http_date, seconds_of
 from vfgateway.protocols.web.faults import Fault
-from vfgateway.protocols.web.lane import CONDITIONS, Answer, Asked, Route, place_in
+from vfgateway.protocols.web.lane import CONDITIONS, Answer, Asked, Route, lines_of, place_in
 from vfgateway.protocols.web.reply import file_at_hand, send_file
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.storing import store_body
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 PREFIX = b"/vfgateway/v1/"
 _FILES = PREFIX + b"files/"
 _UNSHARED = ((b"Cache-Control", b"private, no-cache"),)
+_UNSHARED_LINES = lines_of(_UNSHARED)
 _ALLOWED = b"GET, HEAD, PUT, DELETE, OPTIONS"
 
 NOT_ALLOWED = Fault(405, "method-not-allowed", "Method not allowed", "storage-proxy_request_not-implemented")
@@ -81,7 +83,9 @@ async def get_file(request: StreamingRequest, folder: FolderSession, path: Folde
     """Answer with a file, or the parts of it that are asked for."""
     for field in _UNSHARED:
         request.setHeader(*field)
-    await send_file(request, await folder.download(path), disposition_name=path.name)
+    download = await folder.download(path)
+    if not await redirected(request, download, path.name):
+        await send_file(request, download, disposition_name=path.name)
 
 
 def get_at_hand(asked: Asked) -> Answer | None:
@@ -92,7 +96,7 @@ def get_at_hand(asked: Asked) -> Answer | None:
     folder = asked.enter(name)
     if folder is None:
         return None
-    return file_at_hand(asked, folder, path, disposition_name=path.name, more=_UNSHARED)
+    return file_at_hand(asked, folder, path, disposition_name=path.name, more=_UNSHARED_LINES)
 
 
 #: By method.

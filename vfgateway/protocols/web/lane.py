@@ -9,7 +9,7 @@ nothing that would not be answered so there.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,8 +39,9 @@ LARGEST_HEAD: Final = 4 << 10
 LARGEST_BODY: Final = 64 << 10
 #: Bytes of a body that is rather copied behind its head than sent as a second part.
 COPIED: Final = 8 << 10
-#: Heads that are remembered.
+#: Heads that are remembered, and whole requests.
 MOST_HEADS: Final = 4096
+MOST_KNOWN: Final = 16384
 
 #: Fields that mean nothing to any route. A field that is neither among these nor among those that a route names makes a request unusual.
 PLAIN_FIELDS: Final = frozenset(
@@ -99,9 +100,14 @@ class Head:
     ticket: bytes
 
 
+#: Method, path and head of a request.
+type_known = tuple[bytes, bytes, Head]
+
+
 class Asked:
     """One request on the lane.
 
+    :param data: all of it
     :ivar target: its path
     :ivar conditional: whether any of :data:`CONDITIONS` is given
     :ivar now: epoch seconds
@@ -110,9 +116,9 @@ class Asked:
 
     __slots__ = (
         "_channel",
+        "_data",
         "_head",
         "_lane",
-        "_login",
         "body",
         "conditional",
         "folder",
@@ -123,18 +129,18 @@ class Asked:
     )
 
     def __init__(
-        self, lane: Lane, channel: StreamingChannel, method: bytes, target: bytes, head: Head, login: bytes, body: bytes
+        self, lane: Lane, channel: StreamingChannel, method: bytes, target: bytes, head: Head, data: bytes
     ) -> None:
         self._lane = lane
         self._channel = channel
         self._head = head
-        self._login = login
+        self._data = data
         self.method = method
         self.target = target
-        self.body = body
+        self.body = data[len(data) - head.length :] if head.length else b""
         self.folder: FolderSession | None = None
         self.conditional = head.conditional
-        self.now: float = lane.site.reactor.seconds()
+        self.now: float = lane.seconds()
         self.request_id = new_request_id()
 
     def getRawHeaders(self, name: bytes, /) -> Sequence[bytes] | None:
@@ -156,7 +162,8 @@ class Asked:
         return self.folder
 
     def _credentials(self) -> Any:
-        fields = _read_fields(self._login) or {}
+        lines = self._data[: self._data.find(b"\r\n\r\n")].partition(b"\r\n")[2]
+        fields = _read_fields(lines) or {}
         return credentials_of(fields.get(b"authorization", b""))
 
     @property
@@ -164,17 +171,23 @@ class Asked:
         return Origin(self._lane.site.front_end, self.caller.address, self.request_id)
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Answer:
-    """An answer: all fields but those that every answer has.
+    """An answer.
 
+    :ivar lines: all fields but those that every answer has, as :func:`lines_of` writes them
     :ivar user: who asked, for the log
     """
 
     status: int
-    fields: Sequence[tuple[bytes, bytes]]
+    lines: bytes
     body: type_chunk = b""
     user: str = ""
+
+
+def lines_of(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Fields as they are sent, each with the end of the line before it."""
+    return b"".join([b"\r\n%b: %b" % field for field in fields])
 
 
 type_serve = Callable[[Asked], Answer | None]
@@ -206,26 +219,22 @@ class Lane:
     def __init__(self, site: GatewaySite, routes: Mapping[bytes, Route]) -> None:
         self.site = site
         self.entrances = Entrances(site.gateway)
+        self.seconds: Callable[[], float] = site.reactor.seconds
         self._routes = routes
         self._heads: dict[bytes, Head | None] = {}
-        self._common = b""
-        self._common_until = 0.0
+        self._known: dict[bytes, type_known] = {}
+        self._starts: dict[int, bytes] = {}
+        self._starts_until = 0.0
 
     def take(self, channel: StreamingChannel, data: bytes) -> bool:
         """Answer what is in ``data``, if it is one request that can be; whether it was answered."""
-        end = data.find(b"\r\n\r\n", 0, LARGEST_HEAD)
-        first = data.find(b"\r\n", 0, end)
-        if first < 0 or not self.site.gateway.running:
+        route = self._routes.get(data[: data.find(b" ", 0, 16)])
+        if route is None or not self.site.gateway.running:
             return False
-        words = data[:first].split(b" ")
-        route = self._routes.get(words[0])
-        if route is None or len(words) != 3 or words[2] != b"HTTP/1.1" or not _PLAIN_PATH.fullmatch(words[1]):
+        known = self._read(route, data) if route.body else self._recall(route, data)
+        if known is None:
             return False
-        login = data[first + 2 : end]
-        head = self._head(login)
-        if head is None or len(data) != end + 4 + head.length or not head.special <= route.fields:
-            return False
-        asked = Asked(self, channel, words[0], words[1], head, login, data[end + 4 :])
+        asked = Asked(self, channel, *known, data)
         try:
             answered = route.serve(asked)
         except GatewayError:
@@ -234,6 +243,34 @@ class Lane:
             return False
         self._answer(channel, asked, answered)
         return True
+
+    def _recall(self, route: Route, data: bytes) -> type_known | None:
+        """As :meth:`_read`, which needs not look at what it has seen before, to the byte."""
+        if len(data) > LARGEST_HEAD:
+            return self._read(route, data)
+        ticket = self.entrances.ticket(data)
+        known = self._known.get(ticket)
+        if known is None:
+            known = self._read(route, data)
+            if known is not None:
+                if len(self._known) >= MOST_KNOWN:
+                    self._known.clear()
+                self._known[ticket] = known
+        return known
+
+    def _read(self, route: Route, data: bytes) -> type_known | None:
+        """The one request that ``data`` is; ``None`` if it is anything else, or unusual."""
+        end = data.find(b"\r\n\r\n", 0, LARGEST_HEAD)
+        first = data.find(b"\r\n", 0, end)
+        if first < 0:
+            return None
+        words = data[:first].split(b" ")
+        if len(words) != 3 or words[2] != b"HTTP/1.1" or not _PLAIN_PATH.fullmatch(words[1]):
+            return None
+        head = self._head(data[first + 2 : end])
+        if head is None or len(data) != end + 4 + head.length or not head.special <= route.fields:
+            return None
+        return words[0], words[1], head
 
     def waits_for_more(self, data: bytes) -> bool:
         """Whether ``data`` is the beginning of a request that could be answered if all of it were there, but for a part of its body."""
@@ -247,30 +284,32 @@ class Lane:
 
     def _answer(self, channel: StreamingChannel, asked: Asked, answered: Answer) -> None:
         status, body = answered.status, answered.body
-        lines = [b"HTTP/1.1 %d %s\r\n" % (status, RESPONSES[status]), self._common_fields(asked.now)]
-        lines.append(asked.request_id.encode("ascii"))
-        for field in answered.fields:
-            lines.append(b"\r\n%s: %s" % field)
-        lines.append(b"\r\n\r\n")
-        if len(body) <= COPIED:
-            lines.append(bytes(body))
-            channel.send_now(b"".join(lines))
+        head = (self._start(status, asked.now), asked.request_id.encode("ascii"), answered.lines, b"\r\n\r\n")
+        size = len(body)
+        if size <= COPIED:
+            channel.send_now(b"".join((*head, body)))
         else:
-            channel.send_now(b"".join(lines), body)
-        address = self.caller(channel).address
-        seconds = max(0.0, self.site.reactor.seconds() - asked.now)
-        about = (address, answered.user, asked.method, asked.target, status, len(body), asked.request_id, seconds)
-        self.site.access_log.add(*about, vfolder=None if asked.folder is None else asked.folder.vfolder)
-        self.site.count(asked.method, asked.target, status, seconds)
-        if asked.method == b"GET":
-            self.site.gateway.metrics.sent(self.site.front_end, len(body))
+            channel.send_now(b"".join(head), body)
+        seconds = max(0.0, self.seconds() - asked.now)
+        vfolder = None if asked.folder is None else asked.folder.vfolder
+        address, method, target = self.caller(channel).address, asked.method, asked.target
+        site = self.site
+        site.access_log.add(
+            address, answered.user, method, target, status, size, asked.request_id, seconds, "", vfolder
+        )
+        site.tally.add(method, target, status, seconds, size)
 
-    def _common_fields(self, now: float) -> bytes:
-        """What every answer begins with; made once a second."""
-        if now >= self._common_until:
-            self._common = b"Server: vfgateway\r\nDate: %s\r\nX-Request-Id: " % http_date(int(now))
-            self._common_until = int(now) + 1
-        return self._common
+    def _start(self, status: int, now: float) -> bytes:
+        """What every answer with that status begins with; made once a second."""
+        if now >= self._starts_until:
+            self._starts.clear()
+            self._starts_until = int(now) + 1
+        start = self._starts.get(status)
+        if start is None:
+            words = (status, RESPONSES[status], http_date(int(now)))
+            start = b"HTTP/1.1 %d %b\r\nServer: vfgateway\r\nDate: %b\r\nX-Request-Id: " % words
+            self._starts[status] = start
+        return start
 
     def caller(self, channel: StreamingChannel) -> Caller:
         """Who is at the other end of a connection, if no field of a proxy's says otherwise; ``host`` is left out."""

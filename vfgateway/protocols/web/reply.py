@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from typing import Final
 
 from twisted.web.http import NOT_MODIFIED, OK, PARTIAL_CONTENT, REQUESTED_RANGE_NOT_SATISFIABLE
 
@@ -15,7 +16,7 @@ from vfgateway.protocols.web import conditions, ranges
 from vfgateway.protocols.web.conditions import IFields, NotModified, etag_of, http_date, seconds_of
 from vfgateway.protocols.web.disposition import attachment
 from vfgateway.protocols.web.faults import PROBLEMS, answer_problem
-from vfgateway.protocols.web.lane import Answer, Asked
+from vfgateway.protocols.web.lane import Answer, Asked, lines_of
 from vfgateway.protocols.web.ranges import Span, Unsatisfiable
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.sending import SMALL, send_part
@@ -23,6 +24,8 @@ from vfgateway.services.reading import Download
 from vfgateway.services.session import FolderSession
 
 OCTETS = b"application/octet-stream"
+_ALWAYS: Final = ((b"Accept-Ranges", b"bytes"), (b"X-Content-Type-Options", b"nosniff"))
+_ALWAYS_LINES: Final = lines_of(_ALWAYS)
 #: Bytes of the largest part of a file that is read and sent at once.
 LARGEST_PART = 256 << 10
 
@@ -70,12 +73,7 @@ async def send_file(
 
 def _described(stat: FileStat, name: str | None, no_store: bool) -> list[tuple[bytes, bytes]]:
     """What every answer about a file says of it."""
-    fields = [
-        (b"Etag", etag_of(stat)),
-        (b"Last-Modified", http_date(seconds_of(stat))),
-        (b"Accept-Ranges", b"bytes"),
-        (b"X-Content-Type-Options", b"nosniff"),
-    ]
+    fields = [(b"Etag", etag_of(stat)), (b"Last-Modified", http_date(seconds_of(stat))), *_ALWAYS]
     if name is not None:
         fields.append((b"Content-Disposition", attachment(name)))
     if no_store:
@@ -159,11 +157,11 @@ def file_at_hand(
     *,
     disposition_name: str | None = None,
     content_type: bytes = OCTETS,
-    more: Sequence[tuple[bytes, bytes]] = (),
+    more: bytes = b"",
 ) -> Answer | None:
     """What :func:`send_file` would answer, if the file is in memory and small; ``None`` where it has to be asked.
 
-    :param more: further fields of the answer
+    :param more: further fields of the answer, as :func:`vfgateway.protocols.web.lane.lines_of` writes them
     """
     choice = _Choice(asked, path)
     try:
@@ -173,12 +171,15 @@ def file_at_hand(
     if found is None:
         return None
     stat, content = found
-    fields = [*more, *_described(stat, disposition_name, False)]
+    facts = (more, etag_of(stat), http_date(seconds_of(stat)), _ALWAYS_LINES)
+    lines = b"%b\r\nEtag: %b\r\nLast-Modified: %b%b" % facts
+    if disposition_name is not None:
+        lines += b"\r\nContent-Disposition: " + attachment(disposition_name)
     if choice.status != NOT_MODIFIED:
-        fields += [(b"Content-Type", content_type), (b"Content-Length", b"%d" % choice.length)]
+        lines += b"\r\nContent-Type: %b\r\nContent-Length: %d" % (content_type, choice.length)
     if choice.span is not None:
-        fields.append((b"Content-Range", choice.span.content_range(stat.size)))
-    return Answer(choice.status, fields, content, folder.principal.name)
+        lines += b"\r\nContent-Range: " + choice.span.content_range(stat.size)
+    return Answer(choice.status, lines, content, folder.principal.name)
 
 
 class _NotAtHand(Exception):

@@ -19,6 +19,7 @@ from vfgateway.protocols.web.channel import StreamingChannel
 from vfgateway.protocols.web.forwarded import TrustedProxies, address_of
 from vfgateway.protocols.web.lane import Lane
 from vfgateway.protocols.web.request import StreamingRequest
+from vfgateway.protocols.web.tally import Tally
 from vfgateway.protocols.web.tls import ReloadingCertificate, speaking_tls
 
 #: Seconds for which a connection may lie idle between requests, and a request's head may take.
@@ -53,6 +54,7 @@ class GatewaySite(server.Site):
     :param public_url: ``scheme://host[:port]`` under which callers know us, where that cannot be told from their requests
     :ivar channels: the open connections
     :ivar lane: answers small requests before anything else is done with them
+    :ivar tally: what it has answered
     """
 
     protocol = StreamingChannel  # type: ignore[assignment]
@@ -83,7 +85,8 @@ class GatewaySite(server.Site):
         self.proxies = TrustedProxies(gateway.settings.gateway.trusted_proxies)
         self.channels: set[StreamingChannel] = set()
         backends = {name: volume.backend for name, volume in gateway.settings.volumes.items()}
-        self.access_log = AccessLog(front_end, gateway.reactor, backends)
+        self.tally = Tally(gateway.metrics, front_end, endpoint_of)
+        self.access_log = AccessLog(front_end, gateway.reactor, backends, self.tally.settle)
         self._endpoint_of = endpoint_of
         self.lane: Lane | None = None
         self._all_gone: Deferred[None] | None = None
@@ -118,25 +121,20 @@ class GatewaySite(server.Site):
             context.operation,
             context.vfolder,
         )
-        self.count(request.method, request.path, request.code, seconds, request.error_code)
+        if self._endpoint_of is not None:
+            words = request.error_code.split("_", 2)
+            domain, operation, detail = words if len(words) == 3 else ("", "", "")
+            self.gateway.metrics.request(
+                method=method_label(request.method),
+                endpoint=self._endpoint_of(request.path),
+                status=request.code,
+                seconds=seconds,
+                domain=domain,
+                operation=operation,
+                error_detail=detail,
+            )
         if request.delivers and request.code in (200, 206):
             self.gateway.metrics.sent(self.front_end, request.sentLength)
-
-    def count(self, method: bytes, path: bytes, status: int, seconds: float, error_code: str = "") -> None:
-        """Count an answered request, unless the front end does that by itself."""
-        if self._endpoint_of is None:
-            return
-        words = error_code.split("_", 2)
-        domain, operation, detail = words if len(words) == 3 else ("", "", "")
-        self.gateway.metrics.request(
-            method=method_label(method),
-            endpoint=self._endpoint_of(path),
-            status=status,
-            seconds=seconds,
-            domain=domain,
-            operation=operation,
-            error_detail=detail,
-        )
 
     def startFactory(self) -> None:
         """No access log of Twisted's: see :meth:`log`."""

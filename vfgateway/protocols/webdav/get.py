@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from vfgateway.paths import FolderPath
-from vfgateway.protocols.web.lane import Answer, Asked
+from vfgateway.protocols.web.lane import Answer, Asked, lines_of
 from vfgateway.protocols.web.reply import file_at_hand, send_file
 from vfgateway.protocols.webdav import browsing, digests
 from vfgateway.protocols.webdav.exchange import Exchange
@@ -18,6 +18,8 @@ from vfgateway.services.session import FolderSession
 SANDBOX: Final = b"sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 _GUARDS: Final = ((b"Cache-Control", b"private, no-cache"), (b"Content-Security-Policy", SANDBOX))
+
+_GUARD_LINES: Final = lines_of(_GUARDS)
 
 _types = mimetypes.MimeTypes()
 
@@ -47,7 +49,7 @@ async def answer(exchange: Exchange) -> None:
 
 def answer_at_hand(asked: Asked, folder: FolderSession, path: FolderPath) -> Answer | None:
     """GET and HEAD of a file on the fast lane."""
-    return file_at_hand(asked, folder, path, content_type=content_type(path.name), more=_GUARDS)
+    return file_at_hand(asked, folder, path, content_type=content_type(path.name), more=_GUARD_LINES)
 
 
 def content_type(name: str) -> bytes:

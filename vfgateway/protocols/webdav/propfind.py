@@ -14,7 +14,7 @@ from vfgateway.errors import GatewayError, NotFound, TooLarge
 from vfgateway.model import DirEntry, FileStat, FileType
 from vfgateway.paths import FolderPath
 from vfgateway.posix import type_file
-from vfgateway.protocols.web.lane import Answer
+from vfgateway.protocols.web.lane import Answer, lines_of
 from vfgateway.protocols.web.lane import Asked as Request
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.sending import Gate
@@ -37,6 +37,8 @@ from vfgateway.services.vfolders import VisibleVFolder
 BATCH: Final = 512
 
 _NOT_KEPT: Final = (b"Cache-Control", b"no-store")
+#: What the head of a whole answer says before the length of its body.
+_LINES: Final = lines_of(((b"Content-Type", XML), _NOT_KEPT, (b"Content-Length", b"")))
 # One look-up each: entries come by the ten thousand.
 _FILE, _DIRECTORY = FileType.FILE, FileType.DIRECTORY
 
@@ -109,8 +111,7 @@ def answer_at_hand(request: Request, folder: FolderSession, path: FolderPath) ->
     if stat is None:
         return None
     body = b"".join((OPENING, *_described_at_hand(request, asked, stat), CLOSING))
-    fields = ((b"Content-Type", XML), (b"Content-Length", b"%d" % len(body)), _NOT_KEPT)
-    return Answer(207, fields, body, folder.principal.name)
+    return Answer(207, _LINES + b"%d" % len(body), body, folder.principal.name)
 
 
 def _described_at_hand(request: Request, asked: Asked, stat: FileStat) -> Iterable[bytes]:

@@ -9,7 +9,7 @@ from vfgateway.errors import QuotaExceeded, TooLarge
 from vfgateway.model import Attrs, FileStat
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.web.conditions import expectation
-from vfgateway.protocols.web.lane import Answer, Asked
+from vfgateway.protocols.web.lane import Answer, Asked, lines_of
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.storing import store_body
 from vfgateway.protocols.webdav import digests, partial
@@ -52,10 +52,10 @@ def answer_at_hand(asked: Asked, folder: FolderSession, path: FolderPath, limit:
     published = folder.store_now(path, asked.body)
     if published is None or published.stat is None:
         return None
-    fields = facts_of(published.stat)
+    lines = lines_of(facts_of(published.stat))
     if published.replaced is not None:
-        return Answer(204, fields, user=folder.principal.name)
-    return Answer(201, (*fields, (b"Content-Length", b"0")), user=folder.principal.name)
+        return Answer(204, lines, user=folder.principal.name)
+    return Answer(201, lines + b"\r\nContent-Length: 0", user=folder.principal.name)
 
 
 async def _refuse_what_cannot_fit(
