@@ -59,7 +59,7 @@ $(VENV)/.run-ready: $(VENV)/.made setup.py pyproject.toml
 	@touch $@
 
 $(VENV)/.develop-ready: $(VENV)/.made setup.py pyproject.toml
-	$(PIP) install --editable '.[test,check,azure,postgresql]'
+	$(PIP) install --editable '.[test,check,azure,postgresql,smb]'
 	@touch $@ $(VENV)/.run-ready
 
 $(VENV)/.bench-ready: $(VENV)/.develop-ready benchmarks/debian-packages.txt tests/install-debian-packages

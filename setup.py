@@ -35,6 +35,7 @@ EXTRAS = {
     "azure": ["azure-storage-blob>=12.24", "azure-identity>=1.19"],
     "bench": ["copyparty>=1.20", "paramiko>=3.4"],
     "postgresql": ["psycopg[binary]>=3.2"],
+    "smb": ["smbprotocol>=1.15,<2", "pysmb>=1.2.10,<2"],
 }
 TESTS = [
     "pytest>=8",

@@ -51,6 +51,12 @@ azureblob = LazyPlugin(
     "Azure Blob Storage: a container per vfolder",
     "vfgateway.backends.azureblob.AzureBlobVolumeFactory",
 )
+smb = LazyPlugin(
+    IVolumeFactory,
+    "smb",
+    "a share of Windows, Samba, a NAS or Azure Files, without mounting it",
+    "vfgateway.backends.smb.SmbVolumeFactory",
+)
 accounts = LazyPlugin(
     IAuthenticatorFactory,
     "accounts",

@@ -1,0 +1,196 @@
+"""The volume on a share of an SMB server, and the plugin that makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from twisted.internet.defer import ensureDeferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from vfgateway.backends.smb import trash, wire
+from vfgateway.backends.smb.facts import Shown
+from vfgateway.backends.smb.faults import Lost, Refused, faults, translate
+from vfgateway.backends.smb.folder import SmbFolder
+from vfgateway.backends.smb.gates import Gates
+from vfgateway.backends.smb.layout import Layout
+from vfgateway.backends.smb.link import Driver, Login, Server
+from vfgateway.backends.smb.links import Links
+from vfgateway.backends.smb.names import Place, SmbNames
+from vfgateway.backends.smb.settings import LoginSettings, SmbSettings
+from vfgateway.backends.smb.share import Share
+from vfgateway.backends.smb.tree import Tree
+from vfgateway.errors import StorageFailure, VolumeUnavailable
+from vfgateway.interfaces import IFolder, IVolume, IVolumeFactory
+from vfgateway.model import Actor, FolderOptions, Health, HealthState, QuotaScopeId, Space, VFolderId
+from vfgateway.uninterrupted import whole
+
+if TYPE_CHECKING:
+    from vfgateway.runtime import Runtime
+
+_log = Logger()
+
+
+@implementer(IVolume)
+class SmbVolume:
+    """A directory of a share.
+
+    :param make_driver: makes a connection
+    """
+
+    backend = "smb"
+
+    def __init__(
+        self, name: str, settings: SmbSettings, runtime: Runtime, make_driver: Callable[[Server, Login], Driver]
+    ) -> None:
+        self.name = name
+        self.path = f"smb://{settings.server}:{settings.port}/{settings.share}/{settings.path}".replace("\\", "/")
+        self.names = SmbNames()
+        self.shared = settings.shared
+        self._settings = settings
+        self._clock = runtime.reactor
+        self._layout = Layout(settings.path)
+        self._shown = Shown(settings.file_mode, settings.dir_mode)
+        self._gates = Gates(runtime.reactor)
+        self._make_driver = make_driver
+        self._server = Server(settings.server, settings.port, settings.share, settings.encrypt, settings.timeout)
+        self._service = self._share_as(settings)
+        self._users = {reference: self._share_as(login) for reference, login in settings.users.items()}
+        self._started = False
+
+    def _share_as(self, settings: LoginSettings) -> Share:
+        domain, _, username = settings.username.rpartition("\\")
+        login = Login(username, lambda: settings.password.load()[0], domain)
+        links = Links(
+            self.name, self._clock, lambda: self._make_driver(self._server, login), self._settings.connections
+        )
+        return Share(links, f"//{self._server.host}/{self._server.share}")
+
+    # --- life
+
+    @whole
+    async def start(self) -> None:
+        if self._started:
+            return
+        for share in (self._service, *self._users.values()):
+            share.links.start()
+        with faults(self.name):
+            folds = await self._layout.prepare(self._service, self.name)
+        self.names = SmbNames(case_folding=folds)
+        self._started = True
+        ensureDeferred(self._clean_up())
+
+    async def _clean_up(self) -> None:
+        """Finish removals that a crash interrupted, in the background."""
+        try:
+            for scope in await self._layout.scopes(self._service):
+                await trash.empty(self._service, self._layout.trash(scope), self._clock.seconds())
+        except (Refused, Lost) as error:
+            _log.warn("volume {name}: leftovers could not be removed: {error}", name=self.name, error=str(error))
+
+    async def stop(self) -> None:
+        self._started = False
+        for share in (self._service, *self._users.values()):
+            await share.links.stop()
+
+    async def health(self) -> Health:
+        if not self._started:
+            return Health(HealthState.UNAVAILABLE, "not started")
+        try:
+            await self._space()
+            link = await self._service.links.names()
+        except Refused as error:
+            return Health(HealthState.UNAVAILABLE, str(translate(error)))
+        except Lost as error:
+            return Health(HealthState.UNAVAILABLE, str(error))
+        return Health(HealthState.HEALTHY, metadata={"dialect": link.driver.dialect})
+
+    async def _space(self) -> tuple[int, int]:
+        return await self._service.space(self._settings.path)
+
+    @whole
+    async def space(self) -> Space:
+        with faults(self.name):
+            capacity, available = await self._space()
+        return Space(capacity, capacity - available, available)
+
+    # --- scopes and vfolders
+
+    @whole
+    async def create_scope(self, scope: QuotaScopeId) -> None:
+        with faults(self.name, scope):
+            await self._layout.make_scope(self._service, scope)
+
+    @whole
+    async def has_scope(self, scope: QuotaScopeId) -> bool:
+        with faults(self.name, scope):
+            return await self._layout.has_scope(self._service, scope)
+
+    @whole
+    async def create_folder(self, vfid: VFolderId, options: FolderOptions) -> None:
+        with faults(self.name, vfid):
+            await self._layout.make_root(self._service, vfid)
+
+    @whole
+    async def delete_folder(self, vfid: VFolderId) -> None:
+        with faults(self.name, vfid):
+            aside = f"{self._layout.trash(vfid.scope)}\\{vfid.folder.hex}-{uuid4().hex}"
+            root = self._layout.root(vfid)
+            if await self._service.find(root) is None:
+                return
+            await self._service.make_dir(self._layout.trash(vfid.scope), exist_ok=True)
+            try:
+                await self._service.rename(root, aside, replace=False, kind=wire.DIRECTORY_FILE)
+            except Refused as error:
+                if error.missing:
+                    return
+                # Servers other than Samba do not move a directory in which somebody has a file open.
+                if not await trash.remove_tree(self._service, root):
+                    raise StorageFailure(
+                        "files of the vfolder are in use; it is removed when it is tried again"
+                    ) from error
+            else:
+                await trash.remove_tree(self._service, aside)
+            await self._layout.drop_shards(self._service, vfid)
+
+    async def folder(self, vfid: VFolderId, actor: Actor) -> IFolder:
+        if not self._started:
+            raise VolumeUnavailable(self.name, "it has not started, or was stopped")
+        share = self._service if actor.credential is None else self._users.get(actor.credential, self._service)
+        tree = Tree(
+            self.name,
+            vfid,
+            share,
+            Place(self._layout.root(vfid), self.names),
+            self._layout.trash(vfid.scope),
+            self._gates,
+            self._shown,
+            self._settings.durability == "sync",
+        )
+        await tree.check()
+        return SmbFolder(tree, self._clock)
+
+    @whole
+    async def folders(self) -> Sequence[VFolderId]:
+        with faults(self.name):
+            return await self._layout.all(self._service)
+
+
+@implementer(IVolumeFactory)
+class SmbVolumeFactory:
+    """Makes volumes on shares of SMB servers."""
+
+    name = "smb"
+    summary = "a share of Windows, Samba, a NAS or Azure Files, without mounting it"
+
+    def configure(self, name: str, settings: Mapping[str, Any], runtime: Runtime) -> IVolume:
+        checked = SmbSettings.model_validate(settings)
+
+        def make(server: Server, login: Login) -> Driver:
+            from vfgateway.backends.smb.driver_smbprotocol import SmbprotocolDriver
+
+            return SmbprotocolDriver(server, login, runtime.reactor, runtime.pool)
+
+        return SmbVolume(name, checked, runtime, make)
