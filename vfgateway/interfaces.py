@@ -35,6 +35,7 @@ from vfgateway.model import (
     VFolderId,
 )
 from vfgateway.paths import FolderPath
+from vfgateway.treeusage import TreeUsage
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
@@ -319,9 +320,9 @@ class IMappedListing(Interface):
 class IUsageWalk(Interface):
     """On folders: adds up what is in them where it lies, off the reactor's thread. Elsewhere the gateway lists and adds."""
 
-    async def walk_usage(path: FolderPath, progress: Callable[[int], Awaitable[None]] | None = None) -> Usage:
-        """Usage below a directory: the size of each regular file once, whatever its names; every name is an entry. Staging is left out.
-        What vanishes meanwhile or cannot be listed is passed over. ``NotFound``, ``NotADirectory``.
+    async def walk_usage(path: FolderPath, progress: Callable[[int], Awaitable[None]] | None = None) -> TreeUsage:
+        """Usage below a directory, with the shares of the directories in it: the size of each regular file once, whatever its names; every
+        name is an entry. Staging is left out. What vanishes meanwhile or cannot be listed is passed over. ``NotFound``, ``NotADirectory``.
 
         :param progress: called now and then with the entries counted so far; counting goes on when it returns
         """

@@ -199,6 +199,9 @@ async def test_a_vfolder_is_copied(tmp_path: Path) -> None:
         assert (await vfgateway.json("task", "watch", task["id"]))["state"] == "done"
         await vfgateway("task", "cancel", task["id"])
         assert "holds 3B in 1 files" in await vfgateway("vfolder", "recount", "bob/copy")
+        lines = (await vfgateway("vfolder", "usage", "bob/copy")).splitlines()
+        assert lines[1:] == ["(at the top)\t3B\t1\t-"]
+        assert (await vfgateway.json("vfolder", "usage", "bob/copy"))["used_bytes"] == 3
 
 
 async def test_a_grant_is_given_and_taken_back(tmp_path: Path) -> None:

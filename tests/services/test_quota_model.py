@@ -27,17 +27,19 @@ from tests.support.ledgers import SteppedDatabase, changed
 from tests.support.machines import explore
 from vfgateway.errors import QuotaExceeded, VolumeUnavailable
 from vfgateway.model import Limits, QuotaScopeId, ScopeKind, Usage, VFolder, VFolderId, VFolderStatus
-from vfgateway.services import holds, schema
+from vfgateway.services import folderusage, holds, schema
 from vfgateway.services.dirty import DirtyMarks
 from vfgateway.services.headroom import LOOK, PATIENCE
 from vfgateway.services.quota import Quota
 from vfgateway.services.reservations import Reservation
+from vfgateway.treeusage import LOOSE
 
 ALICE = UUID("11111111-1111-4111-8111-111111111111")
 SCOPE = QuotaScopeId(ScopeKind.USER, ALICE)
 LIMIT = 400
 
 amounts = st.builds(Usage, st.integers(0, 150), st.integers(0, 2))
+folders = st.sampled_from([LOOSE, b"a", b"b"])
 some_limits = st.builds(Limits, st.sampled_from([None, LIMIT, LIMIT // 2]), st.sampled_from([None, 6]))
 
 
@@ -256,7 +258,7 @@ class QuotaModel(RuleBasedStateMachine):
         """A writer publishes what it stored, or gives up. Like every publish it makes sure first that its room is still its own."""
         promise = data.draw(st.sampled_from([promise for promise in self.promises if self._idle(promise)]))
         change = Usage(data.draw(st.integers(0, promise.amount.bytes)), data.draw(st.integers(0, promise.amount.files)))
-        also = [lambda _: None] if data.draw(st.booleans()) else []
+        also, folder = [lambda _: None] if data.draw(st.booleans()) else [], data.draw(folders)
         reservation = promise.reservation
         assert reservation is not None
         instance = self._instance(promise)
@@ -270,7 +272,8 @@ class QuotaModel(RuleBasedStateMachine):
             else:
                 self.stored[promise.vfolder] += change
                 rest = (promise.vfolder, promise.amount - change)
-                self._ask(instance, reservation.settle(change, also=also), _must_succeed, frees=rest, ends=promise)
+                settling = reservation.settle(change, also=also, folder=folder)
+                self._ask(instance, settling, _must_succeed, frees=rest, ends=promise)
 
         self._ask(instance, reservation.ensure(promise.amount), sure, promise, Usage())
 
@@ -286,7 +289,7 @@ class QuotaModel(RuleBasedStateMachine):
         # The mark comes before the removal, as publishing makes it.
         self._now(instance.dirty.mark(key))
         self.stored[key] -= change
-        gone = instance.quota.change(vfolder, -change, also=[lambda _: None])
+        gone = instance.quota.change(vfolder, -change, also=[lambda _: None], folder=data.draw(folders))
         self._ask(instance, gone, _must_succeed, frees=(key, change))
 
     # --- time and trouble ---
@@ -485,6 +488,8 @@ class QuotaModel(RuleBasedStateMachine):
             subject = f"vfolder:{vfolder.key}"
             figures = self.database.now(partial(holds.usage_of, subjects=[subject]))
             assert figures[subject] == self.stored[vfolder.key]
+            shares = self.database.now(partial(folderusage.shares, vfolder=vfolder.key))
+            assert sum((share.usage for share in shares), Usage()) == self.stored[vfolder.key]
         for owner in (f"user:{ALICE}", f"scope:mem/{SCOPE}", "volume:mem"):
             figures = self.database.now(partial(holds.usage_of, subjects=[owner]))
             assert figures[owner] == sum(self.stored.values(), Usage())

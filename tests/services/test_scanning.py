@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from uuid import uuid4
 
 from twisted.internet import reactor
@@ -23,11 +22,11 @@ from vfgateway.blocking import Pool
 from vfgateway.model import Actor, FolderOptions, Usage, VFolder, VFolderId
 from vfgateway.paths import parse_text as path
 from vfgateway.runtime import Runtime
-from vfgateway.scan_settings import ScanSettings
 from vfgateway.services.gateway import Gateway
-from vfgateway.services.scanning import Scans
+from vfgateway.services.scanning import throttled
 from vfgateway.services.scanrecords import Finding, FindingKind, Scan
 from vfgateway.services.taskrecords import TaskState
+from vfgateway.treeusage import TreeUsage
 
 
 @asynccontextmanager
@@ -146,25 +145,23 @@ async def test_a_scan_is_made_again_and_again(tmp_path: Path) -> None:
             assert len(await gateway.scans.list()) == expected
 
 
-async def test_a_rate_is_kept(tmp_path: Path) -> None:
+async def test_a_rate_is_kept() -> None:
     """As told by the clock that the scan waits on."""
-    async with on_disk(tmp_path) as gateway:
-        clock, scans = Clock(), Scans(gateway, ScanSettings(rate=100))
-        scans._gateway = SimpleNamespace(reactor=clock)  # type: ignore[assignment]
-        told: list[int] = []
+    clock = Clock()
+    told: list[int] = []
 
-        async def tell(count: int) -> None:
-            told.append(count)
+    async def tell(count: int) -> None:
+        told.append(count)
 
-        progress = scans._throttled(tell)
-        for number in range(1, 4):
-            step = begin(progress(number * 50))
-            assert not step.called
-            clock.advance(0.49)
-            assert not step.called
-            clock.advance(0.01)
-            assert step.called
-        assert told == [50, 50, 50]
+    progress = throttled(clock, 100, tell)
+    for number in range(1, 4):
+        step = begin(progress(number * 50))
+        assert not step.called
+        clock.advance(0.49)
+        assert not step.called
+        clock.advance(0.01)
+        assert step.called
+    assert told == [50, 50, 50]
 
 
 async def test_stages_of_nobody_are_removed_once_they_are_old(tmp_path: Path) -> None:
@@ -212,7 +209,7 @@ async def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
         looked: list[str] = []
         measure = gateway.scans._measure
 
-        async def measure_some(vfolder: VFolder, *rest: object) -> Usage:
+        async def measure_some(vfolder: VFolder, *rest: object) -> Usage | TreeUsage:
             looked.append(str(vfolder.id))
             if len(looked) == 20:
                 reached.callback(None)
@@ -242,7 +239,7 @@ async def test_files_that_change_meanwhile_are_no_drift(tmp_path: Path) -> None:
         measure = gateway.scans._measure
         rounds = 0
 
-        async def measure_and_write(*about: object) -> Usage:
+        async def measure_and_write(*about: object) -> Usage | TreeUsage:
             nonlocal rounds
             counted = await measure(*about)  # type: ignore[arg-type]
             if rounds < 2:

@@ -47,6 +47,12 @@ SHOW = [
     Column("Created", "created", when),
     Column("Expires", "expires", when),
 ]
+USAGE = [
+    Column("Directory", "name"),
+    Column("Used", "used_bytes", exact_size, right=True),
+    Column("Files", "used_files", right=True),
+    Column("Being counted since", "stale_since", when),
+]
 _kind = click.option("--kind", type=KIND, help="What the owner is, where a user and a group have one name.")
 _quota = click.option("--quota", type=SIZE, help="Most bytes: 10GiB, 10GB, a number; or none.")
 _files = click.option("--files", type=COUNT, help="Most files and directories, or none.")
@@ -204,6 +210,24 @@ def clone(client: Client, source: str, target: str, volume: str | None, kind: st
         return
     watching.follow(client, task)
     output.done(f"vfolder {full_name(found)} copied to {target}")
+
+
+@vfolder.command("usage")
+@click.argument("name", metavar="VFOLDER", type=VFOLDER)
+@json_option
+@click.pass_obj
+def usage(client: Client, name: str, as_json: bool) -> None:
+    """Show where a vfolder's files lie: by directory at its top, the largest first."""
+    found = client.resolve(name)
+    told = client.get(path("vfolders", found["folder"], "usage"), volume=found["volume"])
+    if as_json:
+        output.write_json(told)
+        return
+    rows = [{**share, "name": f"{share['name']}/"} for share in told["folders"]]
+    for words, key in (("(at the top)", "loose"), ("(other directories)", "others"), ("(trash)", "trash")):
+        if told[key]["used_files"] or told[key]["stale_since"]:
+            rows.append({**told[key], "name": words})
+    output.write_list(rows, USAGE, False, f"vfolder {full_name(found)} is empty")
 
 
 @vfolder.command("recount")

@@ -24,11 +24,12 @@ from vfgateway.model import (
     VFolderStatus,
 )
 from vfgateway.paths import FolderPath
-from vfgateway.services import locktable, properties
+from vfgateway.services import folderusage, locktable, properties
 from vfgateway.services.changes import Change
 from vfgateway.services.locks import Intent
 from vfgateway.services.permissions import Access
 from vfgateway.services.standing import Standing
+from vfgateway.treeusage import LOOSE
 
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
@@ -120,9 +121,15 @@ class FolderContext:
         ) as intent:
             yield intent
 
-    async def settle(self, change: Usage, intent: Intent, also: Sequence[type_write] = ()) -> None:
+    def folder_of(self, path: FolderPath, is_dir: bool = False) -> bytes:
+        """Whose share of the usage ``path`` is."""
+        return folderusage.folder_of(self.lock_path(path), is_dir)
+
+    async def settle(
+        self, change: Usage, intent: Intent, also: Sequence[type_write] = (), folder: bytes = LOOSE
+    ) -> None:
         """Count a change that needed no room beforehand, and end its intent with it."""
-        await self.gateway.quota.change(self.vfolder, change, also=[intent.end, *also])
+        await self.gateway.quota.change(self.vfolder, change, also=[intent.end, *also], folder=folder)
 
     # --- what becomes of properties and locks: to be written in the step that ends the intent ---
 

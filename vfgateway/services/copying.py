@@ -243,7 +243,7 @@ async def _make_copy(step: Step, expect: Expect, intent: Intent) -> bool:
             made = await trees.copy_link(stat, context.folder, target)
             change = Usage(0, 1) if made else Usage()
         also = [intent.end, *context.after_copy(intent, step.origin.context, step.source, target)]
-        await reservation.settle(change, also=also)
+        await reservation.settle(change, also=also, folder=context.folder_of(target))
     return made
 
 
@@ -308,7 +308,8 @@ async def _move_one(step: Step, expect: Expect) -> None:
             leaving.changes = None
             published = await here.folder.remove(step.source, ANY)
             leaving.touches(published.replaced)
-            await here.settle(-trees.freed(published.replaced), leaving, here.after_removal(leaving, step.source))
+            also, folder = here.after_removal(leaving, step.source), here.folder_of(step.source)
+            await here.settle(-trees.freed(published.replaced), leaving, also, folder)
     await there.remember_creation(step.target)
     await here.gateway.creations.forget(step.origin.vfolder.key, step.source)
 

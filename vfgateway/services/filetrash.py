@@ -19,6 +19,8 @@ from vfgateway.model import ABSENT, ANY, INTERNAL, ORCHESTRATOR, FileStat, Permi
 from vfgateway.paths import TRASH_NAME, FolderPath, parse_bytes
 from vfgateway.services import trees
 from vfgateway.services.context import FolderContext
+from vfgateway.services.folderusage import folder_of
+from vfgateway.services.moves import moved
 from vfgateway.services.schema import vfolders
 from vfgateway.services.sharing_tables import file_trash
 from vfgateway.uninterrupted import whole
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Where deleted files lie.
 HERE = FolderPath((TRASH_NAME,))
+#: Whose share of the usage they are.
+TRASH = folder_of(HERE, is_dir=True)
 
 
 @attrs.frozen
@@ -96,12 +100,13 @@ class FileTrash:
             intent.names(context.lock_path(path))
             made = await self._make_here(context)
             try:
-                await context.folder.rename(path, HERE.child(item.id), ABSENT)
+                published = await context.folder.rename(path, HERE.child(item.id), ABSENT)
             except BaseException:
-                await context.settle(made, intent)
+                await context.settle(made, intent, folder=TRASH)
                 raise
             also = [*context.after_removal(intent, path), lambda connection: _add(connection, item)]
-            await context.settle(made, intent, also)
+            also.append(await moved(context, path, HERE.child(item.id), published))
+            await context.settle(made, intent, also, TRASH)
         await context.gateway.creations.forget(context.vfolder.key, path)
         return item
 
@@ -148,11 +153,12 @@ class FileTrash:
         async with context.publishing((path, True)) as intent:
             intent.names(context.lock_path(path))
             try:
-                await context.folder.rename(HERE.child(item.id), path, ABSENT)
+                published = await context.folder.rename(HERE.child(item.id), path, ABSENT)
             except NotFound:
                 await self._database.write(lambda connection: _strike(connection, item.id))
                 raise NotFound(item.id, f"no such entry in the trash: {item.id}") from None
-            await context.settle(Usage(), intent, [lambda connection: _strike(connection, item.id)])
+            share = await moved(context, HERE.child(item.id), path, published)
+            await context.settle(Usage(), intent, [share, lambda connection: _strike(connection, item.id)])
 
     async def purge(self, folder: FolderSession, item_id: str) -> None:
         """Remove something for good. Needs ``rwd``, or to have deleted it oneself. ``NotFound``."""
@@ -182,7 +188,7 @@ class FileTrash:
                 done = True
             finally:
                 strike = [lambda connection: _strike(connection, item.id)] if done else []
-                await context.settle(-sum(lost, Usage()), intent, strike)
+                await context.settle(-sum(lost, Usage()), intent, strike, TRASH)
 
     async def sweep(self) -> int:
         """Remove for good what has lain long enough, everywhere; how much that was."""

@@ -30,6 +30,7 @@ from vfgateway.services.creations import Creations
 from vfgateway.services.database import Database
 from vfgateway.services.events import Events
 from vfgateway.services.filetrash import FileTrash
+from vfgateway.services.foldercounts import FolderCounts
 from vfgateway.services.lifecycle import Lifecycle
 from vfgateway.services.localcopies import LocalCopies
 from vfgateway.services.lockouts import Lockouts
@@ -130,6 +131,7 @@ class Gateway:
         self.revocations = Revocations(self.database, reactor)
         self.retention = Retention(self)
         self.scans = Scans(self, settings.scans)
+        FolderCounts(self)
         self._orchestrator: RedisEvents | None = None
 
     # --- assembly ---

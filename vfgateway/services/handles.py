@@ -304,7 +304,8 @@ class WritableHandle(Handle):
         """What was written to the file since it lost its name is gone with it, as far as it can be told from here."""
         unnamed, self._unnamed = self._unnamed, None
         if unnamed:
-            await self.context.gateway.quota.change(self.context.vfolder, Usage(-unnamed))
+            folder = self.context.folder_of(self.path)
+            await self.context.gateway.quota.change(self.context.vfolder, Usage(-unnamed), folder=folder)
 
     async def _tell_names(self, window: Window) -> None:
         """Whoever follows the vfolder is told of the file's path: see whether it still is that, and no other."""

@@ -14,10 +14,11 @@ from sqlalchemy import Connection, Table, bindparam, delete, func, select, updat
 from sqlalchemy.dialects import postgresql, sqlite
 
 from vfgateway.model import Usage
-from vfgateway.services import slabs
+from vfgateway.services import folderusage, slabs
 from vfgateway.services.processes import SLAB
 from vfgateway.services.schema import dirty, holds, processes, uploads, usage, vfolders
 from vfgateway.services.subjects import Subject, forget_subject, keys_of, subjects_of, vfolder_subject
+from vfgateway.treeusage import TreeUsage
 
 
 @attrs.frozen
@@ -86,17 +87,22 @@ def add_usage(connection: Connection, changes: Mapping[str, Usage]) -> None:
         connection.execute(_adding(connection, usage), rows)
 
 
-def set_usage(connection: Connection, vfolder: int, counted: Usage) -> None:
+def set_usage(connection: Connection, vfolder: int, counted: Usage | TreeUsage, now: float) -> None:
     """Replace a vfolder's figure by what was counted, and correct the sums that it is part of."""
     keys = keys_of(connection, vfolder)
     if keys:
         known = usage_of(connection, keys[:1])[keys[0]]
+        if isinstance(counted, TreeUsage):
+            folderusage.replace(connection, vfolder, counted)
+            counted = counted.total
+        else:
+            folderusage.correct(connection, vfolder, counted - known, now)
         add_usage(connection, dict.fromkeys(keys, counted - known))
 
 
 def forget_vfolder(connection: Connection, vfolder: int) -> None:
     """Take a vfolder's figure off the sums, and strike it with its holds."""
-    set_usage(connection, vfolder, Usage())
+    set_usage(connection, vfolder, TreeUsage(), 0.0)
     subject = vfolder_subject(vfolder)
     connection.execute(delete(usage).where(usage.c.subject == subject))
     connection.execute(delete(holds).where(holds.c.subject == subject))

@@ -15,6 +15,7 @@ from vfgateway.services import holds, slabs
 from vfgateway.services.database import Database
 from vfgateway.services.slabs import Slab
 from vfgateway.services.unwritten import Batch, Unwritten
+from vfgateway.treeusage import LOOSE
 
 T = TypeVar("T")
 
@@ -65,8 +66,16 @@ class Ledger:
         """Whether the database knows everything."""
         return not self._unwritten and not self._writing
 
-    def change(self, vfolder: int, change: Usage, covered: Mapping[str, Usage] = {}, upload: str | None = None) -> None:
-        """Count a true change, and end what was held for it: ``covered`` out of the slabs, or all that ``upload`` has."""
+    def change(
+        self,
+        vfolder: int,
+        change: Usage,
+        covered: Mapping[str, Usage] = {},
+        upload: str | None = None,
+        folder: bytes = LOOSE,
+    ) -> None:
+        """Count a true change in a folder at the vfolder's top, and end what was held for it: ``covered`` out of the slabs, or all that
+        ``upload`` has."""
         spent: dict[str, Usage] = {}
         for key, amount in covered.items():
             slab = self.slab(key)
@@ -74,7 +83,7 @@ class Ledger:
             slab.held -= amount
             slab.spent += spent[key]
         if change != Usage() or upload is not None:
-            self._unwritten.add(Batch({vfolder: change}, spent, () if upload is None else (upload,)))
+            self._unwritten.add(Batch({(vfolder, folder): change}, spent, () if upload is None else (upload,)))
 
     async def give_back(self, keys: Sequence[str]) -> None:
         """Let others have what is free of the slabs."""
@@ -129,7 +138,7 @@ class Ledger:
                 slab.leased -= amount
                 slab.spent -= amount
             if batch.changes:
-                self._changed(batch.changes.keys())
+                self._changed({vfolder for vfolder, _ in batch.changes})
         then(outcome)
         if not waiter.called:
             waiter.callback(outcome)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -38,12 +39,14 @@ from vfgateway.model import (
     VFolderStatus,
 )
 from vfgateway.paths import ROOT, FolderPath, parse_text
-from vfgateway.services import nativelimits, trees
+from vfgateway.services import folderusage, nativelimits, trees
 from vfgateway.services.events import CloneFinished, DeletionFinished
+from vfgateway.services.folderusage import folded
 from vfgateway.services.names import checked_vfolder_name
 from vfgateway.services.session import FolderSession
 from vfgateway.services.sharing import Shared
 from vfgateway.services.tasks import RunningTask
+from vfgateway.treeusage import TreeUsage
 
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
@@ -169,12 +172,13 @@ class Lifecycle:
         async with gateway.locks.publishing(vfolder, [(ROOT, True)], frozenset(), "internal", recount=True):
             folder = await volume.folder(vfolder.id, Actor())
             # What is staged belongs to its uploads, and a storage that counts by itself cannot tell it apart.
+            counted: Usage | TreeUsage
             if IFastUsage.providedBy(volume) and not await _stages(folder):
-                usage = await volume.fast_usage(vfolder.id)
+                counted = await volume.fast_usage(vfolder.id)
             else:
-                usage = await trees.measure(folder)
-            await gateway.quota.set_usage(vfolder, usage, also=await gateway.staging.stages.cut_off(vfolder, folder))
-        return usage
+                counted = folded(await trees.measure_by_folder(folder), volume.names)
+            await gateway.quota.set_usage(vfolder, counted, also=await gateway.staging.stages.cut_off(vfolder, folder))
+        return counted.total if isinstance(counted, TreeUsage) else counted
 
     async def recover(self) -> None:
         """Take over from processes that died: drop their intents and slabs, and begin to recount what they were changing."""
@@ -298,9 +302,10 @@ class Lifecycle:
             async with await gateway.quota.reserve(target, wanted) as reservation:
                 volume: Any = gateway.volumes.get(source.volume)
                 await volume.clone_folder(source.id, vfid)
-                usage = await trees.measure(await volume.folder(vfid, Actor()))
-                await reservation.ensure(usage)
-                await reservation.settle(usage)
+                usage = await trees.measure_by_folder(await volume.folder(vfid, Actor()))
+                await reservation.ensure(usage.total)
+                shares = folded(usage, volume.names)
+                await reservation.settle(usage.total, [partial(folderusage.replace, vfolder=target.key, usage=shares)])
         except BaseException:
             await self.purge(source.volume, vfid)
             raise

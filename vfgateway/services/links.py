@@ -42,5 +42,6 @@ async def _make(
             intent.touches(await context.folder.stat(also_named))
         async with await context.gateway.quota.reserve(context.vfolder, Usage(0, 1)) as reservation:
             await make(context.folder)
-            await reservation.settle(Usage(0, 1), also=[intent.end, *context.after_creation(intent, path)])
+            also = [intent.end, *context.after_creation(intent, path)]
+            await reservation.settle(Usage(0, 1), also=also, folder=context.folder_of(path))
     await context.remember_creation(path)

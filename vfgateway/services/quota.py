@@ -20,14 +20,16 @@ from twisted.logger import Logger
 
 from vfgateway.errors import GatewayError, VFolderNotFound
 from vfgateway.model import Limits, QuotaScopeId, Usage, VFolder
-from vfgateway.services import holds, slabs
+from vfgateway.services import folderusage, holds, slabs
 from vfgateway.services.database import Database
+from vfgateway.services.folderusage import FolderUsage
 from vfgateway.services.headroom import Headroom, type_granted
 from vfgateway.services.ledger import Ledger
 from vfgateway.services.processes import SLAB, IsProcess
 from vfgateway.services.remaining import Remaining
 from vfgateway.services.reservations import Reservation, UploadReservation, type_also
 from vfgateway.services.subjects import Subject, owner_subject, scope_subject, subjects_of, vfolder_subject
+from vfgateway.treeusage import LOOSE, TreeUsage
 
 #: Seconds after which a change that nothing else carried is written.
 FLUSH = 0.5
@@ -103,10 +105,13 @@ class Quota:
         present = await self._database.read(lambda connection: holds.held_by(connection, holder))
         return UploadReservation(self, vfolder, holder, present)
 
-    async def change(self, vfolder: VFolder, change: Usage, also: type_also = ()) -> None:
-        """Count a change that needed no room beforehand, and run ``also`` in the same transaction."""
+    async def change(self, vfolder: VFolder, change: Usage, also: type_also = (), folder: bytes = LOOSE) -> None:
+        """Count a change that needed no room beforehand, and run ``also`` in the same transaction.
+
+        :param folder: whose share it is (:mod:`vfgateway.services.folderusage`)
+        """
         await self._process.dirty.mark(vfolder.key)
-        await self.settle_slabs(vfolder, change, {}, also)
+        await self.settle_slabs(vfolder, change, {}, also, folder)
 
     # --- for reservations ---
 
@@ -152,28 +157,28 @@ class Quota:
         return any(subject.is_limited for subject in await self.subjects(vfolder))
 
     async def settle_slabs(
-        self, vfolder: VFolder, change: Usage, covered: Mapping[str, Usage], also: type_also
+        self, vfolder: VFolder, change: Usage, covered: Mapping[str, Usage], also: type_also, folder: bytes
     ) -> None:
         """End a reservation of this process with the true change. All in memory has happened before the first wait."""
-        self._ledger.change(vfolder.key, change, covered)
+        self._ledger.change(vfolder.key, change, covered, folder=folder)
         if also:
             await self._ledger.write(partial(_run, also=also))
         elif change != Usage():
             self._write_soon()
         self.headroom.look_later()
 
-    def settle_now(self, vfolder: VFolder, change: Usage, covered: Mapping[str, Usage]) -> None:
+    def settle_now(self, vfolder: VFolder, change: Usage, covered: Mapping[str, Usage], folder: bytes) -> None:
         """As :meth:`settle_slabs`, with nothing else to write. Not a coroutine."""
-        self._ledger.change(vfolder.key, change, covered)
+        self._ledger.change(vfolder.key, change, covered, folder=folder)
         if change != Usage():
             self._write_soon()
         self.headroom.look_later()
         self._later("sweep", SWEEP, self._sweep)
 
-    async def settle_holder(self, vfolder: VFolder, change: Usage, holder: str, also: type_also) -> None:
+    async def settle_holder(self, vfolder: VFolder, change: Usage, holder: str, also: type_also, folder: bytes) -> None:
         """End an upload's reservation with the true change."""
         # Whichever write comes next enters both, the change and the end of what was held for it: nobody must see one without the other.
-        self._ledger.change(vfolder.key, change, upload=holder)
+        self._ledger.change(vfolder.key, change, upload=holder, folder=folder)
         # And once more in a write of its own, for what was granted in one that was on its way when the end came.
         await self._ledger.write(partial(_run, also=[partial(holds.drop_holds, holder=holder), *also]))
 
@@ -237,12 +242,30 @@ class Quota:
         }
         return Remaining.of(found, used)
 
-    async def set_usage(self, vfolder: VFolder, counted: Usage, also: type_also = ()) -> None:
+    async def folders(self, vfolder: VFolder) -> Sequence[FolderUsage]:
+        """The shares of the directories at a vfolder's top, by name. Uploads under way are in none."""
+        await self.flush()
+        return await self._database.read(lambda connection: folderusage.shares(connection, vfolder.key))
+
+    async def set_folders(self, vfolder: VFolder, before: Sequence[FolderUsage], counted: TreeUsage) -> bool:
+        """Put the shares that were counted in place of those that were known ``before``, unless those have changed meanwhile; whether that
+        was done. What the vfolder is charged stays."""
+
+        def write(connection: Connection) -> bool:
+            if folderusage.shares(connection, vfolder.key) != before:
+                return False
+            folderusage.replace(connection, vfolder.key, counted)
+            return True
+
+        return await self._ledger.write(write)
+
+    async def set_usage(self, vfolder: VFolder, counted: Usage | TreeUsage, also: type_also = ()) -> None:
         """Replace a vfolder's figure by what was counted while nobody published, and correct the sums that it is part of; run ``also`` in
-        the same transaction."""
+        the same transaction. Where the shares were not counted, what is new is nobody's until they are."""
+        now = self._clock.seconds()
 
         def write(connection: Connection) -> None:
-            holds.set_usage(connection, vfolder.key, counted)
+            holds.set_usage(connection, vfolder.key, counted, now)
             _run(connection, also)
             holds.recounted(connection, vfolder.key)
 

@@ -12,6 +12,7 @@ from vfgateway.errors import QuotaExceeded
 from vfgateway.model import Usage, VFolder
 from vfgateway.services import slabs
 from vfgateway.services.subjects import vfolder_subject
+from vfgateway.treeusage import LOOSE
 
 if TYPE_CHECKING:
     from vfgateway.services.quota import Quota
@@ -80,15 +81,18 @@ class Reservation:
         for key, amount in more.items():
             self._covered[key] = self._covered.get(key, Usage()) + amount
 
-    async def settle(self, change: Usage, also: type_also = ()) -> None:
-        """Count what has truly changed, give back the rest, and run ``also`` in the same transaction."""
+    async def settle(self, change: Usage, also: type_also = (), folder: bytes = LOOSE) -> None:
+        """Count what has truly changed, give back the rest, and run ``also`` in the same transaction.
+
+        :param folder: whose share it is (:mod:`vfgateway.services.folderusage`)
+        """
         if self._end():
-            await self._quota.settle_slabs(self._vfolder, change, self._covered, also)
+            await self._quota.settle_slabs(self._vfolder, change, self._covered, also, folder)
 
     async def release(self, also: type_also = ()) -> None:
         """Nothing has changed: give everything back."""
         if self._end():
-            await self._quota.settle_slabs(self._vfolder, Usage(), self._covered, also)
+            await self._quota.settle_slabs(self._vfolder, Usage(), self._covered, also, LOOSE)
 
     def _end(self) -> bool:
         if self._ended:
@@ -137,10 +141,10 @@ class UploadReservation(Reservation):
         if self._let_go:  # meanwhile
             self._quota.drop_hold(self._vfolder, self._holder)
 
-    async def settle(self, change: Usage, also: type_also = ()) -> None:
+    async def settle(self, change: Usage, also: type_also = (), folder: bytes = LOOSE) -> None:
         if self._end():
             self._let_go = True
-            await self._quota.settle_holder(self._vfolder, change, self._holder, also)
+            await self._quota.settle_holder(self._vfolder, change, self._holder, also, folder)
 
     async def release(self, also: type_also = ()) -> None:
         await self.settle(Usage(), also)

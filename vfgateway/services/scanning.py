@@ -7,7 +7,7 @@ remembers after each few how far it has come, and goes on from there after a res
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from sqlalchemy import Connection
@@ -20,9 +20,11 @@ from vfgateway.model import Actor, Usage, VFolder, VFolderId, VFolderStatus
 from vfgateway.scan_settings import ScanSettings
 from vfgateway.services import nativelimits, trees
 from vfgateway.services import scanrecords as records
+from vfgateway.services.folderusage import folded
 from vfgateway.services.processes import wait
 from vfgateway.services.scanrecords import Finding, FindingKind, Scan
 from vfgateway.services.tasks import RunningTask
+from vfgateway.treeusage import TreeUsage
 
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
@@ -170,8 +172,9 @@ class Scans:
         """Count without holding anybody off; what is counted while nobody wrote is compared."""
         quota = self._gateway.quota
         for _ in range(COUNTS):
-            before = await quota.settled(vfolder)
-            counted = await self._measure(vfolder, volume, tell)
+            before, shares = await quota.settled(vfolder), await quota.folders(vfolder)
+            found = await self._measure(vfolder, volume, tell)
+            counted = found.total if isinstance(found, TreeUsage) else found
             if await quota.settled(vfolder) == before:
                 break
         else:
@@ -181,29 +184,18 @@ class Scans:
             if fix:
                 counted = await self._gateway.lifecycle.recount(vfolder)
             find(FindingKind.DRIFT, what, fix)
+        elif fix and isinstance(found, TreeUsage):
+            await quota.set_folders(vfolder, shares, found)
         return counted
 
-    async def _measure(self, vfolder: VFolder, volume: IVolume, tell: trees.type_progress) -> Usage:
+    async def _measure(self, vfolder: VFolder, volume: IVolume, tell: trees.type_progress) -> Usage | TreeUsage:
         folder = await volume.folder(vfolder.id, Actor())
         staged = IResumableStaging.providedBy(folder) and await folder.stages()
         if IFastUsage.providedBy(volume) and not staged:
             usage: Usage = await volume.fast_usage(vfolder.id)
             return usage
-        return await trees.measure(folder, progress=self._throttled(tell))
-
-    def _throttled(self, tell: trees.type_progress) -> trees.type_progress:
-        clock, rate = self._gateway.reactor, self._settings.rate
-        began, last = clock.seconds(), 0
-
-        async def progress(count: int) -> None:
-            nonlocal last
-            new, last = count - last, count
-            await tell(new)
-            ahead = count / rate - (clock.seconds() - began) if rate else 0.0
-            if ahead > 0:
-                await wait(clock, ahead)
-
-        return progress
+        progress = throttled(self._gateway.reactor, self._settings.rate, tell)
+        return folded(await trees.measure_by_folder(folder, progress=progress), volume.names)
 
     # --- whole volumes ---
 
@@ -234,6 +226,21 @@ class Scans:
         if fix:
             await self._gateway.find_vfolder(vfid, find.volume)  # which adopts it
         find(FindingKind.ORPHAN, "the folder is there, but no vfolder is registered for it", fix, vfid)
+
+
+def throttled(clock: Any, rate: float, tell: trees.type_progress) -> trees.type_progress:
+    """Tells of entries that are new, and lets a walk go on no faster than ``rate`` entries a second; 0: as fast as it can."""
+    began, last = clock.seconds(), 0
+
+    async def progress(count: int) -> None:
+        nonlocal last
+        new, last = count - last, count
+        await tell(new)
+        ahead = count / rate - (clock.seconds() - began) if rate else 0.0
+        if ahead > 0:
+            await wait(clock, ahead)
+
+    return progress
 
 
 @attrs.frozen

@@ -26,7 +26,7 @@ from vfgateway.model import (
     VFolderId,
 )
 from vfgateway.paths import FolderPath
-from vfgateway.services import copying, links, locking, trees
+from vfgateway.services import copying, links, locking, moves, trees
 from vfgateway.services.changes import Change
 from vfgateway.services.context import FolderContext, type_write
 from vfgateway.services.database import FRESH
@@ -258,7 +258,7 @@ class FolderSession:
                     made.append(Usage(0, 1))
                 finally:
                     also = [intent.end, *context.after_creation(intent, path)]
-                    await reservation.settle(sum(made, Usage()), also=also)
+                    await reservation.settle(sum(made, Usage()), also=also, folder=context.folder_of(path, is_dir=True))
         for directory in (*missing, path):
             await context.remember_creation(directory)
 
@@ -280,7 +280,8 @@ class FolderSession:
             intent.names(context.lock_path(path))
             published = await context.folder.remove(path, expect)
             intent.touches(published.replaced)
-            await context.settle(-trees.freed(published.replaced), intent, context.after_removal(intent, path))
+            also, folder = context.after_removal(intent, path), context.folder_of(path)
+            await context.settle(-trees.freed(published.replaced), intent, also, folder)
         context.note_removal(path)
         await context.gateway.creations.forget(self.vfolder.key, path)
 
@@ -294,7 +295,8 @@ class FolderSession:
         async with context.publishing((path, True)) as intent:
             intent.names(context.lock_path(path))
             await context.folder.remove_dir(path)
-            await context.settle(Usage(0, -1), intent, context.after_removal(intent, path, empty=True))
+            also, folder = context.after_removal(intent, path, empty=True), context.folder_of(path, is_dir=True)
+            await context.settle(Usage(0, -1), intent, also, folder)
         context.note_removal(path)
         await context.gateway.creations.forget(self.vfolder.key, path)
 
@@ -323,7 +325,7 @@ class FolderSession:
                     await trees.remove_tree(context.folder, path, lost.append, go_on)
                 also = context.after_removal(intent, path)
             finally:
-                await context.settle(-sum(lost, Usage()), intent, also)
+                await context.settle(-sum(lost, Usage()), intent, also, context.folder_of(path, is_dir=True))
         context.note_removal(path, len(lost))
         return len(lost)
 
@@ -336,9 +338,7 @@ class FolderSession:
         async with context.publishing((source, True), (target, True)) as intent:
             intent.names(context.lock_path(source))
             intent.names(context.lock_path(target))
-            published = await context.folder.rename(source, target, expect)
-            also = context.after_rename(intent, source, target, published)
-            await context.settle(-trees.freed(published.replaced), intent, also)
+            await moves.rename(context, intent, source, target, expect)
         if self.access.permission < Permission.RWD:
             await context.gateway.creations.move(self.vfolder.key, source, target)
 

@@ -39,7 +39,7 @@ def store_now(context: FolderContext, target: FolderPath, content: type_chunk) -
         published = folder.store_now(target, content)
     finally:
         stored = Usage() if published is None else wanted - trees.freed(published.replaced)
-        quota.settle_now(vfolder, stored, needs)
+        quota.settle_now(vfolder, stored, needs, context.folder_of(target))
     if published is not None:
         gateway.metrics.received(context.origin.protocol, len(content))
     return published

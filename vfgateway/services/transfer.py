@@ -81,13 +81,15 @@ async def publish(
             published = await stage.commit(target, expect)
         except BaseException:
             if made:
-                await context.gateway.quota.change(context.vfolder, sum(made, Usage()))
+                await context.gateway.quota.change(
+                    context.vfolder, sum(made, Usage()), folder=context.folder_of(target)
+                )
             raise
         change = Usage(stage.size, 1) - trees.freed(published.replaced) + sum(made, Usage())
         intent.touches(published.replaced)
         if published.replaced is None:
             also = [*also, *context.after_creation(intent, target)]
-        await reservation.settle(change, also=[intent.end, *also])
+        await reservation.settle(change, also=[intent.end, *also], folder=context.folder_of(target))
     if published.replaced is None:
         await context.remember_creation(target)
     assert published.stat is not None

@@ -15,6 +15,8 @@ from vfgateway.errors import AlreadyExists, DirectoryNotEmpty, GatewayError, Not
 from vfgateway.interfaces import IDirectory, IFolder, ILinks, IServerSideCopy, IUsageWalk
 from vfgateway.model import ANY, Expect, FileStat, FileType, OpenMode, Published, Usage
 from vfgateway.paths import ROOT, FolderPath
+from vfgateway.services.folderusage import folder_of
+from vfgateway.treeusage import TreeUsage
 
 #: Entries read from a directory at once.
 BATCH = 500
@@ -88,23 +90,30 @@ class Tally:
     """Adds up usage, each inode once: names that share a file are known by its identity."""
 
     def __init__(self) -> None:
-        self.usage = Usage()
+        self.usage = TreeUsage()
         self._shared: set[str] = set()
 
-    def add(self, stat: FileStat) -> None:
-        """Count one entry."""
+    def add(self, path: FolderPath, stat: FileStat) -> None:
+        """Count one entry; ``path`` begins where counting begins."""
         size = stat.size if stat.is_file else 0
         if stat.is_file and stat.nlink > 1:
             if stat.identity in self._shared:
                 size = 0
             self._shared.add(stat.identity)
-        self.usage += Usage(size, 1)
+        self.usage.add(folder_of(path, stat.is_dir), Usage(size, 1))
 
 
 async def measure(folder: IFolder, top: FolderPath = ROOT, progress: type_progress | None = None) -> Usage:
     """Usage below ``top``, by walking."""
+    return (await measure_by_folder(folder, top, progress)).total
+
+
+async def measure_by_folder(
+    folder: IFolder, top: FolderPath = ROOT, progress: type_progress | None = None
+) -> TreeUsage:
+    """As :meth:`measure`, with the shares of the directories in ``top``."""
     if IUsageWalk.providedBy(folder):
-        counted: Usage = await folder.walk_usage(top, progress)
+        counted: TreeUsage = await folder.walk_usage(top, progress)
         return counted
     tally = Tally()
     walk = Walk(folder, top)
@@ -112,9 +121,9 @@ async def measure(folder: IFolder, top: FolderPath = ROOT, progress: type_progre
         while entries := await walk.read():
             for entry in entries:
                 if entry.error is None:
-                    tally.add(entry.stat)
+                    tally.add(entry.path.relative_to(top), entry.stat)
             if progress is not None:
-                await progress(tally.usage.files)
+                await progress(tally.usage.total.files)
     finally:
         await walk.close()
     return tally.usage

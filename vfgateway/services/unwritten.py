@@ -9,31 +9,42 @@ import attrs
 from sqlalchemy import Connection
 
 from vfgateway.model import Usage
-from vfgateway.services import holds
+from vfgateway.services import folderusage, holds
 from vfgateway.services.subjects import keys_of
+
+type_share = tuple[int, bytes]
 
 
 @attrs.frozen
 class Batch:
     """What one write enters.
 
-    :ivar changes: by vfolder
+    :ivar changes: by vfolder, and by the folder at its top that has the share (:mod:`vfgateway.services.folderusage`)
     :ivar spent: what of it came out of this process's slab, by subject
     :ivar ended: uploads whose room goes with it: some of the changes are what they became
     """
 
-    changes: Mapping[int, Usage]
+    changes: Mapping[type_share, Usage]
     spent: Mapping[str, Usage]
     ended: Collection[str] = ()
 
     def enter(self, connection: Connection, slab: str) -> None:
         """Write it. The owner and the scope charged are those that the vfolder has now."""
         sums: dict[str, Usage] = {}
-        for vfolder, change in self.changes.items():
+        shares: dict[int, dict[bytes, Usage]] = {}
+        for (vfolder, folder), change in self.changes.items():
             if change != Usage():
-                for key in keys_of(connection, vfolder):
-                    sums[key] = sums.get(key, Usage()) + change
+                shares.setdefault(vfolder, {})[folder] = change
+        gone = []
+        for vfolder, changes in shares.items():
+            keys, change = keys_of(connection, vfolder), sum(changes.values(), Usage())
+            for key in keys:
+                sums[key] = sums.get(key, Usage()) + change
+            if not keys:
+                gone.append(vfolder)
         holds.add_usage(connection, sums)
+        for vfolder in sorted(shares.keys() - set(gone)):
+            folderusage.add(connection, vfolder, shares[vfolder])
         holds.spend(connection, slab, self.spent)
         for upload in self.ended:
             holds.drop_holds(connection, upload)
@@ -44,16 +55,16 @@ class Unwritten:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._changes: dict[int, Usage] = {}
+        self._changes: dict[type_share, Usage] = {}
         self._spent: dict[str, Usage] = {}
         self._ended: list[str] = []
 
     def add(self, batch: Batch) -> None:
         """Count changes in."""
         with self._guard:
-            for vfolder, change in batch.changes.items():
+            for share, change in batch.changes.items():
                 if change != Usage():
-                    self._changes[vfolder] = self._changes.get(vfolder, Usage()) + change
+                    self._changes[share] = self._changes.get(share, Usage()) + change
             for subject, amount in batch.spent.items():
                 if amount != Usage():
                     self._spent[subject] = self._spent.get(subject, Usage()) + amount
@@ -70,7 +81,7 @@ class Unwritten:
     def vfolders(self) -> Collection[int]:
         """The vfolders with changes."""
         with self._guard:
-            return set(self._changes)
+            return {vfolder for vfolder, _ in self._changes}
 
     def __bool__(self) -> bool:
         with self._guard:

@@ -21,6 +21,7 @@ from vfgateway.services.writers import Announcement
 class Window:
     """A short time in which one handle changes its file. It ends with its announcement at the latest.
 
+    :ivar path: of its file
     :ivar began_with: bytes of the file when the window began
     :ivar size: bytes of the file now
     :ivar made: 1 if the file was made in this window
@@ -31,6 +32,7 @@ class Window:
     """
 
     _context: FolderContext
+    path: FolderPath
     intent: Intent
     reservation: Reservation
     _turn: Turn
@@ -61,7 +63,7 @@ class Window:
         except BaseException:
             gateway.locks.leave_turn(context.vfolder, turn)
             raise
-        return cls(context, intent, reservation, turn, announcement)
+        return cls(context, path, intent, reservation, turn, announcement)
 
     def when_late(self, call: Callable[[], Any]) -> None:
         """Have ``call()`` called when the window has to end; before that at most once."""
@@ -89,7 +91,8 @@ class Window:
         self._left = True
         try:
             also = [*self.also, self.intent.record] if self.intent.standing.tracked else self.also
-            await self.reservation.settle(Usage(self._growth(), self.made), also=also)
+            change, folder = Usage(self._growth(), self.made), self._context.folder_of(self.path)
+            await self.reservation.settle(change, also=also, folder=folder)
         finally:
             gateway = self._context.gateway
             gateway.writers.leave(self._announcement, self)

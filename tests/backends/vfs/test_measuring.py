@@ -43,6 +43,10 @@ def tree(tmp_path: Path) -> Path:
 
 #: 40 directories of ten files, those above, what else lies there.
 WHOLE = Usage(40 * 45 + 2 + 7, 440 + 4 + 2 + 2 + 1 + 2 + 1)
+#: By directory at the top, each with itself.
+ENTRIES = {b"a0": 112, b"a1": 111, b"a2": 112, b"a3": 112, b"\xff\xfe": 2, b"": 3}
+#: A file with a name in two of them is counted in that which is seen first: these have none.
+BYTES = {b"a0": 457, b"a3": 450, b"\xff\xfe": 2}
 
 
 @pytest.fixture
@@ -59,7 +63,11 @@ def counted(top: int, resolver: Resolver | None = None) -> Usage:
     while under_way.go_on(top):
         pass
     under_way.close()
-    return under_way.usage
+    shares = under_way.usage.folders
+    assert sum(shares.values(), Usage()) == under_way.usage.total
+    assert {name: share.files for name, share in shares.items()} == ENTRIES
+    assert {name: shares[name].bytes for name in BYTES} == BYTES
+    return under_way.usage.total
 
 
 @pytest.mark.parametrize("resolver", [KernelResolver(), WalkResolver()])

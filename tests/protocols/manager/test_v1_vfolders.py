@@ -68,6 +68,38 @@ async def test_a_vfolder_can_change_hands(client: ManagerClient) -> None:
     assert await client.get(f"{V1}/vfolders/resolve?vfolder={group}/data") == changed
 
 
+async def test_usage_by_directory(shared: Serving) -> None:
+    """The largest first, with what lies beside them, a name that is no text, and what is known to be wrong."""
+    gateway, client = shared.gateway, shared.client
+    vfolder = await new_vfolder(gateway)
+    folder = await orchestrator_in(gateway, vfolder)
+    for name, size in (("small/file", 1), ("large/deep/file", 100), ("\udcff/file", 10), ("loose", 7)):
+        async with await folder.upload(parse_text(name), size=size, parents=True) as upload:
+            await upload.write([b"x" * size])
+            await upload.commit()
+    url = f"{V1}/vfolders/{vfolder.id.folder.hex}/usage"
+    nothing = {"used_bytes": 0, "used_files": 0, "stale_since": None}
+    told = await client.get(url)
+    assert told == {
+        "used_bytes": 118,
+        "used_files": 8,
+        "folders": [
+            {"name": "large", "name_b64": None, "used_bytes": 100, "used_files": 3, "stale_since": None},
+            {"name": "%FF", "name_b64": "/w==", "used_bytes": 10, "used_files": 2, "stale_since": None},
+            {"name": "small", "name_b64": None, "used_bytes": 1, "used_files": 2, "stale_since": None},
+        ],
+        "loose": {"used_bytes": 7, "used_files": 1, "stale_since": None},
+        "others": nothing,
+        "trash": nothing,
+    }
+    item = await gateway.file_trash.discard(folder, parse_text("small"))
+    assert item is not None
+    told = await client.get(url)
+    assert [share["name"] for share in told["folders"]] == ["large", "%FF"]
+    assert (told["trash"]["used_bytes"], told["used_bytes"]) == (1, 118)
+    await client.refused("GET", f"{V1}/vfolders/{uuid4().hex}/usage", None, 404)
+
+
 async def test_a_deleted_vfolder_is_gone(shared: Serving) -> None:
     """By a task that can be watched."""
     made = await owned(shared.client)

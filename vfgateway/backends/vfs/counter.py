@@ -1,6 +1,7 @@
 """A process that counts a tree beside us: ``find`` of the GNU findutils, which takes less time than Python and none of the reactor's.
 
-It is told a directory by descriptor, follows no link, and says sizes and never names, so there is nothing to be decoded.
+It is told a directory by descriptor, follows no link, and says depths and sizes. The only names that it says are those of the directories at the
+top, each before what lies in it, as bytes that nobody decodes.
 """
 
 from __future__ import annotations
@@ -13,13 +14,18 @@ from functools import cache
 from typing import Self
 
 from vfgateway.model import Usage
+from vfgateway.treeusage import LOOSE, TreeUsage
 
-#: What each kind of entry is said as: a size; a size and an identity, of a file with several names; nothing, of all others.
+#: What each kind of entry is said as. After its depth, a size; a size and an identity, of a file with several names; nothing, of all others.
+#: But of directories at the top, the name between two NULs.
 _SAYS = (
-    *("(", "-type", "f", "-links", "1", "-printf", "%s\\n"),
-    *("-o", "-type", "f", "-printf", "=%s %D:%i\\n"),
-    *("-o", "-printf", "0\\n", ")"),
+    *("(", "-type", "f", "-links", "1", "-printf", "%d %s\\n"),
+    *("-o", "-type", "f", "-printf", "%d =%s@%D:%i\\n"),
+    *("-o", "-type", "d", "!", "-path", "./*/*", "-printf", "\\0%f\\0"),
+    *("-o", "-printf", "%d 0\\n", ")"),
 )
+#: The depth of what lies at the top.
+TOP = b"1"
 
 
 @cache
@@ -37,8 +43,9 @@ class Counter:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self._rest = b""
+        self._folder = LOOSE
         self._shared: set[bytes] = set()
-        self.usage = Usage()
+        self.usage = TreeUsage()
         self.failed = False
 
     @classmethod
@@ -73,22 +80,40 @@ class Counter:
                 return True
         # 1: something could not be read, which is passed over. Without a word at all it was another find, that knows not what we ask.
         status = self._process.wait()
-        self.failed = status not in (0, 1) or (status == 1 and not self.usage.files)
+        self.failed = status not in (0, 1) or (status == 1 and not self.usage.total.files)
         return False
 
     def _take(self, data: bytes) -> None:
-        whole, _, self._rest = (self._rest + data).rpartition(b"\n")
-        lines = whole.split()
-        count = whole.count(b"\n") + bool(whole)
-        if b"=" in whole:
-            lines = [self._own(line) for line in whole.split(b"\n")]
-        self.usage += Usage(sum(map(int, lines)), count)
+        pieces = (self._rest + data).split(b"\0")
+        if len(pieces) % 2:
+            pieces[-1], _, self._rest = pieces[-1].rpartition(b"\n")
+        else:  # it is in the middle of a name
+            self._rest = b"\0" + pieces.pop()
+        for number, piece in enumerate(pieces):
+            if number % 2:
+                self._folder = piece
+                self.usage.add(piece, Usage(0, 1))
+            elif piece:
+                self._count(piece)
 
-    def _own(self, line: bytes) -> bytes:
-        """The size that a line adds."""
-        if not line.startswith(b"="):
-            return line
-        size, _, identity = line[1:].partition(b" ")
+    def _count(self, lines: bytes) -> None:
+        fields = lines.split()
+        depths, sizes = fields[::2], fields[1::2]
+        if b"=" in lines:
+            sizes = [self._own(size) for size in sizes]
+        if TOP not in depths:
+            self.usage.add(self._folder, Usage(sum(map(int, sizes)), len(sizes)))
+            return
+        for at_top, folder in ((True, LOOSE), (False, self._folder)):
+            chosen = [int(size) for depth, size in zip(depths, sizes, strict=True) if (depth == TOP) == at_top]
+            if chosen:
+                self.usage.add(folder, Usage(sum(chosen), len(chosen)))
+
+    def _own(self, size: bytes) -> bytes:
+        """The size that an entry adds."""
+        if not size.startswith(b"="):
+            return size
+        size, _, identity = size[1:].partition(b"@")
         if identity in self._shared:
             return b"0"
         self._shared.add(identity)

@@ -30,8 +30,9 @@ from vfgateway.interfaces import (
     IUsageWalk,
     type_chunk,
 )
-from vfgateway.model import Attrs, Expect, FileStat, OpenMode, Published, Usage
+from vfgateway.model import Attrs, Expect, FileStat, OpenMode, Published
 from vfgateway.paths import FolderPath
+from vfgateway.treeusage import TreeUsage
 
 P = ParamSpec("P")
 
@@ -59,14 +60,14 @@ class VfsFolder:
         listing = await self._calls.obtain(make, lambda made: made.descriptor.close())
         return VfsDirectory(self._calls, listing)
 
-    async def walk_usage(self, path: FolderPath, progress: Callable[[int], Awaitable[None]] | None = None) -> Usage:
+    async def walk_usage(self, path: FolderPath, progress: Callable[[int], Awaitable[None]] | None = None) -> TreeUsage:
         number, is_root = await self._calls.obtain(partial(self._tree.open_dir, path), lambda made: os.close(made[0]))
         measuring = Measuring(self._tree.resolver, STAGING if is_root else None)
         descriptor = Descriptor(number, measuring.close)
         try:
             while await self._calls.with_descriptor(descriptor, False, measuring.go_on):
                 if progress is not None:
-                    await progress(measuring.usage.files)
+                    await progress(measuring.usage.total.files)
         finally:
             await self._calls.close(descriptor)
         return measuring.usage

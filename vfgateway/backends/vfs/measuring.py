@@ -16,6 +16,7 @@ from vfgateway.backends.vfs.resolve import Resolver
 from vfgateway.errors import GatewayError
 from vfgateway.model import Usage
 from vfgateway.paths import ROOT, FolderPath
+from vfgateway.treeusage import LOOSE, TreeUsage
 
 #: Seconds after which a slice ends, so that a walk can be slowed down or cancelled, and others get the thread.
 SLICE = 0.05
@@ -47,12 +48,12 @@ class Measuring:
         self._pending = [ROOT]
         self._at = ROOT
         self._shared: set[tuple[int, int]] = set()
-        self._bytes = self._files = 0
+        self._sum = TreeUsage()
 
     @property
-    def usage(self) -> Usage:
+    def usage(self) -> TreeUsage:
         """What has been counted."""
-        return Usage(self._bytes, self._files) if self._counter is None else self._counter.usage
+        return self._sum if self._counter is None else self._counter.usage
 
     def go_on(self, top: int) -> bool:
         """Count for :data:`SLICE` seconds; whether there is more.
@@ -66,7 +67,7 @@ class Measuring:
             assert self._entries is not None
             if not self._count(list(islice(self._entries, BATCH))):
                 self._leave()
-            if self._files >= LARGE and not self._alone:
+            if self._sum.total.files >= LARGE and not self._alone:
                 self._alone = True  # it is tried once
                 self._counter = Counter.start(top, self._hide)
                 return True
@@ -97,6 +98,7 @@ class Measuring:
 
     def _count(self, entries: list[os.DirEntry[str]]) -> bool:
         size, gone = 0, 0
+        at_top = not self._at.parts
         for entry in entries:
             try:
                 found = entry.stat(follow_symlinks=False)
@@ -111,12 +113,15 @@ class Measuring:
                     self._shared.add((found.st_dev, found.st_ino))
                 size += found.st_size
             elif kind == _DIRECTORY:
-                if self._hide is not None and not self._at.parts and entry.name == self._hide:
+                if at_top:
                     gone += 1
-                else:
-                    self._descend(entry.name)
-        self._bytes += size
-        self._files += len(entries) - gone
+                    if entry.name == self._hide:
+                        continue
+                    self._sum.add(os.fsencode(entry.name), Usage(0, 1))
+                self._descend(entry.name)
+        folder = LOOSE if at_top else self._at.parts[0].encode("utf-8", "surrogateescape")
+        if size or len(entries) > gone:
+            self._sum.add(folder, Usage(size, len(entries) - gone))
         return bool(entries)
 
     def _descend(self, name: str) -> None:

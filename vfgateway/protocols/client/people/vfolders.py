@@ -19,6 +19,7 @@ from vfgateway.protocols.client.people.bodies import (
 from vfgateway.protocols.client.people.dispatch import PersonsCall
 from vfgateway.protocols.client.people.filebodies import Quota
 from vfgateway.protocols.web.routing import NO_CONTENT, NOTHING, NoParameters, Reply, Routes, type_reply_body
+from vfgateway.protocols.web.usagebodies import VFolderUsage, usage_of
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.permissions import administers
 from vfgateway.services.trash import Trashed
@@ -37,6 +38,7 @@ class VFolderRoutes(Routes):
         deleted: dict[int, type_reply_body] = {200: TrashedInfo, 202: Task}
         self.add("DELETE", one, self.vfolder_delete, NoParameters, deleted, 404, 409)
         self.add("GET", one + "/quota", self.vfolder_quota, NoParameters, {200: Quota}, 404)
+        self.add("GET", one + "/usage", self.vfolder_usage, NoParameters, {200: VFolderUsage}, 404)
         self.add("POST", one + "/leave", self.vfolder_leave, NoParameters, {204: NOTHING}, 404, 409)
         self.add("GET", "/trash", self.trash_list, NoParameters, {200: TrashedList})
         self.add("POST", in_trash + "/restore", self.trash_restore, NewName, {200: VFolderInfo}, 404, 409)
@@ -75,6 +77,10 @@ class VFolderRoutes(Routes):
                 free_files=left.free_files,
             )
         )
+
+    async def vfolder_usage(self, call: PersonsCall, params: NoParameters) -> Reply:
+        """Tell what a vfolder holds, and where: by directory at its top."""
+        return Reply(body=await usage_of(self.gateway, (await rooms.visible(self.gateway, call)).vfolder))
 
     # --- changing ---
 

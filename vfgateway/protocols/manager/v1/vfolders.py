@@ -46,6 +46,7 @@ from vfgateway.protocols.web.routing import (
     Source,
     type_reply_body,
 )
+from vfgateway.protocols.web.usagebodies import VFolderUsage, usage_of
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.permissions import Grant
 
@@ -67,6 +68,7 @@ class VFolderRoutes(Routes):
         deleted: dict[int, type_reply_body] = {200: TrashedInfo, 202: TaskStarted}
         self.add("DELETE", one, self.vfolder_delete, Deletion, deleted, 404, 409, **query)
         self.add("POST", one + "/clone", self.vfolder_clone, VFolderClone, {202: TaskStarted}, 404, 409)
+        self.add("GET", one + "/usage", self.vfolder_usage, OnVolume, {200: VFolderUsage}, 404, 409, **query)
         self.add("POST", one + "/recount", self.vfolder_recount, NoParameters, {200: UsageReport}, 404, 409)
         self.add("GET", one + "/grants", self.grant_list, OnVolume, {200: GrantList}, 404, 409, **query)
         self.add("POST", one + "/grants", self.grant_create, GrantCreation, {201: GrantInfo}, 404, 409)
@@ -229,6 +231,10 @@ class VFolderRoutes(Routes):
         vfid = VFolderId(QuotaScopeId(kind, owner), uuid4())
         task = await self.gateway.lifecycle.clone(source, params.volume or source.volume, vfid, params.name)
         return Reply(202, TaskStarted(task=task))
+
+    async def vfolder_usage(self, call: Call, params: OnVolume) -> Reply:
+        """Tell what a vfolder holds, and where: by directory at its top. Costs the same however much there is."""
+        return Reply(body=await usage_of(self.gateway, await self._find(call, params.volume)))
 
     async def vfolder_recount(self, call: Call, params: NoParameters) -> Reply:
         """Count what a vfolder holds and correct the figures. Writers wait meanwhile."""
