@@ -363,6 +363,16 @@ class ILayout(Interface):
         """What lies where only vfolders may, each by its path in words; the first hundred. Scans report it; nobody removes it."""
 
 
+class IDescriptions(Interface):
+    """On volumes: keep a small text beside each vfolder, which is no part of it: those who enter it do not see it, and it is not in its usage."""
+
+    async def describe(vfid: VFolderId, text: bytes) -> None:
+        """Keep ``text`` (a few KiB) in place of what was kept, whole or not at all, until the vfolder is deleted. ``VFolderNotFound``."""
+
+    async def description(vfid: VFolderId) -> bytes | None:
+        """What is kept, if anything is."""
+
+
 class INativeQuota(Interface):
     """On volumes: the storage enforces limits of quota scopes itself."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.internet import reactor
@@ -41,6 +42,7 @@ from vfgateway.errors import (
 from vfgateway.interfaces import (
     IAtHand,
     IAttributes,
+    IDescriptions,
     IFastClone,
     IFastUsage,
     IHardwareInfo,
@@ -694,6 +696,30 @@ class OtherAbilityPromises(VolumeCase):
                 break
             await deferLater(reactor, 0.001, lambda: None)
         assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+    async def test_description(self, volume: Able) -> None:
+        """It is kept beside the vfolder, replaced as a whole, no part of it, not copied with it, and gone with it."""
+        if not self.claims(IDescriptions, volume):
+            return
+        storage: Any = volume
+        vfid, copy = new_vfid(), new_vfid()
+        await storage.create_folder(vfid, FolderOptions())
+        assert await storage.description(vfid) is None
+        await storage.describe(vfid, "ein Ordner für alle".encode() * 100)
+        await storage.describe(vfid, b"something else")
+        assert await storage.description(vfid) == b"something else"
+        assert await names_in(await storage.folder(vfid, Actor())) == []
+        if ILayout.providedBy(volume):
+            assert await storage.misplaced() == []
+        if IFastClone.providedBy(volume):
+            await storage.clone_folder(vfid, copy)
+            assert await storage.description(copy) is None
+            await storage.delete_folder(copy)
+        assert await storage.folders() == [vfid]
+        await storage.delete_folder(vfid)
+        assert await storage.description(vfid) is None
+        with pytest.raises(VFolderNotFound):
+            await storage.describe(vfid, b"too late")
 
     async def test_claims_nothing_else(self, volume: Able) -> None:
         """Abilities that the class does not name are not provided."""

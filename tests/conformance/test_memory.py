@@ -11,6 +11,7 @@ from vfgateway.backends.memory import MemoryVolume
 from vfgateway.backends.memory.volume import SMB_FORBIDDEN
 from vfgateway.interfaces import (
     IAttributes,
+    IDescriptions,
     IFastClone,
     IFastUsage,
     ILinks,
@@ -27,7 +28,17 @@ class TestMemory(EveryPromise):
 
     backend = "memory"
     abilities = frozenset(
-        {IAttributes, IFastClone, IFastUsage, ILinks, IModes, IRandomWrite, IResumableStaging, IServerSideCopy}
+        {
+            IAttributes,
+            IDescriptions,
+            IFastClone,
+            IFastUsage,
+            ILinks,
+            IModes,
+            IRandomWrite,
+            IResumableStaging,
+            IServerSideCopy,
+        }
     )
 
     async def make_volume(self, tmp_path: Path) -> IVolume:

@@ -14,7 +14,9 @@ from tests.support.mounts import small_tmpfs
 from vfgateway.backends.vfs import VfsSettings, VfsVolume
 from vfgateway.backends.vfs.resolve import KernelResolver, Resolver, WalkResolver
 from vfgateway.interfaces import (
+    IAdoption,
     IAtHand,
+    IDescriptions,
     IDescriptorRead,
     IDescriptorWrite,
     IFastClone,
@@ -26,6 +28,7 @@ from vfgateway.interfaces import (
     IRandomWrite,
     IResumableStaging,
     IServerSideCopy,
+    IStageOwners,
     IUsageWalk,
     IVolume,
 )
@@ -37,7 +40,9 @@ class TestVfs(EveryPromise):
     backend = "vfs"
     abilities = frozenset(
         {
+            IAdoption,
             IAtHand,
+            IDescriptions,
             IDescriptorRead,
             IDescriptorWrite,
             IFastClone,
@@ -49,6 +54,7 @@ class TestVfs(EveryPromise):
             IRandomWrite,
             IResumableStaging,
             IServerSideCopy,
+            IStageOwners,
             IUsageWalk,
         }
     )
@@ -60,8 +66,24 @@ class TestVfs(EveryPromise):
         return tmp_path / "volume"
 
     async def make_volume(self, tmp_path: Path) -> IVolume:
-        settings = VfsSettings(path=self.directory(tmp_path), **self.settings)
+        settings = VfsSettings(path=self.directory(tmp_path), adoptable=(tmp_path / "foreign",), **self.settings)
         return VfsVolume("disk", settings, make_runtime(tmp_path), self.resolver())
+
+    def foreign_place(self, tmp_path: Path) -> str:
+        directory = tmp_path / "foreign/place"
+        if not directory.exists():
+            (directory / "dir").mkdir(parents=True)
+            (directory / "dir/file").write_bytes(b"content")
+        return str(directory)
+
+    def foreign_file(self, tmp_path: Path) -> str:
+        return str(tmp_path / "foreign/place/dir/file")
+
+    def missing_place(self, tmp_path: Path) -> str:
+        return str(tmp_path / "foreign/nothing")
+
+    def forbidden_place(self, tmp_path: Path) -> str:
+        return str(tmp_path)
 
 
 class TestVfsByWalking(TestVfs):

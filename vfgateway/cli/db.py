@@ -1,4 +1,5 @@
-"""``vfgateway db``: the gateway's own data. Works on the files of this machine, by the configuration, whether a gateway runs or not."""
+"""``vfgateway db``: the gateway's own data. Works on the files of this machine, by the configuration, whether a gateway runs or not; but for
+``rebuild``, which needs the volumes, and so a gateway that runs."""
 
 from __future__ import annotations
 
@@ -12,22 +13,30 @@ import click
 
 from vfgateway.cli import output
 from vfgateway.cli.asking import confirm, yes_option
-from vfgateway.cli.client import Client
+from vfgateway.cli.client import Client, path
 from vfgateway.cli.failures import CommandFailed, Exit
 from vfgateway.cli.findings import tell
-from vfgateway.cli.output import Column, json_option, size
+from vfgateway.cli.output import Column, flag, json_option, size
 from vfgateway.errors import GatewayError, NotFound
 
 if TYPE_CHECKING:  # what is imported in the functions below takes longer than most commands
     from vfgateway.config import Settings
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
+ORPHANS = [
+    Column("Volume", "volume"),
+    Column("Vfolder", "vfid"),
+    Column("Owner", "owner"),
+    Column("Name", "name"),
+    Column("Entered", "entered", flag),
+    Column("Problem", "problem"),
+]
 REVISIONS = [Column("Revision", "number"), Column("What for", "title")]
 
 
 @click.group()
 def db() -> None:
-    """The gateway's own data: backup, restore, upgrade, check. Works on this machine's files, without the gateway."""
+    """The gateway's own data: backup, restore, upgrade, check, on this machine's files; and the registry, made again by the gateway."""
 
 
 @contextmanager
@@ -98,3 +107,23 @@ def check(client: Client, fix: bool, as_json: bool) -> None:
     with _data(client) as settings:
         findings = checking.check(settings, fix)
     tell(findings, as_json)
+
+
+@db.command("rebuild")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be registered.")
+@click.option("--accounts", is_flag=True, help="Make the accounts that are named and not there, without passwords.")
+@yes_option
+@json_option
+@click.pass_obj
+def rebuild(client: Client, dry_run: bool, accounts: bool, yes: bool, as_json: bool) -> None:
+    """Register the vfolders that lie on the volumes and are not known, as each is described there. The gateway has to run."""
+    if dry_run:
+        found = client.call("GET", path("registry", "orphans"), timeout=None)["folders"]
+    else:
+        confirm("Register every vfolder that lies on the volumes?", yes)
+        found = client.call("POST", path("registry", "rebuild"), timeout=None, json={"accounts": accounts})["folders"]
+    output.write_list(found, ORPHANS, as_json, "every vfolder on the volumes is registered")
+    if failed := [one for one in found if not one["entered"]]:
+        output.say(f"{len(failed)} are not registered")
+        if not dry_run:
+            raise click.exceptions.Exit(Exit.FAILURE)

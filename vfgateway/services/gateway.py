@@ -28,6 +28,7 @@ from vfgateway.services.claims import Claims
 from vfgateway.services.collaboration import Collaboration
 from vfgateway.services.creations import Creations
 from vfgateway.services.database import Database
+from vfgateway.services.descriptions import Descriptions
 from vfgateway.services.events import Events
 from vfgateway.services.filetrash import FileTrash
 from vfgateway.services.foldercounts import FolderCounts
@@ -43,6 +44,7 @@ from vfgateway.services.processes import Processes
 from vfgateway.services.properties import Properties
 from vfgateway.services.provisioning import Provisioning
 from vfgateway.services.quota import Quota
+from vfgateway.services.rebuilding import Rebuilding
 from vfgateway.services.retention import Retention
 from vfgateway.services.revocations import Revocations
 from vfgateway.services.scanning import Scans
@@ -130,6 +132,8 @@ class Gateway:
         self.web_sessions = WebSessions(self.database, reactor)
         self.revocations = Revocations(self.database, reactor)
         self.retention = Retention(self)
+        self.descriptions = Descriptions(self)
+        self.rebuilding = Rebuilding(self)
         self.scans = Scans(self, settings.scans)
         FolderCounts(self)
         self._orchestrator: RedisEvents | None = None
@@ -205,12 +209,21 @@ class Gateway:
         await self.staging.start()
         self.standings.start()
         self.retention.start()
+        self.descriptions.start()
         self.running = True
 
     async def stop(self) -> None:
         """Stop in the opposite order; what is under way ends or is left resumable. Safe after a start that failed."""
         self.running = False
-        uploads = (self.retention, self.claims, self.standings, self.staging, self.copies, self.writers)
+        uploads = (
+            self.descriptions,
+            self.retention,
+            self.claims,
+            self.standings,
+            self.staging,
+            self.copies,
+            self.writers,
+        )
         services = (*uploads, self.alerts, self.tasks, self.volumes, self.quota, self.audit, self.processes)
         parts: Sequence[Any] = (*services, *self._running_authenticators)
         for part in parts:

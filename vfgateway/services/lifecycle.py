@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.logger import Logger
 
 from vfgateway.errors import (
@@ -51,6 +51,8 @@ from vfgateway.treeusage import TreeUsage
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
 
+#: Vfolders that are recounted at once after processes died, or a database was restored.
+AT_ONCE = 8
 #: Seconds between attempts to recount vfolders whose volume is away.
 RECOUNT_RETRY = 30.0
 
@@ -63,6 +65,7 @@ class Lifecycle:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._recounts: Shared[int, Usage] = Shared()
+        self._few = DeferredSemaphore(AT_ONCE)
         gateway.tasks.register("delete_vfolder", self._delete_task)
         gateway.tasks.register("clone_vfolder", self._clone_task)
         gateway.tasks.register("delete_files", self._delete_files_task)
@@ -107,9 +110,9 @@ class Lifecycle:
         raise VFolderExists(vfid)
 
     async def adopt(self, volume: str, vfid: VFolderId) -> VFolder:
-        """Register a vfolder that lies on the volume already, and count what is in it."""
+        """Register a vfolder that lies on the volume already, as it is described there, and count what is in it."""
         try:
-            vfolder = await self._gateway.vfolders.create(volume, vfid)
+            vfolder = await self._gateway.rebuilding.enter(volume, vfid)
         except VFolderExists:  # another request was quicker
             return await self._gateway.vfolders.get(vfid, volume)
         await self.recount(vfolder)
@@ -187,7 +190,7 @@ class Lifecycle:
         touched = set(await gateway.locks.recover(dead)) | set(await gateway.quota.recover(dead))
         await gateway.processes.forget(dead)
         for key in touched:
-            Deferred.fromCoroutine(self._recount_until_done(key))
+            self._few.run(self._recount_until_done, key)
 
     async def _recount_until_done(self, key: int) -> None:
         try:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, insert, select, update
 from vfgateway.config import Settings
 from vfgateway.datadir import alone
 from vfgateway.errors import ConfigurationError, Conflict, InvalidArgument, NotFound, StorageFailure
+from vfgateway.services.description_tables import descriptions
 from vfgateway.services.migrations import pending, upgrade
 from vfgateway.services.schema import dirty, tasks, vfolders
 from vfgateway.upkeep import archive, checking
@@ -97,6 +98,7 @@ def _mark(connection: Connection) -> int:
     """What lies on the volumes is younger than the backup: figures are counted anew, and work that was under way is not done a second time."""
     keys = list(connection.execute(select(vfolders.c.key)).scalars())
     connection.execute(dirty.delete())
+    connection.execute(descriptions.delete())  # what lies beside the vfolders is written anew: the registry is right
     if keys:
         connection.execute(insert(dirty), [{"process": NOBODY, "vfolder": key, "recount": False} for key in keys])
     said = {"state": "cancelled", "message": "the database was restored from a backup", "finished": time.time()}

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from vfgateway.backends.memory.folder import MemoryFolder
 from vfgateway.backends.memory.tree import Inodes, Node, Tree, descend
 from vfgateway.errors import NoSpace, QuotaScopeExists, VFolderExists, VFolderNotFound
-from vfgateway.interfaces import IFastClone, IFastUsage, IFolder, IVolume, IVolumeFactory
+from vfgateway.interfaces import IDescriptions, IFastClone, IFastUsage, IFolder, IVolume, IVolumeFactory
 from vfgateway.model import (
     Actor,
     FileType,
@@ -36,7 +36,7 @@ USUAL_CAPACITY = 1 << 30
 SMB_FORBIDDEN = frozenset('\\:*?"<>|' + "".join(map(chr, range(32))))
 
 
-@implementer(IVolume, IFastClone, IFastUsage)
+@implementer(IVolume, IFastClone, IFastUsage, IDescriptions)
 class MemoryVolume:
     """A volume in memory.
 
@@ -66,6 +66,7 @@ class MemoryVolume:
         self._inodes = Inodes(clock, USUAL_CAPACITY if capacity is None else capacity, file_mode, dir_mode)
         self._trees: dict[VFolderId, Tree] = {}
         self._scopes: set[QuotaScopeId] = set()
+        self._descriptions: dict[VFolderId, bytes] = {}
 
     async def start(self) -> None:
         """Nothing to reach."""
@@ -87,6 +88,7 @@ class MemoryVolume:
 
     async def delete_folder(self, vfid: VFolderId) -> None:
         tree = self._trees.pop(vfid, None)
+        self._descriptions.pop(vfid, None)
         if tree is not None:
             self._inodes.drop_tree(tree.root)
             for node in tree.stages.values():
@@ -116,6 +118,13 @@ class MemoryVolume:
         if target in self._trees:
             raise VFolderExists(target)
         self._add_tree(target, self._copy(original.root))
+
+    async def describe(self, vfid: VFolderId, text: bytes) -> None:
+        self.tree(vfid)
+        self._descriptions[vfid] = text
+
+    async def description(self, vfid: VFolderId) -> bytes | None:
+        return self._descriptions.get(vfid)
 
     def _copy(self, top: Node) -> Node:
         """``top`` and all below it anew; files with several names keep them. ``NoSpace`` leaves nothing."""

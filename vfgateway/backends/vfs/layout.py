@@ -7,6 +7,7 @@
     <path>/<2>/<2>/<28>/                       a vfolder of the old form, without a scope
     <scope or path>/.deleted/                  what is being removed, or was being made when a process died
     <scope>/.kind                              "user" or "project"; ours alone
+    <scope or path>/.vfolders/<32 hex>.json    what the vfolder is; ours alone, for the gateway's eyes
 """
 
 from __future__ import annotations
@@ -23,15 +24,19 @@ from uuid import UUID
 import attrs
 
 from vfgateway.backends.vfs.faults import faults
-from vfgateway.errors import QuotaScopeExists, StorageFailure, VFolderExists, VolumeUnavailable
+from vfgateway.errors import QuotaScopeExists, StorageFailure, VFolderExists, VFolderNotFound, VolumeUnavailable
 from vfgateway.model import QuotaScopeId, ScopeKind, VFolderId
 
 VERSION: Final = "3"
 VERSION_FILE: Final = "version.txt"
 TRASH: Final = ".deleted"
 KIND_FILE: Final = ".kind"
+DESCRIPTIONS: Final = ".vfolders"
 #: Mode of scopes, shards and the volume's own directory, as the reference makes them.
 PUBLIC: Final = 0o755
+#: Modes of what is for the gateway alone.
+PRIVATE: Final = 0o700
+PRIVATE_FILE: Final = 0o600
 #: The most that is told of what does not belong.
 MOST_MISPLACED: Final = 100
 #: How often to begin again when others remove the empty shards that we just made.
@@ -48,10 +53,12 @@ class Layout:
     """Paths of one volume. Blocking calls.
 
     :ivar top: the volume's directory, absolute
+    :ivar adopts: a link in the place of a vfolder is one that was adopted
     """
 
     top: Path
     durable: bool
+    adopts: bool = False
 
     def scope(self, scope: QuotaScopeId | None) -> Path:
         """The place of a scope; the volume itself for vfolders without one."""
@@ -174,6 +181,35 @@ class Layout:
         if self.durable:
             sync_dir(directory)
 
+    # --- descriptions
+
+    def describe(self, vfid: VFolderId, text: bytes) -> None:
+        """Keep a description. ``VFolderNotFound``."""
+        file = self._description(vfid)
+        with faults(vfid):
+            if not os.path.lexists(self.root(vfid)):
+                raise VFolderNotFound(vfid)
+            with suppress(FileExistsError):
+                file.parent.mkdir(PRIVATE)
+                self._sync(file.parent.parent)
+            write_durably(file, text.decode("utf-8"), PRIVATE_FILE)
+
+    def description(self, vfid: VFolderId) -> bytes | None:
+        """What was kept, if anything was."""
+        with faults(vfid):
+            try:
+                return self._description(vfid).read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def forget(self, vfid: VFolderId) -> None:
+        """Let go of what was kept."""
+        with suppress(FileNotFoundError, NotADirectoryError):
+            self._description(vfid).unlink()
+
+    def _description(self, vfid: VFolderId) -> Path:
+        return self.scope(vfid.scope) / DESCRIPTIONS / f"{vfid.folder.hex}.json"
+
     def drop_shards(self, vfid: VFolderId) -> None:
         """Remove the shards of a vfolder that is gone, as far as they are empty."""
         root = self.root(vfid)
@@ -186,12 +222,18 @@ class Layout:
     def all(self) -> list[VFolderId]:
         """Every vfolder on disk."""
         with faults(self.top.name):
-            found = [VFolderId(None, folder) for folder in _vfolders(self.top)]
+            found = [VFolderId(None, folder) for folder in self._vfolders(self.top)]
             for name in _names(self.top, _SCOPE):
                 place = self.top / name
                 scope = QuotaScopeId(self._kind(place), UUID(name))
-                found.extend(VFolderId(scope, folder) for folder in _vfolders(place))
+                found.extend(VFolderId(scope, folder) for folder in self._vfolders(place))
         return found
+
+    def _vfolders(self, place: Path) -> Iterator[UUID]:
+        for first in _names(place, _SHARD):
+            for second in _names(place / first, _SHARD):
+                for leaf in _names(place / first / second, _LEAF, links=self.adopts):
+                    yield UUID(first + second + leaf)
 
     def misplaced(self) -> list[str]:
         """What does not belong to the layout, relative to the top; the first hundred, in any order."""
@@ -202,14 +244,17 @@ class Layout:
         places = [Path(), *map(Path, _names(self.top, _SCOPE))]
         for place in places:
             own = (VERSION_FILE, TRASH, "lost+found") if place == Path() else (TRASH, KIND_FILE)
+            own = (*own, DESCRIPTIONS)
             yield from self._others(place, _SHARD if place != Path() else _SCOPE_OR_SHARD, own)
             for first in _names(self.top / place, _SHARD):
                 yield from self._others(place / first, _SHARD)
                 for second in _names(self.top / place / first, _SHARD):
-                    yield from self._others(place / first / second, _LEAF)
+                    yield from self._others(place / first / second, _LEAF, links=self.adopts)
 
-    def _others(self, place: Path, pattern: re.Pattern[str], own: Collection[str] = ()) -> Iterator[str]:
-        right = set(_names(self.top / place, pattern))
+    def _others(
+        self, place: Path, pattern: re.Pattern[str], own: Collection[str] = (), links: bool = False
+    ) -> Iterator[str]:
+        right = set(_names(self.top / place, pattern, links))
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.top / place) as entries:
             for entry in entries:
                 if entry.name not in right and entry.name not in own:
@@ -222,27 +267,23 @@ class Layout:
             yield self.top / name / TRASH
 
 
-def _names(place: Path, pattern: re.Pattern[str]) -> list[str]:
-    """Directories in ``place`` whose names match, none if it has vanished."""
+def _names(place: Path, pattern: re.Pattern[str], links: bool = False) -> list[str]:
+    """Directories (and ``links``) in ``place`` whose names match, none if it has vanished."""
     try:
         with os.scandir(place) as entries:
             return [
-                entry.name for entry in entries if pattern.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+                entry.name
+                for entry in entries
+                if pattern.fullmatch(entry.name)
+                and (entry.is_dir(follow_symlinks=False) or (links and entry.is_symlink()))
             ]
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
-def _vfolders(place: Path) -> Iterator[UUID]:
-    for first in _names(place, _SHARD):
-        for second in _names(place / first, _SHARD):
-            for leaf in _names(place / first / second, _LEAF):
-                yield UUID(first + second + leaf)
-
-
 def _may_be_ours(name: str) -> bool:
     """Whether a directory without ``version.txt`` may hold this name and still be a new volume, or one of layout 3."""
-    return name in ("lost+found", TRASH) or _SCOPE.fullmatch(name) is not None
+    return name in ("lost+found", TRASH, DESCRIPTIONS) or _SCOPE.fullmatch(name) is not None
 
 
 def make_plain_dir(path: Path) -> None:
@@ -251,13 +292,13 @@ def make_plain_dir(path: Path) -> None:
     path.chmod(PUBLIC)
 
 
-def write_durably(path: Path, text: str) -> None:
+def write_durably(path: Path, text: str, mode: int = 0o644) -> None:
     """Write a small file of our own so that it is there whole or not at all."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
-    with draft.open("w", encoding="ascii") as file:
+    with draft.open("w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), mode)
         file.write(text)
         file.flush()
-        os.fchmod(file.fileno(), 0o644)
         os.fsync(file.fileno())
     draft.replace(path)
     sync_dir(path.parent)

@@ -28,7 +28,16 @@ from vfgateway.backends.vfs.settings import VfsSettings
 from vfgateway.backends.vfs.staging import Staging
 from vfgateway.backends.vfs.tree import Tree
 from vfgateway.errors import GatewayError, VolumeUnavailable
-from vfgateway.interfaces import IAdoption, IFastClone, IFolder, ILayout, IMountable, IVolume, IVolumeFactory
+from vfgateway.interfaces import (
+    IAdoption,
+    IDescriptions,
+    IFastClone,
+    IFolder,
+    ILayout,
+    IMountable,
+    IVolume,
+    IVolumeFactory,
+)
 from vfgateway.model import Actor, FolderOptions, Health, HealthState, NameRules, QuotaScopeId, Space, VFolderId
 
 if TYPE_CHECKING:
@@ -54,7 +63,7 @@ class Storage:
     names: NameRules
 
 
-@implementer(IVolume, IMountable, IFastClone, IAdoption, ILayout)
+@implementer(IVolume, IMountable, IFastClone, IAdoption, ILayout, IDescriptions)
 class VfsVolume:
     """A mounted directory.
 
@@ -71,7 +80,7 @@ class VfsVolume:
         self._settings = settings
         self._reactor = runtime.reactor
         self._calls = Calls(name, lambda: runtime.pool(settings.threads))
-        self._layout = Layout(Path(self.path), settings.durable)
+        self._layout = Layout(Path(self.path), settings.durable, adopts=bool(settings.adoptable))
         self._adoption = Adoption(settings.adoptable)
         self._resolver = resolver
         self._storage: Storage | None = None
@@ -202,6 +211,7 @@ class VfsVolume:
                 return
             trash = self._layout.trash(vfid.scope)
             set_aside(self._layout.root(vfid), trash, vfid.folder.hex)
+            self._layout.forget(vfid)
             self._layout.drop_shards(vfid)
             error = empty_trash(trash, vfid.folder.hex)
         if error is not None:
@@ -231,6 +241,12 @@ class VfsVolume:
 
     async def folders(self) -> Sequence[VFolderId]:
         return await self._calls.run(self._layout.all)
+
+    async def describe(self, vfid: VFolderId, text: bytes) -> None:
+        await self._calls.run(self._layout.describe, vfid, text)
+
+    async def description(self, vfid: VFolderId) -> bytes | None:
+        return await self._calls.run(self._layout.description, vfid)
 
     async def mount_path(self, vfid: VFolderId) -> str:
         tree = self._tree(self._started(), vfid, Actor())

@@ -21,6 +21,7 @@ from vfgateway.protocols.manager.v1.activity import ActivityRoutes
 from vfgateway.protocols.manager.v1.audit import AuditRoutes
 from vfgateway.protocols.manager.v1.links import LinkRoutes
 from vfgateway.protocols.manager.v1.logins import LoginRoutes
+from vfgateway.protocols.manager.v1.registry import RegistryRoutes
 from vfgateway.protocols.manager.v1.running import RunningRoutes
 from vfgateway.protocols.manager.v1.scans import ScanRoutes
 from vfgateway.protocols.manager.v1.sharing import SharingRoutes
@@ -88,6 +89,7 @@ class Application:
             AuditRoutes(gateway),
             RunningRoutes(gateway),
             ScanRoutes(gateway),
+            RegistryRoutes(gateway),
             SystemRoutes(gateway, self.monitor),
         ]
         groups.append(DocumentRoutes(gateway, groups))
