@@ -14,7 +14,6 @@ from tests.support.mounts import small_tmpfs
 from vfgateway.backends.vfs import VfsSettings, VfsVolume
 from vfgateway.backends.vfs.resolve import KernelResolver, Resolver, WalkResolver
 from vfgateway.interfaces import (
-    IAdoption,
     IAtHand,
     IDescriptions,
     IDescriptorRead,
@@ -28,7 +27,6 @@ from vfgateway.interfaces import (
     IRandomWrite,
     IResumableStaging,
     IServerSideCopy,
-    IStageOwners,
     IUsageWalk,
     IVolume,
 )
@@ -40,7 +38,6 @@ class TestVfs(EveryPromise):
     backend = "vfs"
     abilities = frozenset(
         {
-            IAdoption,
             IAtHand,
             IDescriptions,
             IDescriptorRead,
@@ -54,7 +51,6 @@ class TestVfs(EveryPromise):
             IRandomWrite,
             IResumableStaging,
             IServerSideCopy,
-            IStageOwners,
             IUsageWalk,
         }
     )
@@ -66,24 +62,8 @@ class TestVfs(EveryPromise):
         return tmp_path / "volume"
 
     async def make_volume(self, tmp_path: Path) -> IVolume:
-        settings = VfsSettings(path=self.directory(tmp_path), adoptable=(tmp_path / "foreign",), **self.settings)
+        settings = VfsSettings(path=self.directory(tmp_path), **self.settings)
         return VfsVolume("disk", settings, make_runtime(tmp_path), self.resolver())
-
-    def foreign_place(self, tmp_path: Path) -> str:
-        directory = tmp_path / "foreign/place"
-        if not directory.exists():
-            (directory / "dir").mkdir(parents=True)
-            (directory / "dir/file").write_bytes(b"content")
-        return str(directory)
-
-    def foreign_file(self, tmp_path: Path) -> str:
-        return str(tmp_path / "foreign/place/dir/file")
-
-    def missing_place(self, tmp_path: Path) -> str:
-        return str(tmp_path / "foreign/nothing")
-
-    def forbidden_place(self, tmp_path: Path) -> str:
-        return str(tmp_path)
 
 
 class TestVfsByWalking(TestVfs):
