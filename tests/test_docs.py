@@ -12,6 +12,7 @@ import pytest
 
 from vfgateway.alert_settings import AlertSettings, MailSettings, WebhookSettings
 from vfgateway.audit_settings import AuditSettings
+from vfgateway.authenticators.accounts import AccountsSettings
 from vfgateway.authenticators.jwt import JwtSettings
 from vfgateway.authenticators.ldap import LdapSettings
 from vfgateway.authenticators.manager import ManagerSettings as ManagerAuthenticatorSettings
@@ -64,7 +65,7 @@ SECTIONS = [
 ]
 
 
-@pytest.mark.parametrize("section", [LdapSettings, JwtSettings, ManagerAuthenticatorSettings])
+@pytest.mark.parametrize("section", [AccountsSettings, LdapSettings, JwtSettings, ManagerAuthenticatorSettings])
 def test_every_key_of_an_authenticator_is_explained(section: type[Section]) -> None:
     """On its own page."""
     assert [key for key in keys(section) if f"`{key}`" not in LOGINS] == []

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import attrs
 
-from vfgateway.model import INTERNAL, Origin, Principal, PrincipalKind, VFolder
+from vfgateway.model import INTERNAL, CredentialKind, Origin, Principal, PrincipalKind, VFolder
 
 T = TypeVar("T")
 
@@ -38,6 +38,8 @@ class RequestContext:
         self.who, self.user_id = principal.name, principal.user_id
         if principal.kind is PrincipalKind.TOKEN and principal.token is not None:
             self.who = f"token for {principal.token.operation}"
+        if principal.credential is not None and principal.credential.kind is CredentialKind.LINK:
+            self.who, self.user_id = f"link of {principal.name}", None
 
     def run(self, function: Callable[..., T], *args: Any) -> T:
         """Call ``function``; all that it does, and begins, has this context."""

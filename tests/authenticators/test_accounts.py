@@ -40,8 +40,14 @@ def test_plugin_fits_its_interfaces(gateway: Any) -> None:
     assert verifyObject(IBearer, Bearer("x"))
 
 
+def test_a_site_says_how_long_passwords_are(gateway: Any) -> None:
+    """For all doors at once."""
+    AccountsFactory().configure("accounts", {"min_password_length": 15}, gateway)
+    assert gateway.accounts.password_policy.shortest == 15
+
+
 def test_unknown_setting_is_refused(gateway: Any) -> None:
-    """There is nothing to set, and what is set all the same is a mistake."""
+    """What there is not to be set is a mistake."""
     with pytest.raises(ValidationError, match="there is no such key"):
         AccountsFactory().configure("accounts", {"paht": "x"}, gateway)
 

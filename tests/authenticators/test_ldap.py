@@ -180,13 +180,13 @@ async def test_a_name_of_ours_is_no_business_of_the_directory(tmp_path: Path, mi
     """It is not even asked, whichever comes first; its namesake stays outside, and ours comes in."""
     async with gateway_of(tmp_path, mine.url) as gateway:
         ours = await gateway.accounts.create_user("alice")
-        await gateway.accounts.set_password(ours.id, "ours")
-        assert (await log_in(gateway, "alice", "ours")).user_id == ours.id
+        await gateway.accounts.set_password(ours.id, "of the house")
+        assert (await log_in(gateway, "alice", "of the house")).user_id == ours.id
         await refused(gateway, "alice", password(1001))
         with pytest.raises(IdentityRefused, match="the gateway's own"):
             await log_in(gateway, "ALICE", password(1001))
         mine.kill()
-        assert (await log_in(gateway, "alice", "ours")).user_id == ours.id
+        assert (await log_in(gateway, "alice", "of the house")).user_id == ours.id
         assert await gateway.provisioning.owner("alice") == OWN
 
 

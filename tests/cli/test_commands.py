@@ -45,6 +45,10 @@ async def test_a_password_is_changed_and_taken_away(tmp_path: Path) -> None:
         await vfgateway("user", "add", "carol", "--no-password")
         await vfgateway("user", "passwd", "carol", "--password-stdin", stdin=" spaces count \r\n")
         await vfgateway.gateway.authenticate(UsernamePassword(b"carol", b" spaces count "))
+        short = await vfgateway.run("user", "passwd", "carol", "--password-stdin", stdin="seven77\n")
+        assert short.exit_code != 0
+        assert "at least 8 characters" in short.output
+        assert "seven77" not in short.output
         assert "taken away" in await vfgateway("user", "passwd", "carol", "--remove")
         for stdin in ("", "\n", "two\nlines\n"):
             assert (await vfgateway.run("user", "passwd", "carol", "--password-stdin", stdin=stdin)).exit_code == 2

@@ -6,7 +6,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import paramiko
 import pytest
@@ -14,6 +13,7 @@ import requests
 
 from tests.behaviour.doors import HttpDoor, SftpDoor
 from tests.behaviour.lasting import LARGE, SlowDownload, TwoProcesses
+from tests.support.browser import Browser
 from tests.support.process import ALICE, PATIENCE, GatewayProcess, VFolderOfAlice, eventually
 from tests.support.sftp import OPTIONS
 
@@ -125,21 +125,6 @@ def test_a_new_password_ends_what_the_old_one_opened(site: TwoProcesses, data: V
     by_administrator = {"password": ALICE[1]}
     site.manager("PUT", keys_of(site, "erin").replace("/keys", "/password"), by_administrator)
     eventually(lambda: here.ask("GET", "/me").status_code == 401, "no browser stays when an administrator does it")
-
-
-class Browser:
-    """Somebody logged in by a cookie."""
-
-    def __init__(self, site: TwoProcesses, user: str, password: str = ALICE[1]) -> None:
-        self._http = requests.Session()
-        self._http.trust_env = False
-        self._root = f"{site.client_url}/vfgateway/v1"
-        answer = self._http.post(f"{self._root}/login", json={"name": user, "password": password}, timeout=PATIENCE)
-        assert answer.status_code == 200, answer.text
-        self._http.headers["X-CSRF-Token"] = answer.json()["csrf_token"]
-
-    def ask(self, method: str, path: str, body: Any = None, stream: bool = False) -> requests.Response:
-        return self._http.request(method, self._root + path, json=body, timeout=PATIENCE, stream=stream)
 
 
 def test_a_session_that_is_ended_ends_its_downloads(site: TwoProcesses, data: VFolderOfAlice) -> None:

@@ -31,7 +31,7 @@ from vfgateway.services import schema
 from vfgateway.services.accounts import Accounts
 from vfgateway.services.database import FRESH, Database
 from vfgateway.services.logins import REMEMBERED, TOUCH_EVERY
-from vfgateway.services.passwords import argon2id, fits, impossible_hash
+from vfgateway.services.passwords import PasswordPolicy, argon2id, fits, impossible_hash
 from vfgateway.services.people import Person, User
 from vfgateway.services.vfolders import VFolders
 
@@ -261,11 +261,11 @@ async def test_refusal_is_not_remembered(accounts: Accounts, hasher: CountingHas
 async def test_login_ends_with_its_password(accounts: Accounts, alice: User) -> None:
     """A changed or removed password is worth nothing at once, remembered or not."""
     await accounts.authenticate_password("alice", PASSWORD)
-    await accounts.set_password(alice.id, "another")
+    await accounts.set_password(alice.id, "another one")
     await refused(accounts, "alice", PASSWORD)
-    await accounts.authenticate_password("alice", "another")
+    await accounts.authenticate_password("alice", "another one")
     await accounts.set_password(alice.id, None)
-    await refused(accounts, "alice", "another")
+    await refused(accounts, "alice", "another one")
 
 
 async def test_remembered_login_ends_with_the_name_or_the_account(
@@ -295,7 +295,7 @@ async def test_password_changed_by_another_process_counts(tmp_path: Path, clock:
         user = await mine.create_user("alice")
         await mine.set_password(user.id, PASSWORD)
         await mine.authenticate_password("alice", PASSWORD)
-        await others.set_password(user.id, "another")
+        await others.set_password(user.id, "another one")
         clock.advance(FRESH)
         await refused(mine, "alice", PASSWORD)
 
@@ -325,6 +325,32 @@ async def test_unusable_passwords_are_refused(accounts: Accounts, alice: User, p
         await accounts.set_password(alice.id, password)
     assert not password or password not in str(refusal.value)
     await accounts.authenticate_password("alice", PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("password", "why"),
+    [
+        ("seven77", "at least 8 characters"),
+        ("Wonderland", "the name or address"),
+        ("Alice@Example.org", "the name or address"),
+        ("aaaaaaaaaaaa", "again and again"),
+    ],
+)
+async def test_passwords_that_guessers_try_first_are_refused(accounts: Accounts, password: str, why: str) -> None:
+    """And it is told why."""
+    user = await accounts.create_user("wonderland", email="alice@example.org")
+    with pytest.raises(InvalidArgument, match=why):
+        await accounts.set_password(user.id, password)
+
+
+@pytest.mark.parametrize("password", ["eightlet", "sieben ö", "パスワードです!!"])
+async def test_what_a_password_is_made_of_does_not_matter(accounts: Accounts, alice: User, password: str) -> None:
+    """Only how long it is, in characters; and a site may want more of them, from then on."""
+    await accounts.set_password(alice.id, password)
+    accounts.password_policy = PasswordPolicy(12)
+    with pytest.raises(InvalidArgument, match="at least 12 characters"):
+        await accounts.set_password(alice.id, password)
+    assert (await accounts.authenticate_password("alice", password)).user_id == alice.id
 
 
 def test_real_hashes_are_argon2id() -> None:

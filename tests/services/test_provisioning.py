@@ -128,7 +128,7 @@ async def test_our_own_account_is_never_taken_over(house: House) -> None:
     with pytest.raises(IdentityRefused, match="belongs to ldap, not to sso"):
         await house.provisioning.admit(attrs.evolve(ALICE, source="sso", name="bob"))
     with pytest.raises(IdentityRefused, match="somebody else whom ldap knew by it before"):
-        await house.provisioning.admit(attrs.evolve(ALICE, name="bob", subject="another"))
+        await house.provisioning.admit(attrs.evolve(ALICE, name="bob", subject="another one"))
     with pytest.raises(IdentityRefused, match="another identifier"):
         await house.provisioning.admit(attrs.evolve(ALICE, name="carol", subject="carol", id=own.id))
     assert [user.name for user in await house.accounts.users()] == ["alice", "bob"]
@@ -165,7 +165,7 @@ async def test_an_account_can_be_handed_over(house: House) -> None:
     with pytest.raises(AuthenticationFailed):
         await house.accounts.authenticate_password("alice", "correct horse")
     with pytest.raises(Conflict, match="kept by ldap"):
-        await house.accounts.set_password(user.id, "another")
+        await house.accounts.set_password(user.id, "another one")
     with pytest.raises(IdentityRefused):
         await house.provisioning.admit(attrs.evolve(ALICE, subject="too late"))
     await house.accounts.update_user(user.id, source=None)
@@ -207,7 +207,7 @@ async def test_who_is_known_no_more_is_out(house: House) -> None:
 async def test_another_person_under_the_same_name_is_not_the_same(house: House) -> None:
     """The directory gave the name to somebody else: the account's own keys open nothing."""
     principal = await house.provisioning.admit(ALICE)
-    house.people = {ALICE.subject: attrs.evolve(ALICE, subject="another")}
+    house.people = {ALICE.subject: attrs.evolve(ALICE, subject="another one")}
     house.clock.advance(301)
     with pytest.raises(AccountWithdrawn):
         await house.provisioning.confirm(principal)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import Field
 from twisted.cred.credentials import IUsernamePassword
 from zope.interface import implementer
 
@@ -13,13 +14,19 @@ from vfgateway.errors import AuthenticationFailed
 from vfgateway.interfaces import IAuthenticator, IAuthenticatorFactory
 from vfgateway.model import Principal
 from vfgateway.section import Section
+from vfgateway.services.passwords import PasswordPolicy
 
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
 
 
 class AccountsSettings(Section):
-    """``[authenticators.accounts]``: nothing to set."""
+    """``[authenticators.accounts]``.
+
+    :ivar min_password_length: characters of a new password, at least
+    """
+
+    min_password_length: Annotated[int, Field(ge=1, le=128)] = 8
 
 
 @implementer(IAuthenticatorFactory)
@@ -31,7 +38,8 @@ class AccountsFactory:
 
     def configure(self, name: str, settings: Mapping[str, Any], gateway: Gateway) -> AccountsAuthenticator:
         """See ``IAuthenticatorFactory.configure``."""
-        AccountsSettings.model_validate(settings)
+        chosen = AccountsSettings.model_validate(settings)
+        gateway.accounts.password_policy = PasswordPolicy(chosen.min_password_length)
         return AccountsAuthenticator(name, gateway)
 
 

@@ -18,7 +18,7 @@ from vfgateway.services import audit_records, keyscopes, people, publickeys, web
 from vfgateway.services.database import Database, bump
 from vfgateway.services.logins import GENERATION, Logins
 from vfgateway.services.names import UNSET, Unset, checked_account_name
-from vfgateway.services.passwords import api_key_digest, argon2id, checked_password, new_api_key
+from vfgateway.services.passwords import PasswordPolicy, api_key_digest, argon2id, new_api_key
 from vfgateway.services.people import Credential, Group, Member, NewKey, Person, User, type_key
 from vfgateway.services.schema import credentials, groups, members, users
 
@@ -35,6 +35,7 @@ class Accounts:
     :param clock: tells the time in epoch seconds
     :param pool: where passwords are hashed; its size bounds the memory that takes (19 MiB each)
     :param hasher: Argon2id; tests pass a cheaper one
+    :ivar password_policy: what new passwords have to be
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Accounts:
         self._clock = clock
         self._pool = pool
         self._hasher = hasher or argon2id()
+        self.password_policy = PasswordPolicy()
         self._logins = Logins(database, clock, pool, self._hasher)
 
     # --- users ---
@@ -211,11 +213,12 @@ class Accounts:
         """Take a user out of a group. ``UnknownAccount`` if it is not in it."""
         here = (members.c.group_id == str(group_id)) & (members.c.user_id == str(user_id))
 
-        def write(connection: Connection) -> None:
+        def write(connection: Connection) -> dict[str, Any]:
             if not connection.execute(delete(members).where(here)).rowcount:
                 raise UnknownAccount("member", user_id)
+            return {"target": people.group(connection, group_id).name, "member": people.user(connection, user_id).name}
 
-        await self._write(write, "member_removed", target=group_id, member=user_id)
+        await self._write(write, "member_removed", told=lambda about: about)
 
     # --- passwords and keys ---
 
@@ -225,7 +228,9 @@ class Accounts:
         from."""
         data = None
         if password is not None:
-            data = await self._pool.run(self._hasher.hash, checked_password(password))
+            user = await self.user(user_id)
+            checked = self.password_policy.checked(password, user.name, user.email)
+            data = await self._pool.run(self._hasher.hash, checked)
         mine = (credentials.c.user_id == str(user_id)) & (credentials.c.kind == "password")
 
         def write(connection: Connection) -> User:
@@ -271,19 +276,21 @@ class Accounts:
             credentials.c.user_id == str(user_id), credentials.c.kind == kind, credentials.c.data == data
         )
 
-        def write(connection: Connection) -> Credential:
-            people.user(connection, user_id)
+        def write(connection: Connection) -> tuple[User, Credential]:
+            user = people.user(connection, user_id)
             if (present := connection.execute(same).scalar()) is not None:
                 raise AccountExists("key", present)
             connection.execute(credentials.insert().values(values))
             if narrowed is not None:
                 keyscopes.keep(connection, values["id"], narrowed)
             query = select(credentials).where(credentials.c.id == values["id"])
-            return people.credential_of(connection.execute(query).one(), narrowed)
+            return user, people.credential_of(connection.execute(query).one(), narrowed)
 
-        return NewKey(
-            await self._write(write, "key_added", target=user_id, kind=kind, label=label, expires=expires), secret
-        )
+        def told(made: tuple[User, Credential]) -> dict[str, Any]:
+            return {"target": made[0].name, "kind": kind, "label": label, "key": values["id"]}
+
+        _, credential = await self._write(write, "key_added", told=told, expires=expires)
+        return NewKey(credential, secret)
 
     async def keys(self, user_id: UUID) -> Sequence[Credential]:
         """The keys of a user, oldest first; expired ones too. ``UnknownAccount``."""
@@ -307,12 +314,14 @@ class Accounts:
             (credentials.c.id == key_id) & (credentials.c.user_id == str(user_id)) & (credentials.c.kind != "password")
         )
 
-        def write(connection: Connection) -> None:
-            if not connection.execute(delete(credentials).where(mine)).rowcount:
+        def write(connection: Connection) -> dict[str, Any]:
+            gone = connection.execute(delete(credentials).where(mine).returning(credentials)).first()
+            if gone is None:
                 raise UnknownAccount("key", key_id)
             websessions.end_those_begun_with(connection, key_id)
+            return {"target": people.user(connection, user_id).name, "kind": gone.kind, "label": gone.label}
 
-        await self._write(write, "key_removed", target=user_id, key=key_id)
+        await self._write(write, "key_removed", told=lambda about: about, key=key_id)
 
     def _credential(self, user_id: UUID, kind: str, data: str) -> dict[str, Any]:
         return {

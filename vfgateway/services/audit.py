@@ -22,15 +22,13 @@ from vfgateway import requestcontext
 from vfgateway.audit_settings import AuditSettings
 from vfgateway.errors import AuthenticationFailed, GatewayError, LeavesFolder
 from vfgateway.model import Origin, Principal, VFolder
-from vfgateway.paths import FolderPath
 from vfgateway.requestcontext import RequestContext
 from vfgateway.services import audit_records as records
-from vfgateway.services.access_events import SharingChanged
 from vfgateway.services.audit_records import Entry, Filter, entry_now
 from vfgateway.services.database import Database
 from vfgateway.services.events import Events
 from vfgateway.services.metrics import Metrics
-from vfgateway.services.operations import LoginSucceeded
+from vfgateway.services.operations import LoginsLocked, LoginSucceeded
 from vfgateway.services.processes import Processes, wait
 
 #: Seconds for which entries wait to be written together; after a write that failed.
@@ -67,9 +65,6 @@ _FACTS = (
     "volume",
     "reason",
 )
-
-
-_ENTERED_WITH_THE_CHANGE = frozenset({"grant", "revoke", "leave", "accept", "transfer"})
 
 
 @attrs.define
@@ -113,7 +108,7 @@ class Audit:
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = clock
         events.subscribe(LoginSucceeded, self._logged_in)
-        events.subscribe(SharingChanged, self._shared)
+        events.subscribe(LoginsLocked, self._locked)
 
     # --- life ---
 
@@ -167,14 +162,14 @@ class Audit:
         """Something was done, by whoever runs now."""
         self._add(entry_now(event, self._clock.seconds(), target=str(target)[: records.LONGEST], facts=facts))
 
-    def removed(self, principal: Principal, origin: Origin, vfolder: VFolder, path: FolderPath, entries: int) -> None:
-        """Files were removed."""
+    def files(
+        self, event: str, principal: Principal, origin: Origin, vfolder: VFolder, path: object, **facts: Any
+    ) -> None:
+        """Something was done to files: ``files_removed`` (to the trash, if a fact says so), ``files_restored``, ``files_purged``."""
         context = RequestContext(origin, vfolder=vfolder)
         context.identify(principal)
-        facts = {"entries": entries} if entries != 1 else {}
-        self._add(
-            context.run(partial(entry_now, "files_removed", self._clock.seconds(), target=str(path), facts=facts))
-        )
+        about = {"target": str(path)[: records.LONGEST], "facts": facts}
+        self._add(context.run(partial(entry_now, event, self._clock.seconds(), **about)))
 
     def came_in(self, method: str) -> None:
         """Whoever runs now has shown who they are, as every request over HTTP does: one entry for all that follow upon each other."""
@@ -195,13 +190,10 @@ class Audit:
         entry = Entry(event="login", at=now, last=now, who=event.user, address=event.address, protocol=event.protocol)
         self._add(attrs.evolve(entry, facts={"method": event.method}))
 
-    def _shared(self, event: SharingChanged) -> None:
-        """What changes no right by itself, or is no grant, such as a link; the rest is entered with the change."""
-        if event.action in _ENTERED_WITH_THE_CHANGE:
-            return
-        facts = {"subject": event.subject, "permission": event.permission}
-        entry = entry_now(f"sharing_{event.action}", self._clock.seconds(), facts=facts)
-        self._add(attrs.evolve(entry, who=event.user, vfid=event.vfid))
+    def _locked(self, event: LoginsLocked) -> None:
+        facts = {"failures": event.failures, "seconds": round(event.seconds, 3)}
+        target = " ".join(filter(None, (event.user, event.address)))
+        self._add(entry_now("logins_locked", self._clock.seconds(), outcome="refused", target=target, facts=facts))
 
     def _add(self, entry: Entry, kind: str = "") -> str:
         """Take in an entry, or count it on one that is like it; the identifier of that."""

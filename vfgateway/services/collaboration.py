@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
-import attrs
-from sqlalchemy import Connection, Row, delete, insert, or_, select, update
+from sqlalchemy import Connection, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from vfgateway.errors import (
-    AuthenticationFailed,
     Conflict,
     InvalidArgument,
     PermissionDenied,
@@ -26,9 +24,10 @@ from vfgateway.errors import (
     VFolderNotFound,
 )
 from vfgateway.model import Permission, Principal, ScopeKind, VFolder
-from vfgateway.services import audit_records, people, registry
+from vfgateway.services import audit_records, invitationrecords, people, registry
 from vfgateway.services.access_events import SharingChanged
 from vfgateway.services.holds import recharge
+from vfgateway.services.invitationrecords import Invitation, type_role
 from vfgateway.services.names import checked_vfolder_name
 from vfgateway.services.permissions import Grant, administers, type_subject
 from vfgateway.services.schema import grants, users, vfolders
@@ -47,31 +46,6 @@ PATIENCE = 14 * 24 * 3600.0
 LONGEST_MESSAGE = 1000
 #: Invitations that wait in one vfolder.
 MOST_WAITING = 1000
-
-type_role = Literal["ro", "rw", "rwd", "owner"]
-
-
-@attrs.frozen
-class Invitation:
-    """An offer to one user.
-
-    :ivar role: the permission offered, or ``owner``
-    :ivar keep: with ``owner``: what the former owner keeps
-    :ivar inviter: who made it; ``None`` for an administrator without an account
-    :ivar grant_expires: when the grant would end
-    :ivar expires: until when it can be accepted
-    """
-
-    id: str
-    vfolder: VFolder
-    user_id: UUID
-    role: type_role
-    keep: Permission
-    inviter: UUID | None
-    message: str
-    grant_expires: float | None
-    created: float
-    expires: float
 
 
 class Collaboration:
@@ -167,9 +141,10 @@ class Collaboration:
             if len(connection.execute(select(invitations.c.id).where(here)).all()) >= MOST_WAITING:
                 raise Conflict(f"{MOST_WAITING} invitations wait for an answer already")
             connection.execute(insert(invitations).values(row))
-            return _invitation(connection, cast(str, row["id"]), now)
+            return invitationrecords.find(connection, cast(str, row["id"]), now)
 
-        invitation = await self._database.write(write)
+        about = {"subject_kind": "user", "subject": user_id, "role": role, "grant_expires": grant_expires}
+        invitation = await self._change(write, "invitation_made", vfolder=vfolder.key, **about)
         self._tell("invite", principal, vfolder, f"user:{user_id}", role)
         return invitation
 
@@ -184,8 +159,10 @@ class Collaboration:
 
     async def _list(self, which: Any) -> Sequence[Invitation]:
         now = self._clock.seconds()
-        query = _QUERY.where(which, invitations.c.expires > now)
-        found = await self._database.read(lambda connection: [_of(row) for row in connection.execute(query)])
+        query = invitationrecords.QUERY.where(which, invitations.c.expires > now)
+        found = await self._database.read(
+            lambda connection: [invitationrecords.of_row(row) for row in connection.execute(query)]
+        )
         return [one for one in found if not one.vfolder.is_gone]
 
     async def accept(self, principal: Principal, invitation_id: str, name: str | None = None) -> VFolder:
@@ -196,7 +173,7 @@ class Collaboration:
         def write(connection: Connection) -> tuple[Invitation, VFolder | None]:
             invitation = self._mine(connection, principal, invitation_id, now)
             connection.execute(delete(invitations).where(invitations.c.id == invitation_id))
-            if not _still_offered(connection, invitation, now):
+            if not invitationrecords.is_still_offered(connection, invitation, now):
                 return invitation, None
             if invitation.role == "owner":
                 changes = {"kind": ScopeKind.USER.value, "owner": str(principal.user_id)}
@@ -217,7 +194,7 @@ class Collaboration:
         return vfolder
 
     def _mine(self, connection: Connection, principal: Principal, invitation_id: str, now: float) -> Invitation:
-        invitation = _invitation(connection, invitation_id, now)
+        invitation = invitationrecords.find(connection, invitation_id, now)
         if invitation.user_id != principal.user_id or invitation.vfolder.is_gone:
             raise UnknownAccount("invitation", invitation_id)
         return invitation
@@ -231,7 +208,10 @@ class Collaboration:
             connection.execute(delete(invitations).where(invitations.c.id == invitation_id))
             return invitation
 
-        invitation = await self._database.write(write)
+        def told(one: Invitation) -> dict[str, Any]:
+            return {"vfolder_key": one.vfolder.key, "role": one.role}
+
+        invitation = await self._change(write, "invitation_declined", told=told)
         self._tell("decline", principal, invitation.vfolder, f"user:{principal.user_id}", invitation.role)
 
     async def withdraw(self, principal: Principal, vfolder: VFolder, invitation_id: str) -> None:
@@ -239,11 +219,13 @@ class Collaboration:
         self._check(principal, vfolder, "withdraw this")
         here = (invitations.c.id == invitation_id) & (invitations.c.vfolder == vfolder.key)
 
-        def write(connection: Connection) -> None:
-            if not connection.execute(delete(invitations).where(here)).rowcount:
+        def write(connection: Connection) -> dict[str, Any]:
+            gone = connection.execute(delete(invitations).where(here).returning(invitations)).first()
+            if gone is None:
                 raise UnknownAccount("invitation", invitation_id)
+            return {"subject_kind": "user", "subject": gone.user_id, "role": gone.role}
 
-        await self._database.write(write)
+        await self._change(write, "invitation_withdrawn", vfolder=vfolder.key, told=lambda about: about)
         self._tell("withdraw", principal, vfolder, invitation_id)
 
     # --- ownership ---
@@ -355,46 +337,3 @@ def _accepted(outcome: tuple[Invitation, VFolder | None]) -> dict[str, Any] | No
     """What the audit is told of an invitation that was accepted; nothing of one that was good no more."""
     invitation, vfolder = outcome
     return None if vfolder is None else {"vfolder_key": vfolder.key, "role": invitation.role}
-
-
-def _still_offered(connection: Connection, invitation: Invitation, now: float) -> bool:
-    """Whether whoever made the offer could make it now."""
-    if invitation.inviter is None:
-        return True
-    try:
-        inviter = people.person(connection, invitation.inviter).principal(now)
-    except (UnknownAccount, AuthenticationFailed):
-        return False
-    return administers(inviter, invitation.vfolder)
-
-
-_QUERY = (
-    select(vfolders, invitations)
-    .join(invitations, invitations.c.vfolder == vfolders.c.key)
-    .order_by(invitations.c.created, invitations.c.id)
-)
-_FACTS = len(vfolders.c)
-
-
-def _invitation(connection: Connection, invitation_id: str, now: float) -> Invitation:
-    query = _QUERY.where(invitations.c.id == invitation_id, invitations.c.expires > now)
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        raise UnknownAccount("invitation", invitation_id)
-    return _of(row)
-
-
-def _of(row: Row[Any]) -> Invitation:
-    identity, _, user, role, keep, inviter, message, grant_expires, created, expires = row[_FACTS:]
-    return Invitation(
-        id=identity,
-        vfolder=registry.vfolder_of(row),
-        user_id=UUID(user),
-        role=role,
-        keep=Permission.parse(keep) if keep else Permission.NONE,
-        inviter=None if inviter is None else UUID(inviter),
-        message=message,
-        grant_expires=grant_expires,
-        created=created,
-        expires=expires,
-    )

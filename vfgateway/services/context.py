@@ -90,8 +90,12 @@ class FolderContext:
 
     def note_removal(self, path: FolderPath, entries: int = 1) -> None:
         """Let the audit know that something was removed."""
+        self.note("files_removed", path, **({"entries": entries} if entries != 1 else {}))
+
+    def note(self, event: str, path: FolderPath, **facts: Any) -> None:
+        """Let the audit know what was done to files; what the gateway does by itself was ordered by somebody before, who is on record."""
         if self.origin is not INTERNAL:
-            self.gateway.audit.removed(self.principal, self.origin, self.vfolder, path, entries)
+            self.gateway.audit.files(event, self.principal, self.origin, self.vfolder, path, **facts)
 
     async def remember_creation(self, path: FolderPath) -> None:
         """Note that this principal made ``path``, if it will ever be asked."""

@@ -107,6 +107,7 @@ class FileTrash:
             also = [*context.after_removal(intent, path), lambda connection: _add(connection, item)]
             also.append(await moved(context, path, HERE.child(item.id), published))
             await context.settle(made, intent, also, TRASH)
+        context.note("files_removed", path, trash=item.id)
         await context.gateway.creations.forget(context.vfolder.key, path)
         return item
 
@@ -159,6 +160,7 @@ class FileTrash:
                 raise NotFound(item.id, f"no such entry in the trash: {item.id}") from None
             share = await moved(context, HERE.child(item.id), path, published)
             await context.settle(Usage(), intent, [share, lambda connection: _strike(connection, item.id)])
+        context.note("files_restored", path, trash=item.id)
 
     async def purge(self, folder: FolderSession, item_id: str) -> None:
         """Remove something for good. Needs ``rwd``, or to have deleted it oneself. ``NotFound``."""
@@ -189,6 +191,7 @@ class FileTrash:
             finally:
                 strike = [lambda connection: _strike(connection, item.id)] if done else []
                 await context.settle(-sum(lost, Usage()), intent, strike, TRASH)
+        context.note("files_purged", item.path, trash=item.id)
 
     async def sweep(self) -> int:
         """Remove for good what has lain long enough, everywhere; how much that was."""

@@ -129,7 +129,7 @@ class Lifecycle:
         if not IAdoption.providedBy(storage):
             raise Unsupported(f"adopting what lies on volume {volume}")
         await self._refuse_present(volume, vfid)
-        vfolder = await gateway.vfolders.create(volume, vfid, name=name, owner=owner, kind=kind)
+        vfolder = await gateway.vfolders.create(volume, vfid, name=name, owner=owner, kind=kind, found_at=place)
         try:
             if read_only:
                 vfolder = await gateway.vfolders.update(vfolder.key, read_only=True)
@@ -224,7 +224,8 @@ class Lifecycle:
         except VFolderNotFound:
             await gateway.volumes.get(volume).delete_folder(vfid)
             return
-        await gateway.vfolders.update(vfolder.key, status=VFolderStatus.DELETING)
+        if vfolder.status is not VFolderStatus.DELETING:
+            await gateway.vfolders.update(vfolder.key, status=VFolderStatus.DELETING)
         await gateway.staging.cancel_all(vfolder)
         await gateway.volumes.get(volume).delete_folder(vfid)
         await gateway.quota.forget(vfolder)

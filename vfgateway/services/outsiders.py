@@ -26,12 +26,19 @@ class Plan:
     :ivar user_id: whose account it is or will be
     :ivar skipped: names of groups that belong to others here
     :ivar grants: whether grants change
+    :ivar changes: what changes, in words
     """
 
     user_id: str
     statements: list[Executable] = attrs.Factory(list)
     skipped: list[str] = attrs.Factory(list)
     grants: bool = False
+    changes: list[str] = attrs.Factory(list)
+
+    def change(self, words: str, *statements: Executable) -> None:
+        """One thing more to do."""
+        self.statements.extend(statements)
+        self.changes.append(words)
 
     def carry_out(self, connection: Connection) -> None:
         """Write it."""
@@ -52,9 +59,9 @@ def plan(connection: Connection, identity: Identity, granted: type_granted | Non
     values = _values(identity)
     if row is None:
         values |= {"id": made.user_id, "created": now, "active": True, "administrator": bool(identity.administrator)}
-        made.statements.append(users.insert().values(values))
+        made.change("account made", users.insert().values(values))
     elif changes := {name: value for name, value in values.items() if getattr(row, name) != value}:
-        made.statements.append(update(users).where(users.c.id == row.id).values(changes))
+        made.change(" and ".join(sorted(changes)), update(users).where(users.c.id == row.id).values(changes))
     if identity.groups is not None:
         _plan_groups(connection, made, identity.source, identity.groups, now)
     if granted is not None:
@@ -120,14 +127,15 @@ def _plan_groups(connection: Connection, made: Plan, source: str, told: frozense
     }
     mine = members.c.user_id == made.user_id
     for group_id in sorted(set(present) - set(wanted)):
-        made.statements.append(delete(members).where(mine, members.c.group_id == group_id))
+        made.change(f"left group {group_id}", delete(members).where(mine, members.c.group_id == group_id))
     for group_id, administrator in wanted.items():
         here = mine & (members.c.group_id == group_id)
         if group_id not in present:
             row = {"group_id": group_id, "user_id": made.user_id, "administrator": bool(administrator)}
-            made.statements.append(members.insert().values(row))
+            made.change(f"joined group {group_id}", members.insert().values(row))
         elif administrator is not None and administrator != present[group_id]:
-            made.statements.append(update(members).where(here).values(administrator=administrator))
+            words = f"{'leads' if administrator else 'does not lead'} group {group_id}"
+            made.change(words, update(members).where(here).values(administrator=administrator))
 
 
 def _group_ids(
@@ -143,7 +151,8 @@ def _group_ids(
             if row.name != group.name and not taken:
                 changes["name"] = group.name
             if changes:
-                made.statements.append(update(groups).where(groups.c.id == row.id).values(changes))
+                words = f"group {row.name} is now {group.name}"
+                made.change(words, update(groups).where(groups.c.id == row.id).values(changes))
             yield row.id, group.administrator
         elif taken or (group.id and _is_there(connection, group.id)):
             made.skipped.append(group.name)
@@ -151,7 +160,7 @@ def _group_ids(
             new.add(group.name)
             group_id = str(group.id or uuid.uuid4())
             values = {"id": group_id, "name": group.name, "created": now, "source": source, "subject": group.subject}
-            made.statements.append(groups.insert().values(values))
+            made.change(f"group {group.name} made", groups.insert().values(values))
             yield group_id, group.administrator
 
 
@@ -170,20 +179,21 @@ def _plan_grants(connection: Connection, made: Plan, source: str, granted: type_
     """What the source opens is its own to give and take; what people here have granted stays as it is."""
     mine = (grants.c.subject_kind == "user") & (grants.c.subject == made.user_id)
     present = {row.vfolder: row for row in connection.execute(select(grants).where(mine))}
-    statements: list[Executable] = []
+    before = len(made.statements)
     for vfolder, row in present.items():
         if row.source == source and vfolder not in granted:
-            statements.append(delete(grants).where(grants.c.id == row.id))
+            made.change(f"lost vfolder {vfolder}", delete(grants).where(grants.c.id == row.id))
     for vfolder, (permission, expires) in granted.items():
         values: dict[str, Any] = {"permission": str(permission), "expires": expires}
         there = present.get(vfolder)
         if there is None:
             values |= {"id": uuid.uuid4().hex, "vfolder": vfolder, "subject_kind": "user", "subject": made.user_id}
-            statements.append(grants.insert().values(values | {"created": now, "source": source}))
+            opened = grants.insert().values(values | {"created": now, "source": source})
+            made.change(f"{permission} in vfolder {vfolder}", opened)
         elif there.source == source and (there.permission, there.expires) != (str(permission), expires):
-            statements.append(update(grants).where(grants.c.id == there.id).values(values))
-    made.statements.extend(statements)
-    made.grants = bool(statements)
+            changed = update(grants).where(grants.c.id == there.id).values(values)
+            made.change(f"{permission} in vfolder {vfolder}", changed)
+    made.grants = len(made.statements) > before
 
 
 # --- the other way round ---

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import secrets
 
+import attrs
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
@@ -33,15 +34,34 @@ def api_key_digest(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def checked_password(password: str) -> str:
-    """``password`` itself if it can be one. Raises :class:`InvalidArgument`, which does not repeat it."""
-    if not password:
-        raise InvalidArgument("password", "must not be empty")
-    if "\0" in password or len(password.encode("utf-8", "surrogatepass")) > LONGEST_PASSWORD:
-        raise InvalidArgument("password", f"expected at most {LONGEST_PASSWORD} bytes without NUL")
-    if password.startswith(KEY_PREFIX):
-        raise InvalidArgument("password", f"must not begin with {KEY_PREFIX}, like an API key")
-    return password
+@attrs.frozen
+class PasswordPolicy:
+    """What a new password has to be. Length is what counts; which characters it is made of does not (NIST SP 800-63B, section 5.1.1.2).
+    Passwords that were set before go on being good.
+
+    :ivar shortest: characters
+    """
+
+    shortest: int = 8
+
+    def checked(self, password: str, *names: str | None) -> str:
+        """``password`` itself if it can be one. Raises :class:`InvalidArgument`, which does not repeat it.
+
+        :param names: what the account is called, which guessers try first
+        """
+        if not password:
+            raise InvalidArgument("password", "must not be empty")
+        if "\0" in password or len(password.encode("utf-8", "surrogatepass")) > LONGEST_PASSWORD:
+            raise InvalidArgument("password", f"expected at most {LONGEST_PASSWORD} bytes without NUL")
+        if password.startswith(KEY_PREFIX):
+            raise InvalidArgument("password", f"must not begin with {KEY_PREFIX}, like an API key")
+        if len(password) < self.shortest:
+            raise InvalidArgument("password", f"too short: it needs at least {self.shortest} characters")
+        if password.casefold() in {name.casefold() for name in names if name}:
+            raise InvalidArgument("password", "must not be the name or address of the account")
+        if len(set(password)) == 1 and self.shortest > 1:
+            raise InvalidArgument("password", "must not be one character again and again")
+        return password
 
 
 def fits(hasher: PasswordHasher, stored: str, password: str) -> bool:

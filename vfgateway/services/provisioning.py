@@ -27,7 +27,7 @@ from vfgateway.errors import (
 )
 from vfgateway.identity import Identity, OutsideGrant, OutsideGroup
 from vfgateway.model import Actor, Permission, Principal, VFolder, VFolderId
-from vfgateway.services import outsiders
+from vfgateway.services import audit_records, outsiders
 from vfgateway.services.accounts import Accounts
 from vfgateway.services.caches import GenerationCache
 from vfgateway.services.database import Database, bump
@@ -154,9 +154,14 @@ class Provisioning:
                 bump(connection, VFOLDERS)
             return plan
 
+        def told(plan: outsiders.Plan) -> dict[str, Any] | None:
+            return {"source": identity.source, "changes": ", ".join(plan.changes)} if plan.statements else None
+
         plan = await self._database.read(read)
         if plan.statements:
-            plan = await self._database.change(GENERATION, write)
+            plan = await audit_records.change(
+                self._database, GENERATION, write, "user_provisioned", now, target=identity.name, told=told
+            )
         if plan.skipped:
             self.log.warn(
                 "{name} of {source} is in groups whose names belong to others here, which do not count: {groups}",
@@ -241,8 +246,16 @@ class Provisioning:
         self._hear_at(person.user.id, outside.revision)
         if not outside.withdrawn:
             self.log.info("{source} does not know {name} any more", source=source.name, name=person.user.name)
-            user_id = person.user.id
-            await self._database.change(GENERATION, lambda connection: outsiders.withdraw(connection, user_id))
+            user_id, now = person.user.id, self._clock.seconds()
+            await audit_records.change(
+                self._database,
+                GENERATION,
+                lambda connection: outsiders.withdraw(connection, user_id),
+                "user_withdrawn",
+                now,
+                target=person.user.name,
+                source=source.name,
+            )
         raise AccountWithdrawn(person.user.id)
 
     async def forget(self, source: str | None = None, names: Sequence[str] | None = None) -> int:

@@ -165,8 +165,14 @@ class SecondFactors:
             raise AuthenticationFailed
 
     async def _write(self, function: Callable[[Connection], T], event: str, user_id: UUID) -> T:
+        def write(connection: Connection) -> tuple[str, T]:
+            return people.user(connection, user_id).name, function(connection)
+
         now = self._clock.seconds()
-        return await audit_records.change(self._database, GENERATION, function, event, now, target=user_id)
+        named = await audit_records.change(
+            self._database, GENERATION, write, event, now, told=lambda named: {"target": named[0]}
+        )
+        return named[1]
 
 
 def _row(connection: Connection, user_id: UUID) -> Row[tuple[str, str, float, float | None, int]] | None:

@@ -12,8 +12,8 @@ import hmac
 import secrets
 import uuid
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from uuid import UUID
 
 import attrs
@@ -30,7 +30,7 @@ from vfgateway.errors import (
 )
 from vfgateway.model import ORCHESTRATOR, CredentialKind, Origin, Permission, Principal, ShownCredential, VFolder
 from vfgateway.paths import FolderPath, parse_bytes
-from vfgateway.services import passwords
+from vfgateway.services import audit_records, passwords
 from vfgateway.services.access_events import SharingChanged
 from vfgateway.services.permissions import administers
 from vfgateway.services.sharing_tables import share_links
@@ -38,6 +38,8 @@ from vfgateway.services.sharing_tables import share_links
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
     from vfgateway.services.session import FolderSession
+
+T = TypeVar("T")
 
 #: The number that counts up when a link is revoked.
 GENERATION = "share_links"
@@ -51,10 +53,23 @@ _NEEDED = {"download": Permission.RO, "upload": Permission.RW}
 
 
 class PasswordNeeded(AuthenticationFailed):
-    """The link has a password, and it was not told, or a wrong one."""
+    """The link has a password, and it was not told."""
+
+    refuser = ""
 
     def __init__(self) -> None:
         super().__init__("this link needs a password")
+
+
+class WrongPassword(PasswordNeeded):
+    """What was told is not the password of the link; which one that is, ``subject`` says."""
+
+    refuser = "login"
+
+    def __init__(self, link: ShareLink) -> None:
+        super().__init__()
+        self.subject = f"link {link.id}"
+        self.vfolder_key = link.vfolder
 
 
 @attrs.frozen
@@ -138,7 +153,8 @@ class ShareLinks:
             raise NotADirectory(path)
         stored = None
         if password is not None:
-            stored = await self._pool.run(self._hasher.hash, passwords.checked_password(password))
+            checked = self._gateway.accounts.password_policy.checked(password)
+            stored = await self._pool.run(self._hasher.hash, checked)
         secret = secrets.token_urlsafe(32)
         row = {
             "id": uuid.uuid4().hex,
@@ -159,7 +175,8 @@ class ShareLinks:
             connection.execute(insert(share_links).values(row))
             return _of(connection.execute(_QUERY.where(share_links.c.id == row["id"])).one())
 
-        link = await self._database.write(write)
+        about = {"link": row["id"], "kind": kind, "expires": expires, "most_uses": most_uses}
+        link = await self._change(write, "link_made", folder.vfolder, path, **about, password=stored is not None)
         self._tell("link", principal, folder.vfolder, link)
         return NewLink(link, secret)
 
@@ -176,7 +193,7 @@ class ShareLinks:
         if link is None:
             raise UnknownAccount("link", link_id)
         strike = delete(share_links).where(share_links.c.id == link_id)
-        await self._database.change(GENERATION, lambda connection: connection.execute(strike).rowcount)
+        await self._change(lambda c: c.execute(strike).rowcount, "link_revoked", vfolder, link.path, link=link_id)
         self._tell("unlink", principal, vfolder, link)
 
     async def by_id(self, link_id: str) -> ShareLink:
@@ -234,6 +251,8 @@ class ShareLinks:
         count = update(share_links).where(here, left).values(uses=share_links.c.uses + 1)
         if not await self._database.write(lambda connection: connection.execute(count).rowcount):
             raise _gone()
+        path = str(link.path) or "."
+        self._gateway.audit.note("link_used", path, link=link.id, kind=link.kind)
 
     async def _check_password(self, link: ShareLink, password: str | None) -> None:
         if link.password is None:
@@ -246,15 +265,21 @@ class ShareLinks:
             return
         wrong = [when for when in self._wrong.get(link.id, ()) if now - REMEMBERED < when <= now]
         if len(wrong) >= MOST_WRONG:
-            raise PasswordNeeded
+            raise WrongPassword(link)
         if not await self._pool.run(passwords.fits, self._hasher, link.password, password):
             if len(self._wrong) >= MOST_UNLOCKED:
                 self._wrong.clear()
             self._wrong[link.id] = [*wrong, now]
-            raise PasswordNeeded
+            raise WrongPassword(link)
         self._unlocked[ticket] = now + REMEMBERED
         if len(self._unlocked) > MOST_UNLOCKED:
             self._unlocked.popitem(last=False)
+
+    async def _change(
+        self, write: Callable[[Connection], T], event: str, vfolder: VFolder, path: FolderPath, **about: Any
+    ) -> T:
+        about |= {"vfolder": vfolder.key, "target": str(path) or "."}
+        return await audit_records.change(self._database, GENERATION, write, event, self._now(), **about)
 
     async def sweep(self) -> None:
         """Strike links whose time has passed."""

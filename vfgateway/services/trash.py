@@ -73,7 +73,7 @@ class Trash:
             return _one(connection, vfolder.key)
 
         trashed = await audit_records.change(
-            self._database, GENERATION, write, "vfolder_trashed", now, vfolder=vfolder.key
+            self._database, GENERATION, write, "vfolder_trashed", now, vfolder=vfolder.key, by=deleted_by
         )
         self._gateway.events.publish(
             VFolderTrashed(user=deleted_by, vfid=str(vfolder.id), until=round(trashed.purge_at, 3))

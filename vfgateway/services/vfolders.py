@@ -102,11 +102,13 @@ class VFolders:
         limits: Limits = Limits(),
         expires: float | None = None,
         status: VFolderStatus = VFolderStatus.READY,
+        found_at: str | None = None,
     ) -> VFolder:
         """Enter a vfolder. ``VFolderExists`` if the volume has the identifier, or the owner the name, already.
 
         :param owner: UUID of a user or group, which need not have an account yet; by default that of the scope
         :param kind: by default that of the scope
+        :param found_at: what it is made of, if that was there before
         """
         scope = vfid.scope
         row = {
@@ -131,7 +133,8 @@ class VFolders:
             return registry.by_key(connection, key[0])
 
         try:
-            return await self._write(write, "vfolder_created", told=_about)
+            event = "vfolder_created" if found_at is None else "vfolder_adopted"
+            return await self._write(write, event, told=_about, place=found_at)
         except IntegrityError:
             raise VFolderExists(name or vfid) from None
 
@@ -298,7 +301,14 @@ class VFolders:
     async def set_scope_limits(self, volume: str, scope: QuotaScopeId, limits: Limits) -> None:
         """Set or lift the limits of a quota scope, entering it if it is new."""
         now = self._clock.seconds()
-        await self._write(lambda connection: registry.set_scope_limits(connection, volume, scope, limits, now))
+
+        def write(connection: Connection) -> bool:
+            before = registry.scope_limits(connection, volume, scope) or Limits()
+            registry.set_scope_limits(connection, volume, scope, limits, now)
+            return limits != before
+
+        about = {"target": f"{volume}/{scope}", **_limits(limits)}
+        await self._write(write, "scope_limits_set", told=lambda changed: about if changed else None)
 
     async def scopes(self, volume: str) -> Sequence[tuple[QuotaScopeId, Limits]]:
         """All quota scopes of a volume with their limits."""

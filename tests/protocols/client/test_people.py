@@ -84,6 +84,8 @@ async def test_my_account(tmp_path: Path) -> None:
         await there.log_in()
         change = {"current": "wrong", "new": "another password"}
         await here.refused(403, "PUT", "/me/password", change)
+        short = await here.refused(400, "PUT", "/me/password", {"current": PASSWORD, "new": "seven77"})
+        assert short["detail"] == "password: too short: it needs at least 8 characters"
         await here.do("PUT", "/me/password", change | {"current": PASSWORD}, status=204)
         assert (await there.ask("GET", "/me")).status == 401
         assert (await here.ask("GET", "/me")).status == 200

@@ -74,7 +74,7 @@ async def test_a_password(tmp_path: Path) -> None:
         await api.let_people_in()
         (api.root / "f").write_bytes(b"hello")
         where, _ = await link(api, path="f", password="open sesame")
-        other, _ = await link(api, path="f", password="another")
+        other, _ = await link(api, path="f", password="another one")
         assert (await get(api, where)).status == 401
         asked = await get(api, where, **HTML)
         assert (asked.status, b"<form" in asked.body) == (401, True)

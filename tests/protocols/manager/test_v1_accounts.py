@@ -64,6 +64,8 @@ async def test_a_bad_password_makes_no_user(client: ManagerClient) -> None:
     name = fresh()
     problem = await client.refused("POST", f"{V1}/users", {"name": name, "password": "vfg_like-a-key"}, 400)
     assert "like-a-key" not in str(problem)
+    problem = await client.refused("POST", f"{V1}/users", {"name": name, "password": "seven77"}, 400)
+    assert problem["data"] == {"password": "too short: it needs at least 8 characters"}
     await client.refused("GET", f"{V1}/users/{name}", None, 404)
 
 

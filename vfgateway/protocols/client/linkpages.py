@@ -25,7 +25,7 @@ from vfgateway.protocols.client.faults import Answered
 from vfgateway.protocols.client.people.entering import is_secure, received_cookie
 from vfgateway.protocols.client.query import Query
 from vfgateway.protocols.web.cors import same_origin
-from vfgateway.protocols.web.faults import fault_of
+from vfgateway.protocols.web.faults import enter_refusal, fault_of
 from vfgateway.protocols.web.login import credentials_of
 from vfgateway.protocols.web.reply import send_file
 from vfgateway.protocols.web.request import StreamingRequest
@@ -109,6 +109,7 @@ class LinkPages:
 
     def fail(self, request: StreamingRequest, error: BaseException) -> None:
         """Answer an error: as a page where a browser looks, else as a problem."""
+        enter_refusal(request, error)
         if isinstance(error, PasswordNeeded):
             request.setHeader(b"www-authenticate", b'Basic realm="share link", charset="UTF-8"')
         if request.startedWriting or not _wants_page(request) or not isinstance(error, GatewayError):

@@ -186,6 +186,8 @@ class FileRoutes(Routes):
         folder = await self._enter(call, params)
         await _refuse_irremovable(folder, params.relpaths, params.recursive)
         task = await self.gateway.lifecycle.delete_files(folder.vfolder, params.relpaths, params.recursive)
+        for path in params.relpaths:
+            folder.context.note("files_removed", path, task=task)
         return Reply(202, Started(bgtask_id=task))
 
 

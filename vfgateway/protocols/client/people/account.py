@@ -70,6 +70,8 @@ class AccountRoutes(Routes):
         secret, session = await self.gateway.web_sessions.begin(principal, address, agent, self._lifetime)
         set_cookie(request, secret, self._lifetime)
         request.principal_name = principal.name
+        request.context.identify(principal)
+        self.gateway.audit.note("login", method="browser", session=session.id)
         answer = LoggedIn(user=principal.name, csrf_token=csrf_token(secret), expires=session.expires)
         return Reply(body=answer)
 
@@ -78,6 +80,7 @@ class AccountRoutes(Routes):
         if cookie_of(call.request) is not None:
             session = (await browser_session(self.gateway, call.request)).session
             await self.gateway.web_sessions.end(session.user_id, session.id)
+            self.gateway.audit.note("session_ended", session.id)
             set_cookie(call.request, "", 0)
         return NO_CONTENT
 
@@ -129,6 +132,7 @@ class AccountRoutes(Routes):
     async def session_end(self, call: PersonsCall, params: NoParameters) -> Reply:
         """Log a browser out."""
         await self.gateway.web_sessions.end(await check_whole(self.gateway, call.principal), call.path["session"])
+        self.gateway.audit.note("session_ended", call.path["session"])
         return NO_CONTENT
 
     # --- what I log in with ---

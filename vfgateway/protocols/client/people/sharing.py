@@ -22,8 +22,8 @@ from vfgateway.protocols.client.people.bodies import (
 from vfgateway.protocols.client.people.dispatch import PersonsCall
 from vfgateway.protocols.web.linkbodies import LinkCreation, LinkInfo, LinkList, NewLinkInfo, link_facts
 from vfgateway.protocols.web.routing import NO_CONTENT, NOTHING, NoParameters, Reply, Routes
-from vfgateway.services.collaboration import Invitation
 from vfgateway.services.gateway import Gateway
+from vfgateway.services.invitationrecords import Invitation
 from vfgateway.services.permissions import Grant, administers
 
 #: Where share links lead.

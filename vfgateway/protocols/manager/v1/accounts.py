@@ -78,6 +78,8 @@ class AccountRoutes(Routes):
 
     async def user_create(self, call: Call, params: UserCreation) -> Reply:
         """Create a user, with the orchestrator's UUID where it has one."""
+        if params.password is not None:
+            self._accounts.password_policy.checked(params.password, params.name, params.email)
         user = await self._accounts.create_user(
             params.name,
             user_id=params.id,

@@ -69,6 +69,7 @@ class ActivityRoutes(Routes):
     async def upload_cancel(self, call: Call, params: NoParameters) -> Reply:
         """Cancel an upload; nothing is left of it."""
         await self.gateway.staging.cancel(call.path["upload"])
+        self.gateway.audit.note("upload_cancelled", call.path["upload"])
         return NO_CONTENT
 
     # --- tasks ---
@@ -85,6 +86,7 @@ class ActivityRoutes(Routes):
     async def task_cancel(self, call: Call, params: NoParameters) -> Reply:
         """Cancel a background task. One that has ended stays as it is."""
         await self.gateway.tasks.cancel(call.path["task"])
+        self.gateway.audit.note("task_cancelled", call.path["task"])
         return NO_CONTENT
 
     async def task_watch(self, call: Call, params: NoParameters) -> None:
@@ -117,6 +119,7 @@ class ActivityRoutes(Routes):
         """Break a lock. What was begun under it cannot be published any more."""
         if not await self.gateway.locks.break_lock(call.path["token"]):
             raise UnknownAccount("lock", call.path["token"])
+        self.gateway.audit.note("lock_broken", call.path["token"])
         return NO_CONTENT
 
 

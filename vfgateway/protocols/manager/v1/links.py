@@ -35,6 +35,7 @@ class LinkRoutes(Routes):
         vfolder = folder.vfolder
         token = self.gateway.tokens.mint_download(vfolder.volume, vfolder.id, claim(params.path))
         expires = self.gateway.tokens.verify_download(token).expires
+        self.gateway.audit.note("token_minted", claim(params.path), operation="download", expires=expires)
         return Reply(201, MintedToken(token=token, url=self._url("/download", token), expires=expires))
 
     async def token_archive(self, call: Call, params: ArchiveToken) -> Reply:
@@ -45,6 +46,7 @@ class LinkRoutes(Routes):
         vfolder, files = folder.vfolder, [claim(path) for path in params.paths]
         token = self.gateway.tokens.mint_archive(vfolder.volume, vfolder.id, files, params.filename)
         expires = self.gateway.tokens.verify_archive(token).expires
+        self.gateway.audit.note("token_minted", ", ".join(files), operation="archive", expires=expires)
         return Reply(201, MintedToken(token=token, url=self._url("/download-archive", token), expires=expires))
 
     async def token_upload(self, call: Call, params: UploadToken) -> Reply:
@@ -54,6 +56,7 @@ class LinkRoutes(Routes):
         vfolder = folder.vfolder
         token = self.gateway.tokens.mint_upload(vfolder.volume, vfolder.id, claim(params.path), params.size, upload)
         expires = self.gateway.tokens.verify_upload(token).expires
+        self.gateway.audit.note("token_minted", claim(params.path), operation="upload", expires=expires)
         return Reply(201, MintedToken(token=token, url=self._url("/upload", token), expires=expires, upload=upload))
 
     def _url(self, path: str, token: str) -> str:

@@ -132,7 +132,9 @@ class LoginRoutes(Routes):
         name = call.path["authenticator"]
         if not self.gateway.provisioning.is_source(name):
             raise UnknownAccount("authenticator with people of its own", name)
-        return Reply(body=Invalidated(accounts=await self.gateway.provisioning.forget(name, params.people)))
+        accounts = await self.gateway.provisioning.forget(name, params.people)
+        self.gateway.audit.note("authenticator_invalidated", name, accounts=accounts)
+        return Reply(body=Invalidated(accounts=accounts))
 
 
 async def look_at_authenticators(gateway: Gateway) -> Sequence[tuple[IAuthenticator, Health | None]]:

@@ -73,6 +73,9 @@ class ScanRoutes(Routes):
         """Begin a scan in the background; its task says how far it is."""
         vfolder = None if params.vfolder is None else await self.gateway.vfolders.resolve(params.vfolder)
         task = await self.gateway.scans.start(params.volume, vfolder, params.fix)
+        self.gateway.audit.note(
+            "scan_begun", params.vfolder or params.volume or "all volumes", fix=params.fix, task=task
+        )
         return Reply(202, TaskStarted(task=task))
 
     async def list(self, call: Call, params: NoParameters) -> Reply:

@@ -22,8 +22,8 @@ from vfgateway.protocols.manager.v1.sharing_things import (
 from vfgateway.protocols.manager.v1.things import TaskStarted
 from vfgateway.protocols.web.linkbodies import LinkCreation, link_facts
 from vfgateway.protocols.web.routing import NO_CONTENT, NOTHING, Call, NoParameters, Reply, Routes
-from vfgateway.services.collaboration import Invitation
 from vfgateway.services.gateway import Gateway
+from vfgateway.services.invitationrecords import Invitation
 from vfgateway.services.sharelinks import ShareLink
 from vfgateway.services.trash import Trashed
 
