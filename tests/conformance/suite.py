@@ -1,6 +1,7 @@
 """All promises in one class: inherit from it, say how a volume is made and what it claims, and call it ``Test…``."""
 
 from tests.conformance.abilities import CopyPromises, LinkPromises, OtherAbilityPromises, RandomWritePromises
+from tests.conformance.adoption import AdoptionPromises
 from tests.conformance.files import FilePromises, ListingPromises, NamePromises
 from tests.conformance.folder import FolderPromises, RenamePromises
 from tests.conformance.staging import ResumableStagingPromises, StagingPromises
@@ -20,5 +21,6 @@ class EveryPromise(
     LinkPromises,
     CopyPromises,
     OtherAbilityPromises,
+    AdoptionPromises,
 ):
     """The whole suite."""

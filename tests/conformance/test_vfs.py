@@ -14,6 +14,7 @@ from tests.support.mounts import small_tmpfs
 from vfgateway.backends.vfs import VfsSettings, VfsVolume
 from vfgateway.backends.vfs.resolve import KernelResolver, Resolver, WalkResolver
 from vfgateway.interfaces import (
+    IAdoption,
     IAtHand,
     IDescriptions,
     IDescriptorRead,
@@ -39,6 +40,7 @@ class TestVfs(EveryPromise):
     abilities = frozenset(
         {
             IAtHand,
+            IAdoption,
             IDescriptions,
             IDescriptorRead,
             IDescriptorWrite,
@@ -62,11 +64,27 @@ class TestVfs(EveryPromise):
         return tmp_path / "volume"
 
     async def make_volume(self, tmp_path: Path) -> IVolume:
-        settings = VfsSettings(path=self.directory(tmp_path), **self.settings)
+        settings = VfsSettings(path=self.directory(tmp_path), adoptable=(tmp_path / "foreign",), **self.settings)
         return VfsVolume("disk", settings, make_runtime(tmp_path), self.resolver())
 
 
 class TestVfsByWalking(TestVfs):
+    def foreign_place(self, tmp_path: Path) -> str:
+        directory = tmp_path / "foreign/place"
+        if not directory.exists():
+            (directory / "dir").mkdir(parents=True)
+            (directory / "dir/file").write_bytes(b"content")
+        return str(directory)
+
+    def foreign_file(self, tmp_path: Path) -> str:
+        return str(tmp_path / "foreign/place/dir/file")
+
+    def missing_place(self, tmp_path: Path) -> str:
+        return str(tmp_path / "foreign/nothing")
+
+    def forbidden_place(self, tmp_path: Path) -> str:
+        return str(tmp_path)
+
     """One component at a time, as on kernels without ``openat2``."""
 
     resolver = WalkResolver

@@ -30,14 +30,14 @@ from vfgateway.treeusage import TreeUsage
 
 
 @asynccontextmanager
-async def on_disk(folder: Path) -> AsyncIterator[Gateway]:
+async def on_disk(folder: Path, **settings: object) -> AsyncIterator[Gateway]:
     """A gateway with one volume, ``disk``."""
 
     def pool(size: int, inline: bool = False) -> Pool:
         return Pool(reactor, size, "disk", inline)
 
     runtime = Runtime(reactor=reactor, pool=pool, agent=None, spool=folder / "spool", state=None)  # type: ignore[arg-type]
-    volume = VfsVolumeFactory().configure("disk", {"path": str(folder / "volume")}, runtime)
+    volume = VfsVolumeFactory().configure("disk", {"path": str(folder / "volume"), **settings}, runtime)
     async with running_gateway(folder, [volume]) as gateway:
         yield gateway
 
@@ -100,6 +100,19 @@ async def test_a_folder_that_nobody_registered_is_adopted(tmp_path: Path) -> Non
         assert await gateway.vfolders.list() == []
         await scanned(gateway, fix=True)
         assert [each.id for each in await gateway.vfolders.list()] == [vfid]
+
+
+async def test_an_adopted_directory_belongs_where_its_link_is(tmp_path: Path) -> None:
+    """A scan finds nothing wrong with it."""
+    place = tmp_path / "datasets/flowers"
+    place.mkdir(parents=True)
+    (place / "one").write_bytes(b"12345")
+    async with on_disk(tmp_path, adoptable=[str(tmp_path / "datasets")]) as gateway:
+        adopt, vfid = gateway.lifecycle.adopt_place, VFolderId(SCOPE, uuid4())
+        owner, kind = SCOPE.uuid, SCOPE.kind
+        _, task = await adopt("disk", vfid, str(place), name="flowers", owner=owner, kind=kind, read_only=True)
+        assert (await finished(gateway, task)).state is TaskState.DONE
+        assert (await scanned(gateway))[1] == []
 
 
 async def test_a_vfolder_whose_folder_is_missing_is_told_and_kept(tmp_path: Path) -> None:
