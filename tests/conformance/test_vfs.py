@@ -39,8 +39,8 @@ class TestVfs(EveryPromise):
     backend = "vfs"
     abilities = frozenset(
         {
-            IAtHand,
             IAdoption,
+            IAtHand,
             IDescriptions,
             IDescriptorRead,
             IDescriptorWrite,
@@ -67,8 +67,6 @@ class TestVfs(EveryPromise):
         settings = VfsSettings(path=self.directory(tmp_path), adoptable=(tmp_path / "foreign",), **self.settings)
         return VfsVolume("disk", settings, make_runtime(tmp_path), self.resolver())
 
-
-class TestVfsByWalking(TestVfs):
     def foreign_place(self, tmp_path: Path) -> str:
         directory = tmp_path / "foreign/place"
         if not directory.exists():
@@ -85,6 +83,8 @@ class TestVfsByWalking(TestVfs):
     def forbidden_place(self, tmp_path: Path) -> str:
         return str(tmp_path)
 
+
+class TestVfsByWalking(TestVfs):
     """One component at a time, as on kernels without ``openat2``."""
 
     resolver = WalkResolver
