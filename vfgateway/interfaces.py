@@ -342,6 +342,13 @@ class IResumableStaging(Interface):
         """A new stage with the content of ``tokens`` one after the other; those stay."""
 
 
+class IStageOwners(Interface):
+    """On folders: the storage knows which stages are still being written."""
+
+    async def abandoned() -> Sequence[str]:
+        """Tokens of the stages that no living process has open; those that are to be continued are among them."""
+
+
 class IServerSideCopy(Interface):
     """On folders: copy without the bytes passing through the gateway."""
 

@@ -14,9 +14,11 @@ class ScanSettings(Section):
 
     :ivar every: seconds from one scan of everything to the next; 0: only when somebody asks
     :ivar rate: files and directories a second at which one vfolder is walked; 0: as fast as can be
+    :ivar limits_every: seconds from one look at the limits that storage enforces by itself to the next; 0: only with scans
     :ivar at_once: vfolders that are walked at the same time
     """
 
     every: SecondsOrNone = 0.0
     rate: Annotated[int, Field(ge=0)] = 0
+    limits_every: SecondsOrNone = 3600.0
     at_once: Annotated[int, Field(ge=1, le=64)] = 2

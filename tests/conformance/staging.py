@@ -19,7 +19,7 @@ from vfgateway.errors import (
     PreconditionFailed,
     UploadNotFound,
 )
-from vfgateway.interfaces import IDescriptorWrite, IFolder, IModes, IResumableStaging, IStagedFile
+from vfgateway.interfaces import IDescriptorWrite, IFolder, IModes, IResumableStaging, IStagedFile, IStageOwners
 from vfgateway.model import ABSENT, ANY, Attrs, Expect
 from vfgateway.paths import ROOT
 
@@ -323,6 +323,23 @@ class ResumableStagingPromises(VolumeCase):
             await folder.join(at("file"), [part.token, "f" * 32])
         assert [token for token, _ in await folder.stages()] == [part.token]
         await part.discard()
+
+    async def test_who_writes_is_known(self, folder: Able) -> None:
+        """Where ``IStageOwners`` is claimed: a stage is abandoned when nobody has it open any more, and only then."""
+        if not self.claims(IStageOwners, folder):
+            return
+        assert await folder.abandoned() == []
+        writing, left = await folder.stage(at("file"), None), await folder.stage(at("file"), None)
+        await left.append([b"content"])
+        assert await folder.abandoned() == []
+        await left.close()
+        assert await folder.abandoned() == [left.token]
+        resumed = await folder.resume(left.token)
+        await resumed.discard()
+        await writing.append([b"content"])
+        await writing.commit(at("file"), ANY)
+        assert await folder.abandoned() == []
+        assert await content_of(folder, "file") == b"content"
 
     async def test_stages_belong_to_their_vfolder(self, volume: Able, folder: Able) -> None:
         """A token of one vfolder opens nothing in another."""

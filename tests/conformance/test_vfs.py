@@ -28,6 +28,7 @@ from vfgateway.interfaces import (
     IRandomWrite,
     IResumableStaging,
     IServerSideCopy,
+    IStageOwners,
     IUsageWalk,
     IVolume,
 )
@@ -53,6 +54,7 @@ class TestVfs(EveryPromise):
             IRandomWrite,
             IResumableStaging,
             IServerSideCopy,
+            IStageOwners,
             IUsageWalk,
         }
     )

@@ -117,6 +117,7 @@ def test_replacing_a_file(victim: Victim, folder: VFolderOfAlice) -> None:
         assert found in sent[acknowledged:]
         acknowledged = sent.index(found)  # what was seen once is not taken back
         assert list(folder.published()) == ["report.bin"]
+        eventually(lambda: not folder.stages, "what the killed gateway had put aside is removed")
         eventually(lambda: settled(folder), "the ledger agrees with the files")
 
     steps = at_every_step(victim, folder, act, check)

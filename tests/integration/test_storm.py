@@ -277,13 +277,9 @@ def compare(site: StormSite, folders: list[VFolderOfAlice]) -> None:
     for upload in site.manager("GET", "/vfgateway/v1/uploads")["uploads"]:
         site.manager("DELETE", f"/vfgateway/v1/uploads/{upload['id']}")
     for folder in folders:
-        eventually(lambda one=folder: one.charged[0] == on_disk(one.root) - staged(one), "the ledger agrees")  # type: ignore[misc]
-    assert sum(on_disk(folder.root) - staged(folder) for folder in folders) <= LIMIT
-
-
-def staged(folder: VFolderOfAlice) -> int:
-    """What lies aside that belongs to nobody, since its process was killed: swept up a day later."""
-    return sum(path.stat().st_size for path in folder.stages)
+        eventually(lambda one=folder: not one.stages, "what the killed left aside is removed")  # type: ignore[misc]
+        eventually(lambda one=folder: one.charged[0] == on_disk(one.root), "the ledger agrees")  # type: ignore[misc]
+    assert sum(on_disk(folder.root) for folder in folders) <= LIMIT
 
 
 def fill_to_the_byte(folders: list[VFolderOfAlice]) -> None:

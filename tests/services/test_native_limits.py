@@ -8,6 +8,7 @@ import pytest
 from twisted.internet import reactor
 from zope.interface import implementer
 
+from tests.services.test_lifecycle import finished
 from tests.services.test_scanning import scanned
 from tests.services.test_session import put
 from tests.support.gateway import ALICE, new_vfolder, orchestrator_in, running_gateway
@@ -16,7 +17,9 @@ from vfgateway.errors import QuotaExceeded, QuotaScopeNotFound, StorageFailure
 from vfgateway.interfaces import INativeQuota
 from vfgateway.model import Limits, QuotaScopeId, ScopeKind, Usage
 from vfgateway.paths import parse_text as path
+from vfgateway.services.nativelimits import NativeDifference
 from vfgateway.services.scanrecords import FindingKind
+from vfgateway.services.taskrecords import TaskState
 
 SCOPE = QuotaScopeId(ScopeKind.USER, ALICE)
 
@@ -91,6 +94,28 @@ async def test_a_scan_reconciles(tmp_path: Path) -> None:
         limits, usage = (await scanned(gateway, fix=True))[1]
         assert (limits.fixed, usage.fixed) == (True, False)
         assert array.there[SCOPE] == Limits(bytes=100)
+
+
+async def test_it_is_looked_at_by_itself(tmp_path: Path) -> None:
+    """Ours is set again, and what differs is told; where there are no such volumes, nothing is begun."""
+    array = Array()
+    async with running_gateway(tmp_path, [array]) as gateway:
+        await gateway.lifecycle.create_scope("array", SCOPE, Limits(bytes=100))
+        array.there[SCOPE], array.stored = Limits(bytes=7), Usage(6, 2)
+        told: list[NativeDifference] = []
+        gateway.events.subscribe(NativeDifference, told.append)
+        gateway.tasks.schedule._periodic["reconcile_limits"].next = 0.0
+        await gateway.tasks.schedule.look()
+        (task,) = await gateway.tasks.list(name="reconcile_limits")
+        await gateway.tasks._run_due()
+        task = await finished(gateway, task.id)
+        assert (task.state, task.message) == (TaskState.DONE, "2 differences, 1 of them put right")
+        assert array.there[SCOPE] == Limits(bytes=100)
+        assert [(one.volume, one.mended) for one in told] == [("array", True), ("array", False)]
+    async with running_gateway(tmp_path / "other") as gateway:
+        gateway.tasks.schedule._periodic["reconcile_limits"].next = 0.0
+        await gateway.tasks.schedule.look()
+        assert await gateway.tasks.list(name="reconcile_limits") == []
 
 
 async def test_an_array_that_does_not_answer(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from vfgateway.services.locks import Locks
 from vfgateway.services.loglevels import LogLevels
 from vfgateway.services.metrics import Metrics
 from vfgateway.services.migrations import upgrade
+from vfgateway.services.nativelimits import Reconciliation
 from vfgateway.services.notifications import Notifications
 from vfgateway.services.processes import Processes
 from vfgateway.services.properties import Properties
@@ -136,6 +137,7 @@ class Gateway:
         self.rebuilding = Rebuilding(self)
         self.scans = Scans(self, settings.scans)
         FolderCounts(self)
+        Reconciliation(self, settings.scans.limits_every)
         self._orchestrator: RedisEvents | None = None
 
     # --- assembly ---

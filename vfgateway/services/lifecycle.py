@@ -196,6 +196,7 @@ class Lifecycle:
         try:
             vfolder = await self._gateway.vfolders.by_key(key)
             await self.recount(vfolder)
+            await self._gateway.staging.remove_abandoned(vfolder)
         except VFolderNotFound:
             return
         except VolumeUnavailable:

@@ -7,12 +7,25 @@ what was asked for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from vfgateway.errors import GatewayError, QuotaScopeNotFound
+import attrs
+from twisted.logger import LogLevel
+
+from vfgateway.errors import GatewayError, QuotaScopeNotFound, VolumeUnavailable
 from vfgateway.interfaces import INativeQuota, IVolume
 from vfgateway.model import Limits, QuotaScopeId, Usage
+from vfgateway.services.events import Event
 from vfgateway.services.quota import Quota
+from vfgateway.services.tasks import RunningTask
 from vfgateway.services.vfolders import VFolders
+
+if TYPE_CHECKING:
+    from vfgateway.services.gateway import Gateway
+
+#: Seconds from the start to the first look.
+FIRST = 120.0
 
 
 async def set_there(volume: IVolume, scope: QuotaScopeId, limits: Limits) -> None:
@@ -47,6 +60,50 @@ async def differences(
         if used != charged:
             told.append((f"the storage counts {_used(used)} in {scope}, we {_used(charged)}", False))
     return told
+
+
+@attrs.frozen(kw_only=True)
+class NativeDifference(Event):
+    """The storage and we disagree about a quota scope; ``mended``: not any more."""
+
+    name: ClassVar[str] = "native_difference"
+    level: ClassVar[Any] = LogLevel.warn
+
+    volume: str
+    detail: str
+    mended: bool
+
+
+class Reconciliation:
+    """Holds both views against each other every so often, by a background task."""
+
+    def __init__(self, gateway: Gateway, every: float) -> None:
+        self._gateway = gateway
+        gateway.tasks.register("reconcile_limits", self._task)
+        if every:
+            gateway.tasks.schedule.add("reconcile_limits", every, first=FIRST, is_due=self._is_due)
+
+    async def _is_due(self) -> bool:
+        return bool(await self._volumes())
+
+    async def _volumes(self) -> Sequence[tuple[str, IVolume]]:
+        """Those that have limits of their own, and answer."""
+        found = []
+        for name in self._gateway.volumes:
+            with suppress(VolumeUnavailable):
+                volume = self._gateway.volumes.get(name)
+                if INativeQuota.providedBy(volume):
+                    found.append((name, volume))
+        return found
+
+    async def _task(self, task: RunningTask) -> None:
+        gateway, mended, told = self._gateway, 0, 0
+        volumes = await self._volumes()
+        for done, (name, volume) in enumerate(volumes, 1):
+            for detail, fixed in await differences(name, volume, gateway.vfolders, gateway.quota, fix=True):
+                told, mended = told + 1, mended + fixed
+                gateway.events.publish(NativeDifference(volume=name, detail=detail, mended=fixed))
+            await task.progress(done, len(volumes), f"{told} differences, {mended} of them put right")
 
 
 def _words(limits: Limits) -> str:

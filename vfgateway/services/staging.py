@@ -90,6 +90,10 @@ class Staging:
         """Remove stages that belong to nothing and were not written to for ``age`` seconds, now; how many there were."""
         return await self._sweeper.collect_leftovers(age)
 
+    async def remove_abandoned(self, vfolder: VFolder) -> int:
+        """Remove the stages of a vfolder that were no upload's and whose process has died; how many there were, as far as the storage knows."""
+        return await self._sweeper.abandoned(vfolder)
+
     async def leftovers(self, vfolder: VFolder, remove: bool = False) -> int:
         """How many stages of a vfolder belong to nothing; with ``remove`` they are gone. As :meth:`collect_leftovers`."""
         return await self._sweeper.leftovers(vfolder, remove=remove)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
 from vfgateway.errors import GatewayError, UploadNotFound, VFolderNotFound
-from vfgateway.interfaces import IResumableStaging
+from vfgateway.interfaces import IResumableStaging, IStageOwners
 from vfgateway.model import Actor, VFolder, VFolderStatus
 from vfgateway.services.processes import wait
 from vfgateway.services.tasks import RunningTask
@@ -98,6 +99,24 @@ class Sweeper:
         count = await self.leftovers(vfolder, age, remove=True)
         if count:
             self.log.info("removed {count} leftover stages in {vfolder}", count=count, vfolder=vfolder.id)
+        return count
+
+    async def abandoned(self, vfolder: VFolder) -> int:
+        """Remove the stages of one vfolder that belong to no upload and that no living process writes to; how many there were. None where
+        the storage cannot tell: there they wait for :meth:`collect_leftovers`."""
+        folder = await self._gateway.volumes.get(vfolder.volume).folder(vfolder.id, Actor())
+        if not IStageOwners.providedBy(folder) or not IResumableStaging.providedBy(folder):
+            return 0
+        tokens = await folder.abandoned()
+        # To be asked in this order: an upload is entered while its stage is still open.
+        known = await self._staging.uploads.known(tokens) if tokens else frozenset()
+        count = 0
+        for token in set(tokens) - known:
+            with contextlib.suppress(UploadNotFound):
+                await (await folder.resume(token)).discard()
+                count += 1
+        if count:
+            self.log.info("removed {count} stages of dead processes in {vfolder}", count=count, vfolder=vfolder.id)
         return count
 
     async def leftovers(self, vfolder: VFolder, age: float = LEFTOVER_AGE, remove: bool = False) -> int:

@@ -27,6 +27,7 @@ from vfgateway.interfaces import (
     IResumableStaging,
     IServerSideCopy,
     IStagedFile,
+    IStageOwners,
     IUsageWalk,
     type_chunk,
 )
@@ -145,6 +146,9 @@ class VfsFolder:
 
     async def stages(self) -> Sequence[tuple[str, FileStat]]:
         return await self._calls.run(self._staging.all)
+
+    async def abandoned(self) -> Sequence[str]:
+        return await self._calls.run(self._staging.abandoned)
 
     async def join(self, target: FolderPath, tokens: Sequence[str]) -> IStagedFile:
         return await self._obtain_stage(partial(self._staging.join, list(tokens)), short=False)

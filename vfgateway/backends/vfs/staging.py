@@ -5,11 +5,12 @@ Stages have names, since they must survive their process; whoever lists the vfol
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 from uuid import uuid4
 
@@ -17,7 +18,7 @@ import attrs
 
 from vfgateway.backends.vfs import syscalls
 from vfgateway.backends.vfs.copy import append_content, copy_content
-from vfgateway.backends.vfs.facts import entry_facts, facts, facts_of
+from vfgateway.backends.vfs.facts import entry_facts, facts, facts_of, names_in
 from vfgateway.backends.vfs.faults import faults, is_missing
 from vfgateway.backends.vfs.ownership import PERMISSIONS, PRIVATE
 from vfgateway.backends.vfs.publish import Busy, publish
@@ -35,10 +36,22 @@ SPARE: Final = 1 << 20
 #: File systems that reserve without writing.
 ALLOCATES: Final = frozenset({syscalls.EXT4, syscalls.XFS})
 
+#: File systems of one machine: locks on files cost nothing there, and end with their process.
+KNOWS_OWNERS: Final = ALLOCATES | {syscalls.BTRFS, syscalls.TMPFS}
+
 _TOKEN = re.compile("[0-9a-f]{32}")
 _AREA: Final = STAGING.encode()
 _AREA_PATH: Final = FolderPath((STAGING,))
 _STAGE_FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | CAREFUL
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock a file until it is closed, unless somebody else has; whether that was done."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @attrs.frozen
@@ -93,9 +106,8 @@ class Staging:
 
     def begin(self, expected_size: int | None) -> Stage:
         """A new, empty stage; ``NoSpace`` if the expected size cannot fit."""
-        token = uuid4().hex
         with faults(_AREA_PATH), self._area(create=True) as (root, area):
-            descriptor = os.open(token, _STAGE_FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=area)
+            token, descriptor = self._make(area)
             try:
                 self.tree.ownership.settle_file(descriptor, root, self.tree.actor)
                 self._make_room(descriptor, expected_size or 0)
@@ -104,6 +116,36 @@ class Staging:
                 os.unlink(token, dir_fd=area)
                 raise
         return Stage(token, descriptor, 0)
+
+    def _make(self, area: int) -> tuple[str, int]:
+        """A new file that is locked for as long as it is open: so others can tell that its process lives."""
+        while True:
+            token = uuid4().hex
+            descriptor = os.open(token, _STAGE_FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=area)
+            if self.file_system not in KNOWS_OWNERS:
+                return token, descriptor
+            # Whoever looked for what is abandoned may have been here between the two calls.
+            if _locked(descriptor) and os.fstat(descriptor).st_nlink:
+                return token, descriptor
+            os.close(descriptor)
+            with suppress(FileNotFoundError):
+                os.unlink(token, dir_fd=area)
+
+    def abandoned(self) -> Sequence[str]:
+        """The stages that no process has locked."""
+        if self.file_system not in KNOWS_OWNERS:
+            return []
+        found = []
+        with faults(_AREA_PATH), suppress(FileNotFoundError), self._area() as (_, area):
+            for token in [each.decode("ascii") for each in names_in(area) if _TOKEN.fullmatch(os.fsdecode(each))]:
+                with suppress(FileNotFoundError):
+                    descriptor = os.open(token, _STAGE_FLAGS, dir_fd=area)
+                    try:
+                        if _locked(descriptor):
+                            found.append(token)
+                    finally:
+                        os.close(descriptor)
+        return found
 
     def _make_room(self, descriptor: int, size: int) -> None:
         if size < ALLOCATE_FROM:
