@@ -38,7 +38,7 @@ from vfgateway.treeusage import TreeUsage
 P = ParamSpec("P")
 
 
-@implementer(IAtHand, IFolder, IResumableStaging, IServerSideCopy, ILinks, IModes, IUsageWalk)
+@implementer(IAtHand, IFolder, IResumableStaging, IServerSideCopy, IStageOwners, ILinks, IModes, IUsageWalk)
 class VfsFolder:
     """One vfolder on behalf of one actor."""
 
