@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.conformance.harness import make_runtime
+from tests.conformance.harness import Able, at, make_runtime, names_in
 from tests.conformance.suite import EveryPromise
 from tests.support.samba import Samba
 from vfgateway.backends.smb import SmbVolumeFactory
@@ -32,7 +33,23 @@ class TestSmb(EveryPromise):
     backend = "smb"
     abilities = frozenset({IRandomWrite, IResumableStaging, IServerSideCopy})
     settings: ClassVar[dict[str, Any]] = {"durability": "none"}
+    many = 3000
 
     async def make_volume(self, tmp_path: Path) -> IVolume:
         settings = _running[0].settings(path=f"volumes/{uuid4().hex}", **self.settings)
         return SmbVolumeFactory().configure("share", settings, make_runtime(tmp_path))
+
+    async def test_lists_very_many(self, folder: Able) -> None:
+        """A directory of several pages comes whole; its files are made where the server has them, which is quicker."""
+        await folder.make_dir(at("many"))
+        many = _running[0].share.joinpath(*folder.tree.place.root.split("\\"), "many")
+        for number in range(self.many):
+            (many / f"{number:05}").touch()
+        assert await names_in(folder, "many", batch=500) == [f"{number:05}" for number in range(self.many)]
+        shutil.rmtree(many)
+
+
+class TestSmbByPysmb(TestSmb):
+    """By pysmb, signed."""
+
+    settings: ClassVar[dict[str, Any]] = {"durability": "none", "driver": "pysmb", "encrypt": False}

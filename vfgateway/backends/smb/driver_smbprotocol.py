@@ -117,7 +117,6 @@ class SmbprotocolDriver:
 
     dialect = ""
     largest_read = largest_write = CREDIT
-    parallel = PARALLEL
 
     def __init__(self, server: Server, login: Login, reactor: Any, pool: Callable[[int], Pool]) -> None:
         self._server = server

@@ -15,7 +15,7 @@ from vfgateway.backends.smb import wire
 from vfgateway.backends.smb.facts import Shown
 from vfgateway.backends.smb.faults import END_OF_FILE, Lost, Refused, faults
 from vfgateway.backends.smb.link import Handle
-from vfgateway.backends.smb.reading import MOST_AHEAD, ReadAhead
+from vfgateway.backends.smb.reading import ReadAhead
 from vfgateway.backends.smb.share import Share, next_page
 from vfgateway.backends.smb.wire import Entry, Opening
 from vfgateway.errors import StorageFailure
@@ -119,9 +119,7 @@ class SmbFile:
         self._shown = shown
         self._uses = Uses("file")
         self._again = DeferredLock()
-        driver = handle.link.driver
-        most = MOST_AHEAD if driver.parallel > 1 else 1
-        self._ahead = ReadAhead(self._fetch, entry.size, driver.largest_read, most, clock.seconds)
+        self._ahead = ReadAhead(self._fetch, entry.size, handle.link.driver.largest_read, clock.seconds)
 
     @used
     async def read(self, offset: int, length: int) -> bytes:

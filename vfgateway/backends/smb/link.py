@@ -51,8 +51,6 @@ class Driver(Protocol):
     dialect: str
     largest_read: int
     largest_write: int
-    #: Commands that may wait for their answers at the same time.
-    parallel: int
 
     @property
     def alive(self) -> bool:

@@ -9,8 +9,9 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-#: Pieces on their way, or waiting to be read, at most.
-MOST_AHEAD: Final = 4
+#: Bytes and pieces on their way, or waiting to be read, at most.
+MOST_AHEAD: Final = 4 << 20
+MOST_PIECES: Final = 16
 #: Seconds for which a piece that was fetched ahead is good: others may write to the file.
 FRESH: Final = 2.0
 
@@ -23,15 +24,14 @@ class ReadAhead:
     :param fetch: bytes at an offset, fewer only at the end of the file
     :param size: bytes of the file when it was opened; nothing beyond is read ahead
     :param piece: bytes fetched at once
-    :param most: pieces ahead at most
     :param seconds: the time now
     """
 
-    def __init__(self, fetch: type_fetch, size: int, piece: int, most: int, seconds: Callable[[], float]) -> None:
+    def __init__(self, fetch: type_fetch, size: int, piece: int, seconds: Callable[[], float]) -> None:
         self._fetch = fetch
         self._size = size
         self._piece = piece
-        self._most = most
+        self._most = min(MOST_PIECES, max(1, MOST_AHEAD // piece))
         self._seconds = seconds
         self._next = 0  # where the next read begins if it goes on in order
         self._depth = 0  # pieces to have ahead; grows while reading goes on in order

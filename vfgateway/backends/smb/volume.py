@@ -22,7 +22,7 @@ from vfgateway.backends.smb.names import Place, SmbNames
 from vfgateway.backends.smb.settings import LoginSettings, SmbSettings
 from vfgateway.backends.smb.share import Share
 from vfgateway.backends.smb.tree import Tree
-from vfgateway.errors import StorageFailure, VolumeUnavailable
+from vfgateway.errors import ConfigurationError, StorageFailure, VolumeUnavailable
 from vfgateway.interfaces import IFolder, IVolume, IVolumeFactory
 from vfgateway.model import Actor, FolderOptions, Health, HealthState, QuotaScopeId, Space, VFolderId
 from vfgateway.uninterrupted import whole
@@ -188,9 +188,17 @@ class SmbVolumeFactory:
     def configure(self, name: str, settings: Mapping[str, Any], runtime: Runtime) -> IVolume:
         checked = SmbSettings.model_validate(settings)
 
-        def make(server: Server, login: Login) -> Driver:
-            from vfgateway.backends.smb.driver_smbprotocol import SmbprotocolDriver
+        return SmbVolume(name, checked, runtime, driver(checked.driver, runtime))
 
-            return SmbprotocolDriver(server, login, runtime.reactor, runtime.pool)
 
-        return SmbVolume(name, checked, runtime, make)
+def driver(name: str, runtime: Runtime) -> Callable[[Server, Login], Driver]:
+    """What makes connections; loads the library. ``ConfigurationError`` where that is not installed."""
+    try:
+        if name == "pysmb":
+            from vfgateway.backends.smb.driver_pysmb import PysmbDriver
+
+            return lambda server, login: PysmbDriver(server, login, runtime.reactor)
+        from vfgateway.backends.smb.driver_smbprotocol import SmbprotocolDriver
+    except ImportError as error:
+        raise ConfigurationError("driver", f"it needs {error.name}: install vfgateway[smb]") from None
+    return lambda server, login: SmbprotocolDriver(server, login, runtime.reactor, runtime.pool)
