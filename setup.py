@@ -21,6 +21,7 @@ RUNTIME = [
     "alembic>=1.13",
     "cryptography>=50",
     "argon2-cffi>=23.1",
+    "bcrypt>=4.1",
     "PyJWT>=2.9",
     "prometheus-client>=0.20",
     "click>=8.2",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ ORPHANS = [
     Column("Entered", "entered", flag),
     Column("Problem", "problem"),
 ]
+IMPORTED = [Column("What", "what"), Column("Outcome", "outcome"), Column("Detail", "detail")]
 REVISIONS = [Column("Revision", "number"), Column("What for", "title")]
 
 
@@ -127,3 +129,48 @@ def rebuild(client: Client, dry_run: bool, accounts: bool, yes: bool, as_json: b
         output.say(f"{len(failed)} are not registered")
         if not dry_run:
             raise click.exceptions.Exit(Exit.FAILURE)
+
+
+@db.command("export")
+@click.argument("file", type=_FILE)
+@click.option("--password-hashes", is_flag=True, help="Write the hashes of passwords, too: guard the file.")
+@click.pass_obj
+def export(client: Client, file: Path, password_hashes: bool) -> None:
+    """Write accounts, groups, public keys and grants as JSON to a new FILE. API keys and second factors are left out."""
+    from vfgateway.upkeep import exporting
+
+    with _data(client) as settings:
+        found = exporting.export(settings, password_hashes)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as target:
+            target.write(found.model_dump_json(indent=2) + "\n")
+    except OSError as error:
+        raise CommandFailed(f"cannot write {file}: {error.strerror}") from None
+    output.done(f"{file}: {len(found.users)} users, {len(found.groups)} groups, {len(found.grants)} grants")
+
+
+@db.command("import")
+@click.argument("file", type=_FILE)
+@click.option("--from", "form", type=click.Choice(["vfgateway", "sftpgo", "htpasswd", "authorized-keys"]))
+@click.option("--user", help="With --from authorized-keys: whose they are.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would become of it.")
+@json_option
+@click.pass_obj
+def import_file(client: Client, file: Path, form: str | None, user: str | None, dry_run: bool, as_json: bool) -> None:
+    """Take in accounts from a FILE of `db export`, or of another program. What is there already stays as it is."""
+    from vfgateway.upkeep import accounts_file, foreign, importing
+
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise CommandFailed(f"cannot read {file}: {error.strerror}", Exit.NOT_FOUND) from None
+    with _data(client) as settings:
+        reader = foreign.READERS.get(form or "")
+        read = reader(data, user) if reader is not None else foreign.Read(accounts_file.parse(data), [])
+        lines = importing.take_in(settings, read.file, dry_run)
+    output.write_list([attrs.asdict(line) for line in lines], IMPORTED, as_json, "there is nothing in it")
+    for note in read.notes:
+        output.say(note)
+    added = sum(line.outcome == "added" for line in lines)
+    output.say(f"{added} of {len(lines)} {'would be ' if dry_run else ''}added")

@@ -19,7 +19,7 @@ from vfgateway.model import CredentialKind, KeyScope, Principal, ShownCredential
 from vfgateway.services import keyscopes, people, publickeys
 from vfgateway.services.caches import GenerationCache
 from vfgateway.services.database import Database
-from vfgateway.services.passwords import KEY_PREFIX, api_key_digest, fits, impossible_hash
+from vfgateway.services.passwords import KEY_PREFIX, api_key_digest, fits, impossible_hash, is_outdated
 from vfgateway.services.people import Person
 from vfgateway.services.schema import credentials, users
 from vfgateway.services.sharing import Shared
@@ -139,7 +139,7 @@ class Logins:
     async def _improve(self, person: Person, password: str) -> str:
         """The stored hash of a password that was right, made anew if it was weaker than those that are made now."""
         stored = person.password or ""
-        if not self._hasher.check_needs_rehash(stored):
+        if not is_outdated(self._hasher, stored):
             return stored
         fresh = await self._pool.run(self._hasher.hash, password)
         same = (credentials.c.id == person.password_id) & (credentials.c.data == stored)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import secrets
+from contextlib import suppress
 
 import attrs
-from argon2 import PasswordHasher
+import bcrypt
+from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from vfgateway.errors import InvalidArgument
@@ -16,6 +19,21 @@ from vfgateway.errors import InvalidArgument
 LONGEST_PASSWORD = 1024
 #: What an API key begins with, so that people and secret scanners know one when they see it.
 KEY_PREFIX = "vfg_"
+
+#: Hashes of bcrypt, with their cost; and what of a password goes into them (their makers cut it off).
+_BCRYPT, _BCRYPT_LENGTH = re.compile(r"\$2[abxy]\$(\d\d)\$[./A-Za-z0-9]{53}"), 72
+#: What a hash that was brought along may cost: each login pays it until the password has been given once.
+_MOST_BCRYPT, _MOST_MEMORY, _MOST_TIME = 13, 256 * 1024, 16
+_FOREIGN = {
+    "$apr1$": "apr1 (MD5)",
+    "{SHA}": "SHA-1",
+    "{SSHA": "SHA-1",
+    "$1$": "crypt's MD5",
+    "$5$": "crypt's SHA-256",
+    "$6$": "crypt's SHA-512",
+    "$md5": "MD5",
+    "$pbkdf2": "PBKDF2",
+}
 
 
 def argon2id() -> PasswordHasher:
@@ -66,10 +84,34 @@ class PasswordPolicy:
 
 def fits(hasher: PasswordHasher, stored: str, password: str) -> bool:
     """Whether ``password`` is the one behind the stored hash. Blocks for as long as the hash was made to take."""
+    if _BCRYPT.fullmatch(stored):  # brought along from another program
+        with suppress(ValueError):  # a NUL in it
+            return bcrypt.checkpw(password.encode("utf-8", "surrogatepass")[:_BCRYPT_LENGTH], stored.encode())
+        return False
     try:
         return hasher.verify(stored, password.encode("utf-8", "surrogatepass")[: LONGEST_PASSWORD + 1])
     except (Argon2Error, InvalidHashError):
         return False
+
+
+def is_outdated(hasher: PasswordHasher, stored: str) -> bool:
+    """Whether the hash of a password that was right is to be made anew, since hashes are better now."""
+    return _BCRYPT.fullmatch(stored) is not None or hasher.check_needs_rehash(stored)
+
+
+def unusable(stored: str) -> str:
+    """Why a hash that another program made cannot be taken over; empty if it can."""
+    if found := _BCRYPT.fullmatch(stored):
+        return "" if int(found[1]) <= _MOST_BCRYPT else "its bcrypt takes too long to compare"
+    try:
+        parameters = extract_parameters(stored)
+    except (InvalidHashError, ValueError):
+        for beginning, form in _FOREIGN.items():
+            if stored.startswith(beginning):
+                return f"it is kept as {form}, which is not compared with any more"
+        return "it is kept in a form that is not known"
+    is_small = parameters.memory_cost <= _MOST_MEMORY and parameters.time_cost <= _MOST_TIME
+    return "" if is_small else "its Argon2 takes too much to compare"
 
 
 def impossible_hash(hasher: PasswordHasher) -> str:
