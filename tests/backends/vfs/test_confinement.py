@@ -89,6 +89,34 @@ class TestRaces:
         assert [entry.name for entry in outside.iterdir()] == ["file"]
         assert (outside / "file").read_bytes() == b"secret"
 
+    async def test_reading_at_hand(self, walled: Disk) -> None:
+        """What needs no waiting needs no less care."""
+        (walled.root / "dir").mkdir()
+        (walled.root / "dir/file").write_bytes(b"open to all")
+        (walled.root / "other").symlink_to("../secret")
+        path, all_of_it = at("dir/file"), lambda stat: (0, stat.size)
+        with swapping(walled.root / "dir", walled.root / "other"):
+            for _ in range(ROUNDS):
+                found = walled.folder.read_now(path, all_of_it)
+                assert found is None or bytes(found[1]) == b"open to all"
+                facts = walled.folder.stat_now(path)
+                assert facts is None or facts.size == len(b"open to all")
+        assert walled.folder.read_now(at("other/file"), all_of_it) is None
+        assert walled.folder.stat_now(at("other/file")) is None
+
+
+async def test_a_volume_behind_a_link(make_volume: Opener, tmp_path: Path, resolver: Resolver) -> None:
+    """A link on the way to the volume is the administrator's: what is at hand is at hand there, too."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here").symlink_to("there")
+    disk = await furnish(make_volume(resolver, path=tmp_path / "here" / "volume"))
+    await put(disk.folder, "file", b"content")
+    (disk.root / "link").symlink_to("file")
+    assert disk.folder.stat_now(at("file")).size == 7
+    assert bytes(disk.folder.read_now(at("file"), lambda stat: (0, stat.size))[1]) == b"content"
+    assert disk.folder.stat_now(at("link")) is None
+    await disk.volume.stop()
+
 
 class TestLinksMadeByJobs:
     """Links that no front end would make."""

@@ -9,7 +9,7 @@ from typing import ParamSpec
 
 from zope.interface import implementer
 
-from vfgateway.backends.vfs import athand
+from vfgateway.backends.vfs.athand import AtHand
 from vfgateway.backends.vfs.descriptors import Calls, Descriptor
 from vfgateway.backends.vfs.files import Listing, VfsDirectory, VfsFile, VfsStagedFile, VfsWritableFile
 from vfgateway.backends.vfs.measuring import Measuring
@@ -46,6 +46,7 @@ class VfsFolder:
         self._calls = calls
         self._tree = tree
         self._staging = staging
+        self._at_hand = AtHand(tree, staging.file_system == TMPFS)
         self.stores_now = not staging.syncs(True)
 
     # --- reading
@@ -86,14 +87,13 @@ class VfsFolder:
 
     def stat_now(self, path: FolderPath) -> FileStat | None:
         pool = self._calls.check()
-        return pool.call(athand.stat_now, self._tree, path) if pool.in_place else None
+        return pool.call(self._at_hand.stat, path) if pool.in_place else None
 
     def read_now(
         self, path: FolderPath, choose: Callable[[FileStat], tuple[int, int] | None]
     ) -> tuple[FileStat, type_chunk] | None:
         pool = self._calls.check()
-        in_memory = self._staging.file_system == TMPFS
-        return pool.call(athand.read_now, self._tree, path, choose, in_memory) if pool.in_place else None
+        return pool.call(self._at_hand.read, path, choose) if pool.in_place else None
 
     def store_now(self, path: FolderPath, content: type_chunk) -> Published | None:
         pool = self._calls.check()

@@ -12,7 +12,7 @@ from collections import deque
 from typing import Final, Protocol
 
 from vfgateway.backends.vfs import syscalls
-from vfgateway.backends.vfs.faults import left_folder, met_link, not_a_directory, would_block
+from vfgateway.backends.vfs.faults import is_link, left_folder, met_link, not_a_directory, would_block
 from vfgateway.paths import FolderPath
 
 #: Links followed before resolution gives up, as in the kernel.
@@ -24,6 +24,8 @@ DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 _BENEATH: Final = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_MAGICLINKS
 _NO_LINKS: Final = _BENEATH | syscalls.RESOLVE_NO_SYMLINKS
+_NO_LINKS_ANYWHERE: Final = syscalls.RESOLVE_NO_MAGICLINKS | syscalls.RESOLVE_NO_SYMLINKS
+_ANYWHERE: Final = -100  # AT_FDCWD: paths are absolute
 
 
 class Resolver(Protocol):
@@ -37,8 +39,20 @@ class Resolver(Protocol):
         for a link that may not be there, otherwise as ``open(2)``.
         """
 
+    def open_at_once(self, root: bytes, path: FolderPath, flags: int) -> int:
+        """As :meth:`open` without links, below the directory whose path is ``root``, which must not be one either: with as few calls as
+        may be."""
+
     def create(self, root: int, path: FolderPath, flags: int, mode: int) -> int:
         """Make a file at ``path``, which must not exist: ``EEXIST``. No link is followed. Otherwise as :meth:`open`."""
+
+
+def _open_in_two(resolver: Resolver, root: bytes, path: FolderPath, flags: int) -> int:
+    directory = os.open(root, DIRECTORY | os.O_NOFOLLOW)
+    try:
+        return resolver.open(directory, path, flags, links=False)
+    finally:
+        os.close(directory)
 
 
 class KernelResolver:
@@ -49,6 +63,15 @@ class KernelResolver:
 
     def create(self, root: int, path: FolderPath, flags: int, mode: int) -> int:
         return self._open(root, bytes(path), flags | os.O_CREAT | os.O_EXCL, _NO_LINKS, mode)
+
+    def open_at_once(self, root: bytes, path: FolderPath, flags: int) -> int:
+        try:
+            # Where no link is followed, and no name is "..", nothing leads out.
+            return self._open(_ANYWHERE, b"%b/%b" % (root, bytes(path)), flags, _NO_LINKS_ANYWHERE, 0)
+        except OSError as error:
+            if not is_link(error):
+                raise
+        return _open_in_two(self, root, path, flags)  # the link may lead to the volume
 
     def _open(self, root: int, path: bytes, flags: int, resolve: int, mode: int) -> int:
         for _ in range(MOST_RACES):
@@ -75,6 +98,9 @@ class WalkResolver:
         finally:
             for descriptor in stack:
                 os.close(descriptor)
+
+    def open_at_once(self, root: bytes, path: FolderPath, flags: int) -> int:
+        return _open_in_two(self, root, path, flags)
 
     def create(self, root: int, path: FolderPath, flags: int, mode: int) -> int:
         parent = self.open(root, path.parent, DIRECTORY, links=False)

@@ -1,0 +1,127 @@
+"""The shortened loop does what Twisted's does: it pins the private names that it uses."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import ILogObserver, LogLevel, globalLogPublisher
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vfgateway.eventloop import shorten
+
+
+class Echo(Protocol):
+    """Sends back what comes, fails on ``x``, and remembers how it ended."""
+
+    def __init__(self, ended: list[Failure]) -> None:
+        self._ended = ended
+
+    def dataReceived(self, data: bytes) -> None:
+        if data == b"x":
+            raise LookupError("not to be heard")
+        assert self.transport is not None
+        self.transport.write(data)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        self._ended.append(reason)
+
+
+@pytest.fixture
+def reactor() -> Iterator[Any]:
+    """One of its own, shortened, that is told to go on step by step."""
+    made: Any = EPollReactor()
+    shorten(made)
+    shorten(made)
+    assert made.doIteration != made.doPoll
+    made._startedBefore = made._started = made.running = True
+    yield made
+    made.removeAll()
+    made._poller.close()
+
+
+def steps(reactor: Any, until: Any) -> None:
+    """Run it until something holds."""
+    for _ in range(1000):
+        if until():
+            return
+        reactor.runUntilCurrent()
+        reactor.doIteration(0.01)
+    raise AssertionError("it never came to that")
+
+
+def connect(reactor: Any, ended: list[Failure]) -> socket.socket:
+    """A client of an echo that the reactor serves."""
+    ports: list[Any] = []
+    factory = Factory.forProtocol(lambda: Echo(ended))
+    listening = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
+    listening.addCallback(ports.append)
+    client = socket.create_connection(("127.0.0.1", ports[0].getHost().port))
+    client.setblocking(False)
+    return client
+
+
+def received(client: socket.socket) -> bytes:
+    try:
+        return client.recv(1 << 20)
+    except BlockingIOError:
+        return b""
+
+
+def test_bytes_come_and_go(reactor: Any) -> None:
+    """Reading, writing more than a socket takes at once, timed calls, and a client that ends."""
+    ended: list[Failure] = []
+    client = connect(reactor, ended)
+    got = bytearray()
+
+    def all_back(count: int) -> bool:
+        got.extend(received(client))
+        return len(got) >= count
+
+    client.send(b"hello")
+    steps(reactor, lambda: all_back(5))
+    large, sent = b"y" * (8 << 20), 0
+    while sent < len(large):
+        try:
+            sent += client.send(large[sent:])
+        except BlockingIOError:
+            steps(reactor, partial(all_back, len(got) + 1))
+    steps(reactor, lambda: all_back(5 + len(large)))
+    assert bytes(got) == b"hello" + large
+    called: list[int] = []
+    reactor.callLater(0.01, called.append, 1)
+    steps(reactor, lambda: called)
+    client.close()
+    steps(reactor, lambda: ended)
+    assert ended[0].check(ConnectionDone, ConnectionLost)
+
+
+def test_what_a_protocol_raises(reactor: Any) -> None:
+    """It is logged, and ends that connection alone."""
+    failures: list[Any] = []
+
+    @implementer(ILogObserver)
+    def observe(event: Any) -> None:
+        if event.get("log_level") is LogLevel.critical or event.get("isError"):
+            failures.append(event.get("log_failure") or event.get("failure"))
+
+    ended: list[Failure] = []
+    bad, good = connect(reactor, ended), connect(reactor, [])
+    globalLogPublisher.addObserver(observe)
+    try:
+        bad.send(b"x")
+        steps(reactor, lambda: ended)
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    assert [failure.type for failure in failures] == [LookupError]
+    assert ended[0].check(LookupError)
+    good.send(b"fine")
+    steps(reactor, lambda: received(good) == b"fine")
