@@ -14,7 +14,7 @@ from tests.conformance.harness import make_runtime
 from tests.conformance.suite import EveryPromise
 from tests.support.azurite import Azurite
 from vfgateway.backends.azureblob import AzureBlobSettings, AzureBlobVolume, listing
-from vfgateway.interfaces import IModes, IResumableStaging, IServerSideCopy, IVolume
+from vfgateway.interfaces import IModes, IResumableStaging, IServerSideCopy, IUsageWalk, IVolume
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ class TestAzureBlob(EveryPromise):
     """As it comes."""
 
     backend = "azureblob"
-    abilities = frozenset({IModes, IResumableStaging, IServerSideCopy})
+    abilities = frozenset({IModes, IResumableStaging, IServerSideCopy, IUsageWalk})
     settings: ClassVar[dict[str, Any]] = {}
     many = 250
 

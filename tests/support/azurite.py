@@ -56,11 +56,11 @@ class Azurite:
         except requests.RequestException:
             return False
 
-    def kill(self) -> None:
-        """As a power button would."""
+    def stop(self) -> None:
+        """End it. What it has answered it keeps, which it does not promise for one that is killed: it writes its index every few seconds."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
+            process.terminate()
             process.wait()
 
     def settings(self, url: str | None = None, **more: Any) -> Mapping[str, Any]:
@@ -72,4 +72,4 @@ class Azurite:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.kill()
+        self.stop()

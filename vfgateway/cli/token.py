@@ -11,7 +11,7 @@ import click
 from vfgateway.cli import output
 from vfgateway.cli.client import Client, path
 from vfgateway.cli.output import json_option
-from vfgateway.cli.parameters import NULL, SIZE, VFOLDER
+from vfgateway.cli.parameters import NULL, SIZE, VFOLDER, WHEN, given
 
 
 @click.group()
@@ -64,6 +64,26 @@ def upload(client: Client, vfolder: str, target: str, size: Any, file: Path | No
     quoted = [part for header in headers for part in ("-H", header)]
     # -T streams the file; --data-binary would read it into memory first.
     _tell(made, ["curl", "-f", "-X", "PATCH", *quoted, "-T", source, made["url"]], as_json)
+
+
+@token.command("storage")
+@click.argument("vfolder", type=VFOLDER)
+@click.option(
+    "--write", is_flag=True, help="Also to write and delete, past limits and locks; refused where a limit applies."
+)
+@click.option("--expires", type=WHEN, help="When it ends: 30m, 12h, 7d, 2030-12-31; in an hour by default.")
+@click.option("--address", help="The only IPv4 address, or range of them, that it is good for.")
+@json_option
+@click.pass_obj
+def storage(client: Client, vfolder: str, write: bool, expires: Any, address: str | None, as_json: bool) -> None:
+    """Mint a token for a vfolder at the storage itself, where that has such (Azure: a SAS); to read and list."""
+    body = {"vfolder": vfolder, "write": write} | given(expires=expires, address=address)
+    made = client.post(path("tokens", "storage"), body)
+    if as_json:
+        output.write_json(made)
+        return
+    click.echo(f"{made['url']}?{made['token']}")
+    output.say(f"until {output.when(made['expires'])}; it cannot be taken back")
 
 
 def _tell(made: dict[str, Any], curl: list[str], as_json: bool) -> None:

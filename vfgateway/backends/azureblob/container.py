@@ -204,8 +204,10 @@ class Container:
         try:
             await self._ask("DELETE", blob, headers={"x-ms-delete-snapshots": "include", **headers})
         except Refused as refused:
+            if refused.repeated and (refused.missing or refused.conflict) and await self.head(blob) is None:
+                return True
             if refused.missing:
-                return refused.repeated
+                return False
             raise
         return True
 

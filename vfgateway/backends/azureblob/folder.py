@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -13,7 +13,7 @@ from zope.interface import implementer
 from vfgateway.backends.azureblob.container import FREE, Container, same
 from vfgateway.backends.azureblob.facts import IS_FOLDER, WRITER, Blob, stat_of, with_attrs
 from vfgateway.backends.azureblob.faults import Refused, faults
-from vfgateway.backends.azureblob.listing import AzureDirectory
+from vfgateway.backends.azureblob.listing import AzureDirectory, walk
 from vfgateway.backends.azureblob.moving import Mover
 from vfgateway.backends.azureblob.names import blob_name, check_names, hidden
 from vfgateway.backends.azureblob.places import check, look, look_with_parent, require_parent
@@ -21,6 +21,7 @@ from vfgateway.backends.azureblob.publish import publish, transplant
 from vfgateway.backends.azureblob.reading import FIRST, AzureFile
 from vfgateway.backends.azureblob.staging import AzureStagedFile, Stages, new_token
 from vfgateway.backends.azureblob.together import together
+from vfgateway.backends.azureblob.usage import Counter
 from vfgateway.errors import (
     AlreadyExists,
     DirectoryNotEmpty,
@@ -41,9 +42,11 @@ from vfgateway.interfaces import (
     IResumableStaging,
     IServerSideCopy,
     IStagedFile,
+    IUsageWalk,
 )
 from vfgateway.model import Actor, Attrs, Expect, FileStat, FileType, OpenMode, Published, VFolderId
 from vfgateway.paths import ROOT, FolderPath
+from vfgateway.treeusage import TreeUsage
 from vfgateway.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
@@ -51,10 +54,12 @@ if TYPE_CHECKING:
 
 #: Attempts to remove or change something that others change all the time.
 ATTEMPTS = 10
+#: Entries after which a count says how far it is.
+TELL_AFTER = 1000
 log = Logger()
 
 
-@implementer(IFolder, IModes, IResumableStaging, IServerSideCopy)
+@implementer(IFolder, IModes, IResumableStaging, IServerSideCopy, IUsageWalk)
 class AzureBlobFolder:
     """One vfolder on behalf of one actor.
 
@@ -148,10 +153,11 @@ class AzureBlobFolder:
         if blob.is_dir:
             raise IsADirectory(path)
         settings = self.volume.settings
-        return AzureFile(
-            self._container, path, blob, first, self.facts(blob), self.volume.cache, settings.parallel,
-            lambda: self.faults(path),
-        )  # fmt: skip
+        cache, ahead = self.volume.cache, settings.parallel
+        file = AzureFile(self._container, path, blob, first, self.facts(blob), cache, ahead, lambda: self.faults(path))
+        if settings.redirect and blob.size >= settings.redirect_from:
+            file.lifetime = settings.redirect_lifetime
+        return file
 
     # --- names
 
@@ -236,7 +242,7 @@ class AzureBlobFolder:
         check(target, there, expect)
         mover = Mover(self._container, self.volume.calls)
         if not moving.is_dir:
-            return self.published(*await mover.move_file(source, moving, target, expect))
+            return self.published(*await mover.move_file(moving, target, expect))
         if there is not None:
             if not there.is_dir:
                 raise NotADirectory(target)
@@ -313,3 +319,17 @@ class AzureBlobFolder:
         facts = self.facts(original)
         metadata = with_attrs(original.lasting, Attrs(facts.mode, facts.mtime_ns, facts.atime_ns))
         return folder.published(*await publish(there, target, expect, uuid4().hex, metadata, copy))
+
+    async def walk_usage(self, path: FolderPath, progress: Callable[[int], Awaitable[None]] | None = None) -> TreeUsage:
+        with self.faults(path):
+            if not (await self._find(path)).is_dir:
+                raise NotADirectory(path)
+            prefix = "" if path.is_root else f"{blob_name(path)}/"
+            counter = Counter(prefix)
+            told = 0
+            async for blob in walk(self._container, prefix, self.volume.calls):
+                counter.add(blob)
+                if progress is not None and counter.usage.total.files >= told + TELL_AFTER:
+                    told = counter.usage.total.files
+                    await progress(told)
+            return counter.usage

@@ -7,10 +7,12 @@ once the note says that all is copied. Whoever finds a note without a lease goes
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from typing import Any
 from uuid import uuid4
 
 import attrs
+from twisted.logger import Logger
 
 from vfgateway.backends.azureblob.container import FREE, Container, same
 from vfgateway.backends.azureblob.facts import MOVED, WRITER, Blob
@@ -20,7 +22,7 @@ from vfgateway.backends.azureblob.names import STAGING
 from vfgateway.backends.azureblob.publish import publish, transplant
 from vfgateway.backends.azureblob.together import together
 from vfgateway.blocking import Pool
-from vfgateway.errors import AlreadyExists, NotFound
+from vfgateway.errors import AlreadyExists, GatewayError
 from vfgateway.model import Expect
 from vfgateway.paths import FolderPath
 
@@ -30,6 +32,7 @@ NOTES = f"{STAGING}/move-"
 LEASE, RENEW_AFTER = 60, 20.0
 #: Entries copied or removed at once.
 SIDE_BY_SIDE = 8
+log = Logger()
 
 
 @attrs.define
@@ -65,13 +68,12 @@ class Mover:
     def __init__(self, container: Container, pool: Pool) -> None:
         self._container = container
         self._pool = pool
+        self._noted = False
         self._renewed = 0.0
 
     # --- a file
 
-    async def move_file(
-        self, source: FolderPath, there: Blob, target: FolderPath, expect: Expect
-    ) -> tuple[Blob, Blob | None]:
+    async def move_file(self, there: Blob, target: FolderPath, expect: Expect) -> tuple[Blob, Blob | None]:
         """Give the file ``there`` the name ``target``: what it is then, and what it replaced. Raises as a publish does."""
         move = Move(there.name, "", False)
 
@@ -81,34 +83,36 @@ class Mover:
             return await transplant((self._container, there), self._container, name, metadata, condition)
 
         try:
-            made, replaced = await publish(
-                self._container, target, expect, move.token, {**there.lasting, MOVED: there.etag}, copy
-            )
-            if not await self._remove(there.name, there.etag):
-                raise NotFound(source)  # it has changed, or is gone: the copy is of what it was
+            described = {**there.lasting, MOVED: there.etag}
+            made, replaced = await publish(self._container, target, expect, move.token, described, copy)
         except BaseException as error:
             await self._abandon(move, error)
             raise
-        await self._end(move)
+        await self._complete(move, self._finish_file(move, there))
         return made, replaced
+
+    async def _finish_file(self, move: Move, there: Blob) -> None:
+        # If it has changed meanwhile, that came after, and stays.
+        await self._remove(there.name, there.etag)
+        await self._end(move)
 
     # --- a directory
 
     async def move_directory(self, source: Blob, target: FolderPath, name: str, there: Blob | None) -> Blob:
         """Give a directory with all below it another name; at ``there`` may be an empty one."""
         move = Move(source.name, name, True, there is not None and not there.implied)
-        await self._write_note(move)
         try:
+            await self._write_note(move)
             made = await self._claim(move, source, target, there)
             async for batch in self._batches(f"{source.name}/"):
                 await together(*(self._copy(move, blob) for blob in batch))
                 await self._renew(move)
+            await self._write_note(attrs.evolve(move, copied=True))
             move.copied = True
-            await self._write_note(move)
         except BaseException as error:
             await self._abandon(move, error)
             raise
-        await self._finish(move)
+        await self._complete(move, self._finish(move))
         return made
 
     async def _claim(self, move: Move, source: Blob, target: FolderPath, there: Blob | None) -> Blob:
@@ -179,23 +183,25 @@ class Mover:
         if copy.metadata.get(WRITER) == move.token:
             await self._remove(copy.name, copy.etag)
 
-    async def _remove(self, name: str, etag: str) -> bool:
+    async def _remove(self, name: str, etag: str) -> None:
+        """Remove what was seen, if it still is there."""
         try:
-            return await self._container.delete(name, same(etag))
+            await self._container.delete(name, same(etag))
         except Refused as refused:
-            if refused.conflict:
-                return False
-            raise
+            if not refused.conflict:
+                raise
 
     # --- notes
 
     async def _write_note(self, move: Move) -> None:
-        if self._renewed:
-            await self._container.put(move.note, [move.text()], {}, {"x-ms-lease-id": move.lease})
-        else:
-            await self._container.put(move.note, [move.text()], {}, {})
+        await self._container.put(move.note, [move.text()], {}, self._held(move))
+        self._noted = True
+        if not self._renewed:
             await self._container.lease(move.note, "acquire", move.lease, LEASE)
         self._renewed = self._container.transport.now()
+
+    def _held(self, move: Move) -> dict[str, str]:
+        return {"x-ms-lease-id": move.lease} if self._renewed else {}
 
     async def _renew(self, move: Move) -> None:
         now = self._container.transport.now()
@@ -204,17 +210,27 @@ class Mover:
             self._renewed = now
 
     async def _end(self, move: Move) -> None:
-        if self._renewed:
-            await self._container.delete(move.note, {"x-ms-lease-id": move.lease})
+        if self._noted:
+            await self._container.delete(move.note, self._held(move))
 
     async def _abandon(self, move: Move, error: BaseException) -> None:
         """After a failure leave nothing, if the storage lets us; else whoever finds the note does."""
-        if not self._renewed:
+        if not self._noted:
             return
         try:
             await self.mend(move)
         except Exception as again:
             error.add_note(f"what was moved half-way will be mended later: {type(again).__name__}")
+
+    async def _complete(self, move: Move, work: Coroutine[Any, Any, None]) -> None:
+        """Do the rest of what has moved. If the storage does not let us even in a second attempt, the note stays, and it is done later."""
+        try:
+            try:
+                await work
+            except (Refused, GatewayError):
+                await self.mend(move)
+        except (Refused, GatewayError) as error:
+            log.warn("an old name is still there, and will be removed later: {error}", error=str(error))
 
     async def mend(self, move: Move) -> None:
         """Bring a move that was cut to an end: forwards if it has moved, else back."""
@@ -238,6 +254,6 @@ class Mover:
                 await self._container.lease(move.note, "acquire", move.lease, LEASE)
             except (Refused, ValueError, TypeError):
                 continue  # somebody works on it, or has ended it, or has only begun to write it
-            self._renewed = self._container.transport.now()
+            self._noted, self._renewed = True, self._container.transport.now()
             await self.mend(move)
-            self._renewed = 0.0
+            self._noted, self._renewed = False, 0.0

@@ -6,13 +6,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 from zope.interface import implementer
 
 from vfgateway.backends.azureblob.container import Container
+from vfgateway.backends.azureblob.credentials import Pass
 from vfgateway.backends.azureblob.facts import Blob
 from vfgateway.backends.azureblob.faults import Refused
 from vfgateway.backends.azureblob.together import Shared
+from vfgateway.directaccess import IDirectRead
 from vfgateway.errors import PreconditionFailed, StorageFailure
 from vfgateway.interfaces import IFile
 from vfgateway.model import FileStat
@@ -74,13 +77,16 @@ class PieceCache:
         self.held = 0
 
 
-@implementer(IFile)
+@implementer(IFile, IDirectRead)
 class AzureFile:
     """A file opened for reading: what was there then, or an error once it has been replaced; never a mixture.
 
     :param first: its beginning
     :param ahead: pieces fetched before they are asked for
+    :ivar lifetime: seconds for which URLs to it are good; 0 where it is to be read here
     """
+
+    lifetime = 0.0
 
     def __init__(
         self,
@@ -157,6 +163,16 @@ class AzureFile:
             raise StorageFailure(f"the storage gave {len(content)} bytes of {end - begin}: {self._path}")
         return content
 
+    def direct_url(self, name: str | None) -> str | None:
+        self._check()
+        if not self.lifetime:
+            return None
+        transport = self._container.transport
+        disposition = None if name is None else attachment(name)
+        expires = transport.now() + self.lifetime
+        signed = transport.credential.blob_sas(self._container.name, self._blob.name, expires, disposition)
+        return transport.address(f"{self._container.name}/{self._blob.name}", {}, Pass(signed))
+
     async def stat(self) -> FileStat:
         self._check()
         return self._stat
@@ -171,3 +187,8 @@ class AzureFile:
     def _check(self) -> None:
         if self._closed:
             raise StorageFailure("the file is closed")
+
+
+def attachment(name: str) -> str:
+    """``Content-Disposition`` as the storage answers it (RFC 6266), in ASCII alone."""
+    return "attachment; filename*=UTF-8''" + quote(name.encode("utf-8", "surrogateescape"), safe="")

@@ -20,6 +20,7 @@ from vfgateway.backends.azureblob.reading import PieceCache
 from vfgateway.backends.azureblob.settings import AzureBlobSettings
 from vfgateway.backends.azureblob.staging import AzureStagedFile, BlockPlan, Buffers
 from vfgateway.backends.azureblob.transport import Transport
+from vfgateway.directaccess import ISharedAccess, SharedAccess
 from vfgateway.errors import (
     GatewayError,
     InvalidArgument,
@@ -59,7 +60,7 @@ class Known:
     mend_at: float = 0.0
 
 
-@implementer(IVolume)
+@implementer(IVolume, ISharedAccess)
 class AzureBlobVolume:
     """A storage account.
 
@@ -226,6 +227,13 @@ class AzureBlobVolume:
             found.extend(page)
             if not marker:
                 return found
+
+    async def share_access(self, vfid: VFolderId, write: bool, expires: float, address: str | None) -> SharedAccess:
+        with faults(self.name, vfid):
+            await self.known(vfid)
+        container = self.container(vfid)
+        token = self.transport.credential.container_sas(container.name, write, expires, address)
+        return SharedAccess(f"{self.settings.url}/{container.name}", token, expires)
 
     # --- scopes
 

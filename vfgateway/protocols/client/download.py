@@ -27,6 +27,7 @@ from vfgateway.protocols.client.faults import (
     bad_token,
 )
 from vfgateway.protocols.client.query import Query
+from vfgateway.protocols.client.redirecting import redirected
 from vfgateway.protocols.web.faults import INVALID_PARAMETERS, Fault
 from vfgateway.protocols.web.reply import send_file
 from vfgateway.protocols.web.request import StreamingRequest
@@ -78,7 +79,8 @@ async def _download(
         opened = await folder.download(path)
     except UnsupportedFileType:
         raise Answered(INVALID_PARAMETERS, f"The file is not a regular file: {_shown(path)}") from None
-    await send_file(request, opened, disposition_name=path.name, no_store=no_store)
+    if not await redirected(request, opened, path.name):
+        await send_file(request, opened, disposition_name=path.name, no_store=no_store)
 
 
 async def download_archive(app: ClientApp, request: StreamingRequest) -> None:

@@ -25,6 +25,7 @@ from vfgateway.protocols.manager.v1.registry import RegistryRoutes
 from vfgateway.protocols.manager.v1.running import RunningRoutes
 from vfgateway.protocols.manager.v1.scans import ScanRoutes
 from vfgateway.protocols.manager.v1.sharing import SharingRoutes
+from vfgateway.protocols.manager.v1.storageaccess import StorageAccessRoutes
 from vfgateway.protocols.manager.v1.system import SystemRoutes
 from vfgateway.protocols.manager.v1.vfolders import VFolderRoutes
 from vfgateway.protocols.manager.volumes import VolumeRoutes
@@ -84,6 +85,7 @@ class Application:
             LoginRoutes(gateway),
             VFolderRoutes(gateway),
             LinkRoutes(gateway, choices.client_url),
+            StorageAccessRoutes(gateway),
             SharingRoutes(gateway, choices.client_url),
             ActivityRoutes(gateway),
             AuditRoutes(gateway),

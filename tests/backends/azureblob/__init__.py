@@ -1,0 +1,1 @@
+"""What only a volume on Azure can do wrong."""
