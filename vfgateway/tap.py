@@ -22,7 +22,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger, globalLogBeginner
 from twisted.python import usage
 
-from vfgateway import assembly, config, configdiff, logs
+from vfgateway import assembly, config, configdiff, eventloop, logs
 from vfgateway.errors import GatewayError
 from vfgateway.listening import IWelcoming
 from vfgateway.services.gateway import Gateway
@@ -51,6 +51,7 @@ def makeService(options: Mapping[str, Any]) -> IService:
     """Called by ``twistd`` before it detaches. Touches the configuration alone."""
     from twisted.internet import reactor
 
+    eventloop.shorten(reactor)
     with plainly():
         settings = config.load(options["config"], os.environ)
         several = settings.gateway.reloads
@@ -134,6 +135,7 @@ def run_worker(line: bytes) -> None:
     from twisted.internet import reactor as global_reactor
 
     reactor: Any = global_reactor
+    eventloop.shorten(reactor)
     told = Handover(**json.loads(line))
     source = Path(told.source) if told.source is not None else None
     with plainly():
