@@ -47,7 +47,7 @@ class Entrances:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._database = gateway.database
-        self._seconds = gateway.reactor.seconds
+        self._clock = gateway.reactor
         self._key = secrets.token_bytes(32)
         self._known: dict[tuple[bytes, str], _Entrance] = {}
 
@@ -58,7 +58,7 @@ class Entrances:
     def find(self, ticket: bytes, name: str) -> FolderSession | None:
         """The hands in the vfolder that whoever has the ``ticket`` sees under ``name``; ``None`` if :meth:`enter` has to be asked."""
         known = self._known.get((ticket, name))
-        now = self._seconds()
+        now = self._clock.seconds()
         if known is None or now >= known.until:
             return None
         database = self._database
@@ -73,7 +73,7 @@ class Entrances:
         say why."""
         gateway = self._gateway
         stamp = self._database.at_hand(*_GENERATIONS)
-        known, now = self._known.get((ticket, name)), gateway.reactor.seconds()
+        known, now = self._known.get((ticket, name)), self._clock.seconds()
         if stamp is None or (known is not None and known.folder is None and now < known.until):
             return None
 

@@ -140,7 +140,7 @@ class Asked:
         self.body = data[len(data) - head.length :] if head.length else b""
         self.folder: FolderSession | None = None
         self.conditional = head.conditional
-        self.now: float = lane.seconds()
+        self.now: float = lane.clock.seconds()
         self.request_id = new_request_id()
 
     def getRawHeaders(self, name: bytes, /) -> Sequence[bytes] | None:
@@ -219,7 +219,7 @@ class Lane:
     def __init__(self, site: GatewaySite, routes: Mapping[bytes, Route]) -> None:
         self.site = site
         self.entrances = Entrances(site.gateway)
-        self.seconds: Callable[[], float] = site.reactor.seconds
+        self.clock = site.reactor
         self._routes = routes
         self._heads: dict[bytes, Head | None] = {}
         self._known: dict[bytes, type_known] = {}
@@ -290,7 +290,7 @@ class Lane:
             channel.send_now(b"".join((*head, body)))
         else:
             channel.send_now(b"".join(head), body)
-        seconds = max(0.0, self.seconds() - asked.now)
+        seconds = max(0.0, self.clock.seconds() - asked.now)
         vfolder = None if asked.folder is None else asked.folder.vfolder
         address, method, target = self.caller(channel).address, asked.method, asked.target
         site = self.site
