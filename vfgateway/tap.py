@@ -29,6 +29,7 @@ from vfgateway.services.gateway import Gateway
 from vfgateway.shares import Share
 from vfgateway.sockets import InheritedSockets, SocketKeeper
 from vfgateway.startup import Exit, StartupFailed, named, plainly
+from vfgateway.steadytime import SteadyTime
 from vfgateway.supervisor import Supervisor
 from vfgateway.workers import Handover, Plan
 
@@ -51,6 +52,7 @@ def makeService(options: Mapping[str, Any]) -> IService:
     """Called by ``twistd`` before it detaches. Touches the configuration alone."""
     from twisted.internet import reactor
 
+    SteadyTime(reactor)
     eventloop.shorten(reactor)
     with plainly():
         settings = config.load(options["config"], os.environ)
@@ -135,6 +137,7 @@ def run_worker(line: bytes) -> None:
     from twisted.internet import reactor as global_reactor
 
     reactor: Any = global_reactor
+    SteadyTime(reactor)
     eventloop.shorten(reactor)
     told = Handover(**json.loads(line))
     source = Path(told.source) if told.source is not None else None

@@ -149,7 +149,7 @@ class Database:
         values = []
         for name in names:
             known = self._generations.get(name)
-            if known is None or now - known[0] >= FRESH:
+            if known is None or not 0 <= now - known[0] < FRESH:
                 known = self._read_in_place(name, now)
             elif self._numbers is None and now - known[0] >= FRESH / 2:
                 self._look_ahead(name, now)

@@ -80,7 +80,7 @@ class RunningTask:
         """Tell how far it is. Cheap: most calls write nothing. Raises ``CancelledError`` when the task was cancelled elsewhere."""
         self.task = attrs.evolve(self.task, done=done, total=total, message=message)
         now = self._tasks.clock.seconds()
-        if now - self._written_at >= PROGRESS:
+        if not 0 <= now - self._written_at < PROGRESS:
             self._written_at = now
             await self._tasks.tell_progress(self.task)
 

@@ -23,6 +23,7 @@ type_is_due = Callable[[], Awaitable[bool]]
 class _Periodic:
     every: float
     next: float
+    first: float
     is_due: type_is_due | None
 
 
@@ -44,7 +45,7 @@ class Schedule:
 
         :param is_due: whether there is anything to do; what there is not, leaves no record
         """
-        self._periodic[name] = _Periodic(every, self._clock.seconds() + first, is_due)
+        self._periodic[name] = _Periodic(every, self._clock.seconds() + first, first, is_due)
 
     async def look(self) -> None:
         """Enter what is due."""
@@ -52,7 +53,7 @@ class Schedule:
             return
         for name, periodic in list(self._periodic.items()):
             now = self._clock.seconds()
-            if now < periodic.next:
+            if periodic.next - max(periodic.every, periodic.first) <= now < periodic.next:
                 continue
             periodic.next = now + periodic.every
             if periodic.is_due is None or await periodic.is_due():
