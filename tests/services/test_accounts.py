@@ -185,7 +185,7 @@ async def test_owner_is_not_deleted_by_accident(
     """A user who owns vfolders stays unless that is asked for; the vfolders then wait for an account of that UUID."""
     vfolders = VFolders(database, clock)
     folder = await vfolders.create("local", VFolderId(QuotaScopeId(ScopeKind.USER, alice.id), uuid4()), name="data")
-    with pytest.raises(Conflict, match=r"user alice still owns 1 vfolder$"):
+    with pytest.raises(Conflict, match=r"user alice still owns 1 vfolder: hand over"):
         await accounts.delete_user(alice.id)
     await accounts.delete_user(alice.id, keep_vfolders=True)
     await refused(accounts, "alice", PASSWORD)

@@ -96,7 +96,7 @@ class Lifecycle:
         try:
             await place.create_folder(vfid, options)
         except BaseException:
-            await gateway.vfolders.forget(vfolder.key)
+            await gateway.vfolders.forget(vfolder.key, "vfolder_not_made")
             raise
         return vfolder
 
@@ -135,7 +135,7 @@ class Lifecycle:
                 vfolder = await gateway.vfolders.update(vfolder.key, read_only=True)
             await storage.adopt_folder(vfid, place)
         except BaseException:
-            await gateway.vfolders.forget(vfolder.key)
+            await gateway.vfolders.forget(vfolder.key, "vfolder_not_made")
             raise
         return vfolder, await gateway.tasks.start("count_vfolder", {"volume": volume, "vfid": str(vfid)})
 

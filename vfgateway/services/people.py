@@ -283,7 +283,8 @@ def delete_account(connection: Connection, kind: ScopeKind, account: UUID, keep_
     owned = (vfolders.c.owner == row.id) & (vfolders.c.kind == kind.value)
     count = connection.execute(select(func.count()).select_from(vfolders).where(owned)).scalar_one()
     if count and not keep_vfolders:
-        raise Conflict(f"{word} {row.name} still owns {count} vfolder{'s' if count > 1 else ''}")
+        whats = f"{count} vfolder{'s' if count > 1 else ''}"
+        raise Conflict(f"{word} {row.name} still owns {whats}: hand over, delete or keep them (keep_vfolders)")
     connection.execute(delete(grants).where(grants.c.subject_kind == word, grants.c.subject == row.id))
     connection.execute(delete(shown_names).where(shown_names.c.user_id == row.id))
     connection.execute(delete(table).where(table.c.id == row.id))

@@ -181,12 +181,14 @@ class VFolders:
         except IntegrityError:
             raise VFolderExists(name or key) from None
 
-    async def forget(self, key: int) -> None:
+    async def forget(self, key: int, event: str = "vfolder_purged") -> None:
         """Strike a vfolder with all that hangs on it: grants, shown names, uploads, locks, intents and its own usage. No error if it is
         gone already.
 
         The sums of its scope and owner belong to the quota service: take the vfolder's usage off them *before*, while its
         row is there to say whom it was charged to.
+
+        :param event: what the audit calls it
         """
         subject = f"vfolder:{key}"
 
@@ -195,7 +197,7 @@ class VFolders:
             connection.execute(delete(usage).where(usage.c.subject == subject))
             connection.execute(delete(vfolders).where(vfolders.c.key == key))
 
-        await self._write(write, "vfolder_purged", vfolder=key)
+        await self._write(write, event, vfolder=key)
 
     # --- rights ---
 

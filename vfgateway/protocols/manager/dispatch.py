@@ -86,7 +86,7 @@ class Dispatcher:
         else:
             body = await call.request.body.read_all(LONGEST_BODY)
             if route.takes_parameters:
-                values = read_json(body)
+                values = read_json(body) if body.strip() or route.needs_body else {}
                 if isinstance(values, Reply):
                     return values
                 params = route.params.model_validate(values)

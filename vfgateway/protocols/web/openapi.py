@@ -129,7 +129,10 @@ def _operation(route: Route[Any], schemas: _Schemas, api: Api) -> dict[str, Any]
     if parameters:
         operation["parameters"] = parameters
     if route.takes_parameters and route.source is Source.BODY:
-        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": schemas.of_params(route.params)}}}
+        operation["requestBody"] = {
+            "required": route.needs_body,
+            "content": {JSON: {"schema": schemas.of_params(route.params)}},
+        }
     operation["responses"] = _responses(route, schemas, api)
     return operation
 

@@ -125,6 +125,11 @@ class Route(Generic[P]):
     def takes_parameters(self) -> bool:
         return self.params is not NoParameters
 
+    @property
+    def needs_body(self) -> bool:
+        """Whether there has to be a body: where nothing has to be in it, it may be left out. The reference always wants one."""
+        return self.reference or any(field.is_required() for field in self.params.model_fields.values())
+
 
 class Routes:
     """Collects routes that belong together.

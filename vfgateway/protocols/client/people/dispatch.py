@@ -81,6 +81,8 @@ async def _values(route: Route[Any], request: StreamingRequest) -> dict[str, Any
         if body.strip():
             raise InvalidArgument("body", "nothing is expected there")
         return {}
+    if not body.strip() and not route.needs_body:
+        return {}
     try:
         values = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError):
