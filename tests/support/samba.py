@@ -119,6 +119,28 @@ class Samba:
                     os.kill(child, signal.SIGKILL)
             process.wait()
 
+    def drop_connections(self) -> None:
+        """Reset every connection; the server itself goes on. Returns when their processes are gone."""
+        assert self._process is not None
+        children = [child for child in _descendants(self._process.pid) if self._serves(child)]
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        eventually(lambda: not any(map(self._serves, children)), "connections end")
+
+    def _serves(self, process: int) -> bool:
+        """Whether a process has a client: its sockets tell."""
+        with contextlib.suppress(OSError):
+            lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+            ours = {
+                line.split()[9]
+                for line in lines
+                if line.split()[1].endswith(f":{self.port:04X}") and line.split()[3] == "01"
+            }
+            held = {str(link.readlink()) for link in Path(f"/proc/{process}/fd").iterdir()}
+            return any(f"socket:[{inode}]" in held for inode in ours)
+        return False
+
     def pause(self, stop: bool = True) -> None:
         """Have it answer nothing while its connections stand; with ``stop=False`` it goes on."""
         assert self._process is not None

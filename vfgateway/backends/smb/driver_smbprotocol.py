@@ -220,6 +220,8 @@ class SmbprotocolDriver:
 
     async def _in_time(self, function: Callable[..., Any], *args: Any, patience: float) -> Any:
         """Call in a thread. When it takes too long the connection is cut, which lets the thread go."""
+        if self._closed:
+            raise Lost("the connection was closed")
         calling = Deferred.fromCoroutine(_awaited(self._pool.run(function, *args)))
         overdue = self._reactor.callLater(patience, self._abort)
         try:

@@ -39,9 +39,9 @@ class Staging:
         return f"{self.tree.place.staging}\\{token}"
 
     async def begin(self) -> SmbStagedFile:
-        """A new, empty stage."""
+        """A new, empty stage. Nobody else can have its name, so that it may be asked for again when the answer is lost."""
         token = uuid4().hex
-        opening = Opening(self.path(token), _ACCESS, wire.CREATE_NEW, wire.NON_DIRECTORY_FILE)
+        opening = Opening(self.path(token), _ACCESS, wire.OPEN_IF, wire.NON_DIRECTORY_FILE)
         async with self.tree.faults(FolderPath()):
             try:
                 handle, entry = await self.tree.share.open(opening)

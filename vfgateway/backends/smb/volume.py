@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from vfgateway.backends.smb import trash, wire
 from vfgateway.backends.smb.facts import Shown
-from vfgateway.backends.smb.faults import Lost, Refused, faults, translate
+from vfgateway.backends.smb.faults import LoginRefused, Lost, Refused, faults, translate
 from vfgateway.backends.smb.folder import SmbFolder
 from vfgateway.backends.smb.gates import Gates
 from vfgateway.backends.smb.layout import Layout
@@ -38,7 +38,10 @@ class SmbVolume:
     """A directory of a share.
 
     :param make_driver: makes a connection
+    :ivar cleaned: fires when what crashes left has been cleared away, after each start
     """
+
+    cleaned: Deferred[None]
 
     backend = "smb"
 
@@ -62,11 +65,18 @@ class SmbVolume:
 
     def _share_as(self, settings: LoginSettings) -> Share:
         domain, _, username = settings.username.rpartition("\\")
-        login = Login(username, lambda: settings.password.load()[0], domain)
+        login = Login(username, lambda: self._password(settings), domain)
         links = Links(
             self.name, self._clock, lambda: self._make_driver(self._server, login), self._settings.connections
         )
         return Share(links, f"//{self._server.host}/{self._server.share}")
+
+    def _password(self, settings: LoginSettings) -> str:
+        try:
+            return settings.password.load()[0]
+        except ConfigurationError as error:
+            _log.warn("volume {name}: {error}", name=self.name, error=str(error))
+            raise LoginRefused(f"the password of {settings.username} cannot be read") from None
 
     # --- life
 
@@ -80,7 +90,7 @@ class SmbVolume:
             folds = await self._layout.prepare(self._service, self.name)
         self.names = SmbNames(case_folding=folds)
         self._started = True
-        ensureDeferred(self._clean_up())
+        self.cleaned = ensureDeferred(self._clean_up())
 
     async def _clean_up(self) -> None:
         """Finish removals that a crash interrupted, in the background."""
