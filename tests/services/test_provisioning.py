@@ -28,7 +28,9 @@ from vfgateway.errors import (
 )
 from vfgateway.identity import Identity, OutsideGrant, OutsideGroup
 from vfgateway.model import Actor, Origin, Permission, Principal, VFolder, VFolderId
+from vfgateway.services import audit_records
 from vfgateway.services.accounts import Accounts
+from vfgateway.services.audit_records import Filter
 from vfgateway.services.provisioning import OWN, Provisioning, Source, checked
 
 ALICE = Identity("ldap", "uuid-of-alice", "alice", "alice@example.org", Actor(1000, 100), None, frozenset())
@@ -116,6 +118,27 @@ async def test_an_unchanged_login_writes_nothing(house: House) -> None:
         await house.provisioning.admit(identity)
         house.clock.advance(1)
     assert await database.generation("accounts") == before
+
+
+async def test_what_a_source_changes_is_on_record(house: House) -> None:
+    """An account that is made, groups that are joined and left, and that somebody is known no more; but no login that changes nothing."""
+
+    async def rows(event: str) -> list[tuple[str, str]]:
+        entries = await house.provisioning._database.read(lambda c: audit_records.some(c, Filter(event=event), 10))
+        return [(entry.target, str(entry.facts.get("changes", entry.facts["source"]))) for entry in entries]
+
+    identity = attrs.evolve(ALICE, groups=frozenset({STAFF}))
+    principal = await house.provisioning.admit(identity)
+    await house.provisioning.admit(identity)
+    [(who, made)] = await rows("user_provisioned")
+    assert who == "alice"
+    assert made.startswith(f"account made, group {STAFF.name} made, joined group ")
+    await house.provisioning.admit(attrs.evolve(ALICE, groups=frozenset()))
+    assert (await rows("user_provisioned"))[1][1].startswith("left group ")
+    house.clock.advance(301)
+    with pytest.raises(AccountWithdrawn):
+        await house.provisioning.confirm(principal)
+    assert await rows("user_withdrawn") == [("alice", "ldap")]
 
 
 async def test_our_own_account_is_never_taken_over(house: House) -> None:

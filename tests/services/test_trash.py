@@ -11,6 +11,7 @@ from tests.support.gateway import new_vfolder, orchestrator_in, running_gateway
 from vfgateway.errors import Conflict, NotFound, VFolderExists, VFolderNotFound
 from vfgateway.model import Usage, VFolderStatus
 from vfgateway.paths import ROOT, parse_text
+from vfgateway.services.audit_records import Filter
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.sharing_tables import file_trash, vfolder_trash
 from vfgateway.services.tasks import until_finished
@@ -57,6 +58,8 @@ async def test_a_temporary_vfolder_expires_into_the_trash(tmp_path: Path) -> Non
         await gateway.retention.look()
         assert (await gateway.vfolders.by_key(gone.key)).status is VFolderStatus.TRASHED
         assert (await gateway.vfolders.by_key(stays.key)).status is VFolderStatus.READY
+        [entry] = await gateway.audit.find(Filter(event="vfolder_trashed"), 10)
+        assert (entry.target, entry.facts["by"], entry.vfid) == ("gone", "its expiry", str(gone.id))
         back = await gateway.trash.restore(gone.key, "test")
         assert (back.name, back.expires) == ("gone", None)
         await gateway.retention.look()
