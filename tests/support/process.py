@@ -54,7 +54,7 @@ class Site:
     """A configuration in a folder, and a client of whatever gateway runs with it.
 
     :param folder: is made; holds the configuration and, unless ``data_dir`` says otherwise, everything else
-    :param volumes: options of each ``vfs`` volume by name; by default one called ``local``
+    :param volumes: options of each volume by name, which is a ``vfs`` one unless they say otherwise; by default one called ``local``
     :param workers: processes
     """
 
@@ -91,8 +91,8 @@ class Site:
             "[authenticators.accounts]",
         ]
         for name, options in volumes.items():
-            lines += [f"[volumes.{name}]", 'backend = "vfs"']
-            lines += [f'{key} = "{value}"' for key, value in options.items()]
+            options = {"backend": "vfs", **options}
+            lines += [f"[volumes.{name}]", *(f'{key} = "{value}"' for key, value in options.items())]
         return "\n".join([*lines, ""])
 
     @property
@@ -126,8 +126,11 @@ class Site:
             self.manager("POST", "/vfgateway/v1/users", {"name": ALICE[0], "password": ALICE[1]})
         body = {"owner": ALICE[0], "name": name, "volume": volume}
         made = self.manager("POST", "/vfgateway/v1/vfolders", body)
-        place = self.manager("GET", "/folder/mount", {"volume": volume, "vfid": made["id"]})
-        return VFolderOfAlice(self, volume, made["id"], name, Path(place["path"]))
+        return VFolderOfAlice(self, volume, made["id"], name, self.place_of(volume, made["id"]))
+
+    def place_of(self, volume: str, vfid: str) -> Path:
+        """Where a vfolder lies on disk."""
+        return Path(self.manager("GET", "/folder/mount", {"volume": volume, "vfid": vfid})["path"])
 
 
 class VFolderOfAlice:

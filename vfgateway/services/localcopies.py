@@ -8,13 +8,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from twisted.internet.defer import DeferredLock
 from zope.interface import implementer
 
 from vfgateway.blocking import Pool
-from vfgateway.errors import AlreadyExists, NoSpace, NotFound, StorageFailure, TooLarge
+from vfgateway.errors import AlreadyExists, GatewayError, NoSpace, NotFound, StorageFailure, TooLarge
 from vfgateway.interfaces import IFile, IRandomWrite, type_chunk
-from vfgateway.model import ABSENT, ANY, Attrs, FileStat, OpenMode
+from vfgateway.model import ABSENT, ANY, Attrs, FileStat, OpenMode, Usage
 from vfgateway.paths import FolderPath
+from vfgateway.services.reservations import Reservation
 from vfgateway.services.transfer import Upload, growth
 
 if TYPE_CHECKING:
@@ -89,6 +91,10 @@ class LocalCopy:
         self._attributes: Attrs | None = None
         self._closed = False
         self._known: FileStat | None = None
+        self._reservation: Reservation | None = None
+        self._credit = 0  # bytes that the file to be replaced will give back
+        self._turns = DeferredLock()
+        self._refusal: GatewayError | None = None
         self.size = 0
 
     @classmethod
@@ -126,8 +132,7 @@ class LocalCopy:
 
     async def _fetch(self, source: IFile) -> None:
         while data := await source.read(self.size, PIECE):
-            await self.write(self.size, [data])
-        self._dirty = False
+            await self._store(self.size, [data])
 
     async def read(self, offset: int, length: int) -> bytes:
         self._check()
@@ -135,9 +140,12 @@ class LocalCopy:
 
     async def write(self, offset: int, chunks: Sequence[type_chunk]) -> None:
         self._check()
-        end = offset + sum(map(len, chunks))
-        self._resize(max(self.size, end))
+        await self._make_room(offset + sum(map(len, chunks)))
         self._dirty = True
+        await self._store(offset, chunks)
+
+    async def _store(self, offset: int, chunks: Sequence[type_chunk]) -> None:
+        self._resize(max(self.size, offset + sum(map(len, chunks))))
 
         def write() -> None:
             at = offset
@@ -151,9 +159,32 @@ class LocalCopy:
 
     async def truncate(self, size: int) -> None:
         self._check()
+        await self._make_room(size)
         self._resize(size)
         self._dirty = True
         await self._run(lambda: os.ftruncate(self._number, size))
+
+    async def _make_room(self, size: int) -> None:
+        """Have room for what is to be published, so that whoever writes is told where it ends, and not only when all is written.
+        ``QuotaExceeded``: nothing is published after that."""
+        await self._turns.acquire()
+        try:
+            if size <= self.size:
+                return
+            if self._reservation is None:
+                wanted = await self._growth(size)
+                self._reservation = await self._context.gateway.quota.reserve(self._context.vfolder, wanted)
+                self._credit = max(0, size - wanted.bytes)
+            else:
+                await self._reservation.stretch(size - self._credit)
+        except GatewayError as error:
+            self._refusal = error
+            raise
+        finally:
+            self._turns.release()
+
+    async def _growth(self, size: int) -> Usage:
+        return await growth(self._context, self._path, size, ABSENT if self._absent else ANY)
 
     def _resize(self, size: int) -> None:
         self._context.gateway.copies.grow(self.size, size)
@@ -178,12 +209,16 @@ class LocalCopy:
     async def sync(self) -> None:
         """Publish what has changed. Raises as an upload."""
         self._check()
+        if self._refusal is not None:
+            raise self._refusal
         if not self._dirty:
             return
         context, size = self._context, self.size
         expect = ABSENT if self._absent else ANY
-        wanted = await growth(context, self._path, size, expect)
-        reservation = await context.gateway.quota.reserve(context.vfolder, wanted)
+        wanted = await self._growth(size)
+        reservation, self._reservation = self._reservation, None
+        if reservation is None:
+            reservation = await context.gateway.quota.reserve(context.vfolder, wanted)
         try:
             stage = await context.folder.stage(self._path, size)
         except BaseException:
@@ -213,6 +248,8 @@ class LocalCopy:
         """Forget the copy. Idempotent."""
         if not self._closed:
             self._closed = True
+            if self._reservation is not None:
+                await self._reservation.release()
             self._context.gateway.copies.grow(self.size, 0)
             await self._run(lambda: os.close(self._number))
 
