@@ -308,6 +308,30 @@ class IAtHand(Interface):
         """Create or replace a regular file, whole or not at all, as a stage with that content would. ``None`` if nothing has been done; also
         where what is stored has to be made durable first. Not a coroutine."""
 
+    def open_now(path: FolderPath, mode: OpenMode) -> IFile | None:
+        """As ``IFolder.open``, with all that it raises. What is opened provides ``IFileAtHand``. Not a coroutine."""
+
+
+class IFileAtHand(IDescriptorRead):
+    """On files: what is asked for in place of a coroutine, as in ``IAtHand``; ``None`` or ``False`` if nothing has been done."""
+
+    in_place: bool = Attribute("whether short calls on the descriptor have to wait for nothing now")
+
+    def stat_now() -> FileStat | None:
+        """As ``IFile.stat``. Not a coroutine."""
+
+    def write_now(offset: int, chunks: Sequence[type_chunk]) -> bool:
+        """As ``IRandomWrite.write``, for files opened with ``WRITE``. What is raised may come after a part was written. Not a coroutine."""
+
+    def truncate_now(size: int) -> bool:
+        """As ``IRandomWrite.truncate``, for files opened with ``WRITE``. Not a coroutine."""
+
+    def set_attrs_now(attrs: Attrs) -> FileStat | None:
+        """As ``IFileAttributes.set_attrs``. Not a coroutine."""
+
+    def close_now() -> bool:
+        """As ``IFile.close``. Not a coroutine."""
+
 
 class IMappedListing(Interface):
     """On directories: entries are worked on where they were read, off the reactor's thread."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, ClassVar, TypeVar, cast
 
 import attrs
@@ -115,7 +116,8 @@ class Events:
 
     def publish(self, event: Event) -> None:
         """Tell everybody, and the log."""
-        fields = {name: getattr(event, name) for name in _names(cast("Any", type(event)))}
+        names, values = _fields(cast("Any", type(event)))
+        fields = dict(zip(names, values(event), strict=True))
         if event.frequent:
             self._gather({"event": event.name, "message": event.name, **fields})
         else:
@@ -156,8 +158,10 @@ class Lines(list[dict[str, Any]]):
 
 
 @lru_cache(256)
-def _names(kind: Any) -> Sequence[str]:
-    return [field.name for field in attrs.fields(kind)]
+def _fields(kind: Any) -> tuple[Sequence[str], Callable[[Event], Sequence[Any]]]:
+    """The names of what an event tells, and what takes that out of one."""
+    names = [field.name for field in attrs.fields(kind)]
+    return names, attrgetter(*names) if len(names) > 1 else lambda event: [getattr(event, name) for name in names]
 
 
 def _line(name: str, fields: Mapping[str, Any]) -> str:

@@ -20,6 +20,11 @@ class Gap:
         self._at = 0
         self._error: Exception | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is any."""
+        return self._error is not None
+
     def check(self, offset: int) -> None:
         """Raise what was raised at the gap, if ``offset`` lies behind it."""
         if self._error is not None and offset > self._at:
@@ -32,11 +37,15 @@ class Gap:
         try:
             yield
         except (QuotaExceeded, NoSpace) as error:
-            if self._error is None or offset < self._at:
-                self._at, self._error = offset, error
+            self.begin(offset, error)
             raise
         if offset == self._at:
             self._error = None
+
+    def begin(self, offset: int, error: BaseException) -> None:
+        """A write at ``offset`` has failed; if there was no room for it, there is a gap."""
+        if isinstance(error, QuotaExceeded | NoSpace) and (self._error is None or offset < self._at):
+            self._at, self._error = offset, error
 
     def cut(self, size: int) -> None:
         """The file ends at ``size`` now: no gap of anybody's is left in it."""

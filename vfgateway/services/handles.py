@@ -1,119 +1,24 @@
-"""Open files for in-place work: SFTP, and whatever else writes as POSIX does.
+"""Open files, as SFTP and whatever else works as POSIX does have them: here those that are read; see :mod:`vfgateway.services.inplace` for those
+that are written.
 
-A writer has its file to itself for short windows of time: locks are checked exactly when one begins, a LOCK waits until it is over, and
-its growth is reserved and settled at its end. So whoever was granted a lock sees no further
-byte of somebody else, a limit is never exceeded, and after a crash a recount is all that is needed.
+Beside each call stands one that ends in ``_now``: it does the same if nothing has to be waited for, and nothing at all otherwise. A small
+file is opened, read or written, and closed by those alone; a coroutine for each would cost more than what is done in it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.defer import DeferredLock
-from twisted.logger import Logger
-
-from vfgateway.eager import in_background
-from vfgateway.errors import (
-    AlreadyExists,
-    IsADirectory,
-    Locked,
-    NotFound,
-    PermissionDenied,
-    StorageFailure,
-    TooLarge,
-    Unsupported,
-)
-from vfgateway.interfaces import IDescriptorRead, IFile, IFileAttributes, IRandomWrite, type_chunk
-from vfgateway.model import Attrs, FileStat, OpenMode, Permission, Usage
+from vfgateway.errors import PermissionDenied, StorageFailure
+from vfgateway.interfaces import IDescriptorRead, IFileAtHand, IFileAttributes, type_chunk
+from vfgateway.model import Attrs, FileStat, Permission
 from vfgateway.paths import FolderPath
 from vfgateway.services.context import FolderContext
-from vfgateway.services.gaps import Gap
-from vfgateway.services.localcopies import LocalCopy
-from vfgateway.services.windows import Window
 
 #: The last byte that a file can have.
 LARGEST = (1 << 63) - 1
-#: Modes, combined once: that takes longer than much else here.
-_CHANGES, _BOTH = OpenMode.WRITE | OpenMode.CREATE, OpenMode.READ | OpenMode.WRITE
-log = Logger()
-
-
-async def open_handle(context: FolderContext, path: FolderPath, mode: OpenMode) -> Handle:
-    """Open a regular file; see ``FolderSession.open``."""
-    if not mode & _CHANGES:
-        context.allow(Permission.RO, path, "read this")
-        return Handle(context, path, await context.folder.open(path, OpenMode.READ))
-    context.allow(Permission.RW, path, "write this")
-    if path.is_root:
-        raise IsADirectory(path)
-    window = await Window.begin(context, path)
-    try:
-        return await _open_to_write(context, path, mode | _BOTH, window)
-    except BaseException:
-        await window.end()
-        raise
-
-
-async def _open_to_write(context: FolderContext, path: FolderPath, mode: OpenMode, window: Window) -> Handle:
-    try:
-        file = None
-        if OpenMode.CREATE in mode and not await context.gateway.quota.is_limited(context.vfolder):
-            file = await _make(context, path, mode, window)
-        if file is None:
-            file = await _open_or_make(context, path, mode, window)
-        if not IRandomWrite.providedBy(file):
-            await file.close()
-            raise Unsupported("writing in place")
-    except Unsupported:
-        await window.end()
-        return CopyHandle(context, path, await LocalCopy.open(context, path, mode))
-    if window.made:
-        window.also = context.after_creation(window.intent, path)
-    handle = WritableHandle(context, path, file, window)
-    if window.made:
-        try:
-            await context.remember_creation(path)
-        except BaseException:
-            await handle.close()
-            raise
-    return handle
-
-
-async def _make(context: FolderContext, path: FolderPath, mode: OpenMode, window: Window) -> IFile | None:
-    """Make a file without looking first, where no limit can be in the way; ``None`` if one is there, or none must be made."""
-    try:
-        window.intent.names(context.lock_path(path))
-        file: IFile = await context.folder.open(path, mode | OpenMode.EXCLUSIVE)
-    except (AlreadyExists, Locked):
-        return None
-    window.made = 1
-    return file
-
-
-async def _open_or_make(context: FolderContext, path: FolderPath, mode: OpenMode, window: Window) -> IFile:
-    present = await _present(context, path)
-    makes = present is None and OpenMode.CREATE in mode
-    if makes:
-        window.intent.names(context.lock_path(path))
-        await window.reservation.ensure(Usage(0, 1))
-    file: IFile = await context.folder.open(path, mode)
-    if makes:
-        window.made = 1
-    elif present is not None:
-        window.began_with = window.size = present.size
-        if OpenMode.TRUNCATE in mode:
-            window.size = 0
-    return file
-
-
-async def _present(context: FolderContext, path: FolderPath) -> FileStat | None:
-    try:
-        return await context.folder.stat(path)
-    except NotFound:
-        return None
 
 
 class Handle:
@@ -133,6 +38,7 @@ class Handle:
         self._descriptor: int | None = None
         self._closed = False
         self._nowait = IDescriptorRead.providedBy(file)
+        self._at_hand = IFileAtHand.providedBy(file)
         # What lies in memory needs no flag, and knows none.
         self._flags = 0 if self._nowait and file.in_memory else os.RWF_NOWAIT
         self.read_bytes = 0
@@ -160,10 +66,8 @@ class Handle:
         :attr:`read_bytes`. Not a coroutine."""
         if not self._nowait or self._closed:
             return None
-        if self._descriptor is None:
-            self._descriptor = self._file.borrow()
         try:
-            count = os.preadv(self._descriptor, buffers, offset, self._flags)
+            count = os.preadv(self._number(), buffers, offset, self._flags)
         except BlockingIOError:
             return None
         except (OSError, OverflowError):  # this storage does not know the flag, or has an error that read() will tell
@@ -171,13 +75,17 @@ class Handle:
             return None
         return count
 
+    def ends_at(self, offset: int, buffer: memoryview) -> bool:
+        """Whether the file ends there, after a read by :meth:`read_now` that came no further."""
+        return not self._flags or self.read_now(offset, [buffer]) == 0
+
     def read_ready(self, offset: int, buffer: memoryview) -> int | None:
         """As :meth:`read_now` into one buffer; less than it holds is the end of the file."""
         count = self.read_now(offset, [buffer])
         if count is None or not count or count == len(buffer):
             return count
         # A cold page ends such a read early, too; asking again tells it from the end.
-        return count if self.read_now(offset + count, [buffer[count:]]) == 0 else None
+        return count if self.ends_at(offset + count, buffer[count:]) else None
 
     async def write(self, offset: int, chunks: Sequence[type_chunk]) -> None:
         """Write ``chunks`` one after the other from ``offset`` on; a gap becomes zeros. ``QuotaExceeded``, ``Locked``."""
@@ -198,12 +106,26 @@ class Handle:
         stat: FileStat = await self._file.stat()
         return stat
 
+    def stat_now(self) -> FileStat | None:
+        """See :meth:`stat`, and the module. Not a coroutine."""
+        self._check()
+        stat: FileStat | None = self._file.stat_now() if self._at_hand else None
+        return stat
+
+    def write_now(self, offset: int, chunks: Sequence[type_chunk]) -> bool:
+        """See :meth:`write`, and the module. Not a coroutine."""
+        return False
+
+    def set_attrs_now(self, attributes: Attrs) -> FileStat | None:
+        """See :meth:`set_attrs`, and the module. Not a coroutine."""
+        return None
+
     async def set_attrs(self, attributes: Attrs) -> FileStat:
         """Change mode and times. Needs ``rw``, whatever the file was opened for."""
         self._check()
         self.context.allow(Permission.RW, self.path, "change this")
         async with self.context.publishing((self.path, False)) as intent:
-            stat = await _set_attrs(self.context, self.path, self._file, attributes)
+            stat = await set_attrs_of(self.context, self.path, self._file, attributes)
             intent.touches(stat)
             return stat
 
@@ -215,12 +137,32 @@ class Handle:
         self._closed = True
         await self._let_go()
 
+    def close_now(self) -> bool:
+        """See :meth:`close`, and the module. Not a coroutine."""
+        if self._closed or not self._at_hand:
+            return False
+        self._give_back()
+        if not self._file.close_now():
+            return False
+        self._closed = True
+        self._unguard()
+        return True
+
     async def _let_go(self) -> None:
         self._unguard()
+        self._give_back()
+        await self._file.close()
+
+    def _number(self) -> int:
+        """The descriptor, borrowed until the file is closed."""
+        if self._descriptor is None:
+            self._descriptor = self._file.borrow()
+        return self._descriptor
+
+    def _give_back(self) -> None:
         if self._descriptor is not None:
             self._descriptor = None
             self._file.give_back()
-        await self._file.close()
 
     def _check(self) -> None:
         if self._closed:
@@ -232,184 +174,7 @@ class Handle:
         return StorageFailure(f"was opened for reading only: {self.path}")
 
 
-class WritableHandle(Handle):
-    """A file opened for reading and writing in place."""
-
-    writable = True
-
-    def __init__(self, context: FolderContext, path: FolderPath, file: Any, window: Window) -> None:
-        super().__init__(context, path, file)
-        self._gate = DeferredLock()
-        self._window: Window | None = None
-        self._failed = False
-        self._gap = Gap()
-        self._unnamed: int | None = None
-        self._use(window)
-
-    def _use(self, window: Window) -> None:
-        self._window = window
-        window.when_late(lambda: self._in_background(self._end(window)))
-
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        in_background(work, lambda: log.failure("could not settle what was written in place"))
-
-    async def _enter(self) -> Window:
-        window = self._window
-        if window is None or window.over:
-            window = await self._new_window()
-        window.users += 1
-        return window
-
-    async def _new_window(self) -> Window:
-        async with self._gate:
-            self._check()
-            if self._window is not None and not self._window.over:
-                return self._window
-            if self._window is not None:
-                await self._finish(self._window)
-            window = await Window.begin(self.context, self.path)
-            try:
-                # Under the intent nobody else here changes it; what others did since the last window is theirs to settle.
-                stat: FileStat = await self._file.stat()
-                window.began_with = window.size = stat.size
-                if not stat.nlink:
-                    window.unnamed = self._unnamed or 0
-            except BaseException:
-                await window.end()
-                raise
-            self._use(window)
-            return window
-
-    async def _end(self, window: Window) -> None:
-        window.over = True
-        if self._window is window:
-            await self._finish(window)
-
-    async def _finish(self, window: Window) -> None:
-        window.over = True
-        self._window = None
-        try:
-            if self._failed:
-                window.size = (await self._file.stat()).size
-                self._failed = False
-            if window.intent.standing.tracked:
-                await self._tell_names(window)
-        finally:
-            await window.end()
-            self._unnamed = window.unnamed
-            if self._closed:
-                await self._forget_unnamed()
-
-    async def _forget_unnamed(self) -> None:
-        """What was written to the file since it lost its name is gone with it, as far as it can be told from here."""
-        unnamed, self._unnamed = self._unnamed, None
-        if unnamed:
-            folder = self.context.folder_of(self.path)
-            await self.context.gateway.quota.change(self.context.vfolder, Usage(-unnamed), folder=folder)
-
-    async def _tell_names(self, window: Window) -> None:
-        """Whoever follows the vfolder is told of the file's path: see whether it still is that, and no other."""
-        window.intent.unclear = True  # unless it turns out well
-        stat = await self._file.stat()
-        with suppress(NotFound):
-            named = await self.context.folder.stat(self.path)
-            window.intent.unclear = named.identity != stat.identity or stat.nlink > 1
-
-    async def write(self, offset: int, chunks: Sequence[type_chunk]) -> None:
-        self._check()
-        count = sum(map(len, chunks))
-        end = offset + count
-        if end > LARGEST:
-            raise TooLarge(LARGEST, end)
-        with self._gap.writing(offset):
-            await self._write(offset, end, chunks)
-        self.written_bytes += count
-
-    async def _write(self, offset: int, end: int, chunks: Sequence[type_chunk]) -> None:
-        window = await self._enter()
-        try:
-            if end > window.size:
-                await window.make_room(end)
-                self._gap.check(offset)  # others may have been refused meanwhile
-            try:
-                await self._file.write(offset, chunks)
-            except BaseException:
-                self._failed = True
-                raise
-            if end > window.size and end > offset:
-                window.size = end
-        finally:
-            window.leave()
-
-    async def truncate(self, size: int) -> None:
-        self._check()
-        if size > LARGEST:
-            raise TooLarge(LARGEST, size)
-        window = await self._enter()
-        try:
-            await window.make_room(size)
-            await self._file.truncate(size)
-            window.size = size
-            self._gap.cut(size)
-        finally:
-            window.leave()
-
-    async def set_attrs(self, attributes: Attrs) -> FileStat:
-        self._check()
-        window = await self._enter()
-        try:
-            return await _set_attrs(self.context, self.path, self._file, attributes)
-        finally:
-            window.leave()
-
-    async def rest(self) -> None:
-        window = self._window
-        if window is not None:
-            await self._end(window)
-
-    async def close(self) -> None:
-        """As in the base class. What was written is settled at once; that it stands in the database is not waited for."""
-        window = self._window
-        if not self._closed:
-            self._closed = True
-            if window is None:
-                await self._forget_unnamed()
-            elif self._failed or window.intent.standing.tracked:  # the file is looked at once more
-                await self._end(window)
-            else:
-                self._in_background(self._end(window))
-        await self._let_go()
-
-
-class CopyHandle(Handle):
-    """A file on storage that cannot write in place: a bounded local copy, published at :meth:`sync` and :meth:`close`."""
-
-    writable = True
-
-    async def write(self, offset: int, chunks: Sequence[type_chunk]) -> None:
-        self._check()
-        await self._file.write(offset, chunks)
-        self.written_bytes += sum(map(len, chunks))
-
-    async def truncate(self, size: int) -> None:
-        self._check()
-        await self._file.truncate(size)
-
-    async def set_attrs(self, attributes: Attrs) -> FileStat:
-        self._check()
-        stat: FileStat = await self._file.set_attrs(attributes)
-        return stat
-
-    async def close(self) -> None:
-        if self._closed:
-            return
-        try:
-            await self._file.sync()
-        finally:
-            await super().close()
-
-
-async def _set_attrs(context: FolderContext, path: FolderPath, file: Any, attributes: Attrs) -> FileStat:
+async def set_attrs_of(context: FolderContext, path: FolderPath, file: Any, attributes: Attrs) -> FileStat:
     """Change the open file itself, whatever its name is by now, where the storage can."""
     if IFileAttributes.providedBy(file):
         stat: FileStat = await file.set_attrs(attributes)

@@ -65,6 +65,8 @@ class Headroom:
 
     def take(self, needs: Mapping[str, Usage]) -> bool:
         """Take from the slabs if all is there."""
+        if not needs:
+            return True
         if any(self._ledger.slab(key).missing(need) != Usage() for key, need in needs.items()):
             return False
         now = self._clock.seconds()
@@ -169,7 +171,8 @@ class Headroom:
 
     def look_later(self) -> None:
         """Look soon whether others want what this process has, if it has anything."""
-        if not all(slab.is_empty for slab in self._ledger.slabs.values()):
+        slabs = self._ledger.slabs
+        if slabs and not all(slab.is_empty for slab in slabs.values()):
             self._later("look", LOOK, self._look)
 
     def _look(self) -> None:

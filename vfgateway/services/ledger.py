@@ -76,6 +76,10 @@ class Ledger:
     ) -> None:
         """Count a true change in a folder at the vfolder's top, and end what was held for it: ``covered`` out of the slabs, or all that
         ``upload`` has."""
+        if not covered and upload is None:
+            if change.bytes or change.files:
+                self._unwritten.count((vfolder, folder), change)
+            return
         spent: dict[str, Usage] = {}
         for key, amount in covered.items():
             slab = self.slab(key)

@@ -8,10 +8,11 @@ waits to be written; a vfolder whose process died in between is recounted.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
@@ -42,6 +43,24 @@ type_on_refusal = Callable[[Subject, str], object]
 __all__ = ["Quota", "Remaining", "Reservation"]
 
 
+class _Known(NamedTuple):
+    """Who carries a vfolder's usage.
+
+    :ivar limited: those that have a limit
+    :ivar until: when one of their limits becomes tighter by itself
+    """
+
+    stamp: tuple[int, ...]
+    subjects: Sequence[Subject]
+    limited: Sequence[Subject]
+    until: float
+
+    @classmethod
+    def of(cls, stamp: tuple[int, ...], found: Sequence[Subject]) -> _Known:
+        ends = [subject.until for subject in found if subject.until is not None]
+        return cls(stamp, found, [subject for subject in found if subject.is_limited], min(ends, default=math.inf))
+
+
 class Quota:
     """The ledger as one process sees it."""
 
@@ -55,7 +74,7 @@ class Quota:
         self.headroom = Headroom(database, self._ledger, clock, process, self._later, self._tell_refusal)
         self._on_usage: type_on_usage = lambda _: None
         self._on_refusal: type_on_refusal = lambda _subject, _resource: None
-        self._subjects: dict[int, tuple[tuple[int, int], Sequence[Subject]]] = {}
+        self._subjects: dict[int, _Known] = {}
         self._limits: dict[str, Limits] = {}
         self._open: Counter[int] = Counter()
         self._timers: dict[str, IDelayedCall] = {}
@@ -137,7 +156,7 @@ class Quota:
         found = await database.read(lambda connection: subjects_of(connection, vfolder.key, now))
         if not found:
             raise VFolderNotFound(vfolder.id)
-        self._subjects[vfolder.key] = (stamp, found)
+        self._subjects[vfolder.key] = _Known.of(stamp, found)
         changed = [s.key for s in found if self._limits.get(s.key, s.limits) != s.limits]
         self._limits.update((subject.key, subject.limits) for subject in found)
         if changed:  # headroom under the old limit is no headroom
@@ -146,11 +165,19 @@ class Quota:
 
     def subjects_now(self, vfolder: VFolder) -> Sequence[Subject] | None:
         """As :meth:`subjects`, if that is known. Not a coroutine."""
+        known = self._known_now(vfolder)
+        return None if known is None else known.subjects
+
+    def limited_now(self, vfolder: VFolder) -> Sequence[Subject] | None:
+        """Those of :meth:`subjects` that have a limit, if that is known. Not a coroutine."""
+        known = self._known_now(vfolder)
+        return None if known is None else known.limited
+
+    def _known_now(self, vfolder: VFolder) -> _Known | None:
         known = self._subjects.get(vfolder.key)
-        if known is None or known[0] != self._database.at_hand("vfolders", "accounts"):
+        if known is None or known.stamp != self._database.at_hand("vfolders", "accounts"):
             return None
-        now = self._clock.seconds()
-        return known[1] if all(s.until is None or now < s.until for s in known[1]) else None
+        return known if self._clock.seconds() < known.until else None
 
     async def is_limited(self, vfolder: VFolder) -> bool:
         """Whether any limit applies, with limits as old as in :meth:`subjects`."""
@@ -170,7 +197,7 @@ class Quota:
     def settle_now(self, vfolder: VFolder, change: Usage, covered: Mapping[str, Usage], folder: bytes) -> None:
         """As :meth:`settle_slabs`, with nothing else to write. Not a coroutine."""
         self._ledger.change(vfolder.key, change, covered, folder=folder)
-        if change != Usage():
+        if change.bytes or change.files:
             self._write_soon()
         self.headroom.look_later()
         self._later("sweep", SWEEP, self._sweep)

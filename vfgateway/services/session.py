@@ -30,8 +30,9 @@ from vfgateway.services import copying, links, locking, moves, trees
 from vfgateway.services.changes import Change
 from vfgateway.services.context import FolderContext, type_write
 from vfgateway.services.database import FRESH
-from vfgateway.services.handles import Handle, open_handle
+from vfgateway.services.handles import Handle
 from vfgateway.services.locks import Lock
+from vfgateway.services.opening import open_handle, open_now
 from vfgateway.services.permissions import Access
 from vfgateway.services.quota import Remaining
 from vfgateway.services.reading import Download, FilteredWalk, Listing
@@ -173,6 +174,10 @@ class FolderSession:
         """Open a regular file for in-place work, by the rules of POSIX: what is written is seen at once, and durable after ``sync``.
         Opening for writing needs ``rw``; raises ``Locked`` and ``QuotaExceeded`` for what it makes, and as ``IFolder.open``."""
         return await open_handle(self.context, path, mode)
+
+    def open_now(self, path: FolderPath, mode: OpenMode) -> Handle | None:
+        """As :meth:`open`, if that needs no waiting; else ``None``, and nothing has happened. Not a coroutine."""
+        return open_now(self.context, path, mode)
 
     def walk(self, top: FolderPath) -> FilteredWalk:
         """Walk all below ``top``, parents first."""

@@ -53,7 +53,8 @@ class Turns:
 
     def is_free(self, vfolder: int, change: type_change) -> bool:
         """Whether a change would be in nobody's way."""
-        return not any(overlap(change, its) for turn in self._queues.get(vfolder, ()) for its in turn.changes)
+        queue = self._queues.get(vfolder)
+        return not queue or not any(overlap(change, its) for turn in queue for its in turn.changes)
 
     def leave(self, vfolder: int, turn: Turn) -> None:
         """Let the next ones go on. Idempotent."""

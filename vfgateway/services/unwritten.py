@@ -59,6 +59,12 @@ class Unwritten:
         self._spent: dict[str, Usage] = {}
         self._ended: list[str] = []
 
+    def count(self, share: type_share, change: Usage) -> None:
+        """As :meth:`add`, for one change that nothing was held for."""
+        with self._guard:
+            known = self._changes.get(share)
+            self._changes[share] = change if known is None else known + change
+
     def add(self, batch: Batch) -> None:
         """Count changes in."""
         with self._guard:

@@ -1,4 +1,4 @@
-"""The short times in which an in-place writer has its file to itself; see :mod:`vfgateway.services.handles`."""
+"""The short times in which an in-place writer has its file to itself; see :mod:`vfgateway.services.inplace`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Announcements that in-place writers of one process share.
 
-A writer's window (:mod:`vfgateway.services.handles`) has its turn in this process by its path. To the other processes one announcement
+A writer's window (:mod:`vfgateway.services.inplace`) has its turn in this process by its path. To the other processes one announcement
 speaks for all windows in a directory, for as long as :data:`LIFE`: it costs a write or two, not two for each small file. At its end they
 end, too. What locks there
 are is read with the announcement; no other process can add one before its end, and one added in this process makes it out of date.

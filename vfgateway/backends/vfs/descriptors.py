@@ -59,8 +59,10 @@ class Descriptor:
         if last:
             if self._before is not None:
                 self._before()
-            with faults():
+            try:
                 os.close(self._number)
+            except OSError as error:
+                raise translate(error) from error
 
     def close(self) -> None:
         """Refuse new borrowers, and close once the present ones are done. Idempotent."""
@@ -164,14 +166,9 @@ class Calls:
     ) -> T:
         """Call ``function(number, ...)``; the descriptor stays open for as long as the call runs, cancelled or not."""
         pool = self.check()
-        number = descriptor.borrow()
         if short and pool.in_place:
-            try:
-                return pool.call(function, number, *args, **kwargs)
-            except OSError as error:
-                raise translate(error) from error
-            finally:
-                descriptor.give_back()
+            return self.in_place(pool, descriptor, function, *args, **kwargs)
+        number = descriptor.borrow()
 
         def job() -> T:
             try:
@@ -181,6 +178,30 @@ class Calls:
                 descriptor.give_back()
 
         return await pool.run(job)
+
+    def in_place(
+        self,
+        pool: Pool,
+        descriptor: Descriptor,
+        function: Callable[Concatenate[int, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """As :meth:`with_descriptor` where the pool allows calls in place. Not a coroutine."""
+        number = descriptor.borrow()
+        try:
+            return pool.call(function, number, *args, **kwargs)
+        except OSError as error:
+            raise translate(error) from error
+        finally:
+            descriptor.give_back()
+
+    def now(
+        self, descriptor: Descriptor, function: Callable[Concatenate[int, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T | None:
+        """As :meth:`with_descriptor`, in place, or ``None`` where that is not allowed now. Not a coroutine."""
+        pool = self.check()
+        return self.in_place(pool, descriptor, function, *args, **kwargs) if pool.in_place else None
 
     async def publish(self, short: bool, function: Callable[[bool], T]) -> T:
         """Call ``function(wait)``, which may have to wait for another publisher; it never does so in place."""

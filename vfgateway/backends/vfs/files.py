@@ -23,6 +23,7 @@ from vfgateway.interfaces import (
     IDescriptorWrite,
     IDirectory,
     IFile,
+    IFileAtHand,
     IFileAttributes,
     IMappedListing,
     IRandomWrite,
@@ -63,7 +64,7 @@ def read_all(descriptor: int, offset: int, length: int) -> bytes:
     return b"".join(pieces)
 
 
-@implementer(IFile, IDescriptorRead, IFileAttributes)
+@implementer(IFile, IDescriptorRead, IFileAtHand, IFileAttributes)
 class VfsFile:
     """A regular file opened for reading.
 
@@ -102,8 +103,18 @@ class VfsFile:
     async def stat(self) -> FileStat:
         return await self._calls.with_descriptor(self._descriptor, True, facts_of)
 
+    @property
+    def in_place(self) -> bool:
+        return self._calls.check().in_place
+
+    def stat_now(self) -> FileStat | None:
+        return self._calls.now(self._descriptor, facts_of)
+
     async def set_attrs(self, attrs: Attrs) -> FileStat:
         return await self._calls.with_descriptor(self._descriptor, True, change_attrs, attrs)
+
+    def set_attrs_now(self, attrs: Attrs) -> FileStat | None:
+        return self._calls.now(self._descriptor, change_attrs, attrs)
 
     async def sync(self) -> None:
         self._descriptor.borrow()
@@ -111,6 +122,19 @@ class VfsFile:
 
     async def close(self) -> None:
         await self._calls.close(self._descriptor)
+
+    def close_now(self) -> bool:
+        pool = self._calls.check()
+        if pool.in_place:
+            pool.call(self._descriptor.close)
+            return True
+        return False
+
+    def write_now(self, offset: int, chunks: Sequence[type_chunk]) -> bool:
+        return False
+
+    def truncate_now(self, size: int) -> bool:
+        return False
 
     def borrow(self) -> int:
         return self._descriptor.borrow()
@@ -134,6 +158,13 @@ class VfsWritableFile(VfsFile):
         short = length_of(chunks) <= SHORT
         await self._calls.with_descriptor(self._descriptor, short, _write, offset, chunks)
 
+    def write_now(self, offset: int, chunks: Sequence[type_chunk]) -> bool:
+        size = len(chunks[0]) if len(chunks) == 1 else length_of(chunks)
+        return size <= SHORT and bool(self._calls.now(self._descriptor, _write, offset, chunks))
+
+    def truncate_now(self, size: int) -> bool:
+        return bool(self._calls.now(self._descriptor, _truncate, size))
+
     async def truncate(self, size: int) -> None:
         await self._calls.with_descriptor(self._descriptor, True, os.ftruncate, size)
 
@@ -144,9 +175,17 @@ class VfsWritableFile(VfsFile):
             await super().sync()
 
 
-def _write(descriptor: int, offset: int, chunks: Sequence[type_chunk]) -> None:
+def _write(descriptor: int, offset: int, chunks: Sequence[type_chunk]) -> bool:
+    if len(chunks) == 1 and os.pwrite(descriptor, chunks[0], offset) == len(chunks[0]):
+        return True
     for _ in write_all(descriptor, offset, chunks):
         pass
+    return True
+
+
+def _truncate(descriptor: int, size: int) -> bool:
+    os.ftruncate(descriptor, size)
+    return True
 
 
 @implementer(IStagedFile, IDescriptorWrite)

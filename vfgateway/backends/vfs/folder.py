@@ -75,11 +75,14 @@ class VfsFolder:
         return measuring.usage
 
     async def open(self, path: FolderPath, mode: OpenMode) -> IFile:
-        if mode & (OpenMode.WRITE | OpenMode.CREATE):
-            number = await self._calls.obtain(partial(self._tree.open_to_write, path, mode), os.close)
-        else:
-            number = await self._calls.obtain(partial(self._tree.open_to_read, path), os.close)
-        if mode & OpenMode.WRITE:
+        return self._opened(await self._calls.obtain(self._opening(path, mode), os.close), mode)
+
+    def _opening(self, path: FolderPath, mode: OpenMode) -> Callable[[], int]:
+        changes = OpenMode.WRITE in mode or OpenMode.CREATE in mode
+        return partial(self._tree.open_to_write, path, mode) if changes else partial(self._tree.open_to_read, path)
+
+    def _opened(self, number: int, mode: OpenMode) -> IFile:
+        if OpenMode.WRITE in mode:
             return VfsWritableFile(self._calls, Descriptor(number), self._tree.durable)
         return VfsFile(self._calls, Descriptor(number), self._staging.file_system == TMPFS)
 
@@ -98,6 +101,10 @@ class VfsFolder:
     def store_now(self, path: FolderPath, content: type_chunk) -> Published | None:
         pool = self._calls.check()
         return pool.call(self._staging.store_now, path, content) if pool.in_place else None
+
+    def open_now(self, path: FolderPath, mode: OpenMode) -> IFile | None:
+        pool = self._calls.check()
+        return self._opened(pool.call(self._opening(path, mode)), mode) if pool.in_place else None
 
     # --- names
 

@@ -88,6 +88,25 @@ class SessionChannel(SSHChannel):
             raise ValueError("more was sent than the window allows")
         self.localWindowLeft -= count
 
+    def answer(self, data: bytes, count: int) -> None:
+        """:meth:`send` what answers a request, and note that its ``count`` bytes are :meth:`consumed`."""
+        transport = self.conn.transport
+        size = len(data)
+        if (
+            self._layout is None
+            and not self._pending
+            and size <= self.remoteWindowLeft
+            and size <= self.remoteMaxPacket
+            and not (self.localClosed or transport.exchanging_keys)
+        ):
+            self.remoteWindowLeft -= size
+            transport.sendPacket(94, _DATA_HEAD(self.conn.channelsToRemoteChannel[self], size) + data)
+        else:
+            self.send(data)
+        self._unreported += count
+        if self._unreported >= PORTION:
+            self.consumed(0)
+
     def consumed(self, count: int) -> None:
         """So much was dealt with."""
         self._unreported += count
@@ -118,7 +137,9 @@ class SessionChannel(SSHChannel):
     def writable(self) -> bool:
         """Whether an answer of any size may be made now."""
         transport = self.conn.transport
-        return not (self._unsent or transport.choked or transport.exchanging_keys) and self.remoteWindowLeft > 0
+        if self._layout is not None or self._pending or transport.choked or transport.exchanging_keys:
+            return False
+        return self.remoteWindowLeft > 0
 
     @property
     def takes_packets(self) -> bool:
@@ -182,7 +203,7 @@ class SessionChannel(SSHChannel):
     def pump(self) -> None:
         """Go on."""
         if not self.localClosed:
-            if self._unsent:
+            if self._layout is not None or self._pending:
                 self._drain()
             if self._program is not None:
                 self._program.pump()

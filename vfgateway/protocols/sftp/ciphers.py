@@ -30,6 +30,7 @@ _KEY_BYTES = {b"aes128-gcm@openssh.com": 16, b"aes256-gcm@openssh.com": 32} | {
 }
 MACS = (b"hmac-sha2-256-etm@openssh.com", b"hmac-sha2-512-etm@openssh.com", b"hmac-sha2-256", b"hmac-sha2-512")
 _HASHES: dict[bytes, Callable[..., Any]] = {MACS[0]: sha256, MACS[1]: sha512, MACS[2]: sha256, MACS[3]: sha512}
+_from_bytes = int.from_bytes
 
 
 class BadPacket(Exception):
@@ -98,27 +99,22 @@ class Gcm:
         # By the bytes of padding: those need not be new each time, since the tag covers them and each packet has its own nonce.
         self._padding = [secrets.token_bytes(count) for count in range(20)]
 
-    def nonce(self) -> bytearray:
-        """The nonce of the next packet, which it uses up."""
-        nonce = self._nonce
-        nonce[4:] = self._count.to_bytes(8, "big")
-        self._count = (self._count + 1) & 0xFFFFFFFFFFFFFFFF
-        return nonce
-
     def open(self, serial: int, view: memoryview, start: int, end: int) -> tuple[memoryview, int] | None:
         body = start + 4
         if end < body:
             return None
         header = view[start:body]
-        length = int.from_bytes(header, "big")
+        length = _from_bytes(header, "big")
         if not 16 <= length <= LONGEST_PACKET or length & 15:
             raise BadPacket(f"bad packet length {length}")
         stop = body + length + 16
         if end < stop:
             return None
-        plain = self._plain[:length]
+        plain, nonce, count = self._plain[:length], self._nonce, self._count
+        nonce[4:] = count.to_bytes(8, "big")
+        self._count = (count + 1) & 0xFFFFFFFFFFFFFFFF
         try:
-            self._aead.decrypt_into(self.nonce(), view[body:stop], header, plain)
+            self._aead.decrypt_into(nonce, view[body:stop], header, plain)
         except InvalidTag:
             raise BadPacket("the packet was changed on its way") from None
         pad = plain[0]
@@ -133,11 +129,17 @@ class Gcm:
             pad += 16
         header = (1 + count + pad).to_bytes(4, "big")
         body = b"%c%b%b" % (pad, payload, self._padding[pad])
-        return header + self._aead.encrypt(self.nonce(), body, header)
+        nonce, counter = self._nonce, self._count
+        nonce[4:] = counter.to_bytes(8, "big")
+        self._count = (counter + 1) & 0xFFFFFFFFFFFFFFFF
+        return header + self._aead.encrypt(nonce, body, header)
 
     def seal_into(self, plain: memoryview, header: memoryview, target: memoryview) -> None:
         """Seal a packet that is laid out already, padding included, into ``target``, which follows ``header``."""
-        self._aead.encrypt_into(self.nonce(), plain, header, target)
+        nonce, counter = self._nonce, self._count
+        nonce[4:] = counter.to_bytes(8, "big")
+        self._count = (counter + 1) & 0xFFFFFFFFFFFFFFFF
+        self._aead.encrypt_into(nonce, plain, header, target)
 
 
 class Ctr:

@@ -96,7 +96,9 @@ class SftpConnection(SSHConnection):
         channel = self.channels[local]
         if length != len(payload) - 9:
             raise ValueError("the length of a message is wrong")
-        channel.take(length)
+        if length > channel.localWindowLeft:
+            raise ValueError("more was sent than the window allows")
+        channel.localWindowLeft -= length
         channel.dataReceived(payload[9:])
 
     @property

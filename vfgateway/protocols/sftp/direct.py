@@ -1,4 +1,8 @@
-"""READ answers by the shortest way: from the page cache into packets that are laid out already, sealed, and handed to the socket."""
+"""READ answers by the shortest way: from the page cache into packets that are laid out already, sealed, and handed to the socket.
+
+Answers that follow upon each other share packets, as they do where a stream is cut into messages: some clients take as long for a small one as for
+a large one.
+"""
 
 from __future__ import annotations
 
@@ -37,24 +41,23 @@ class _Packet:
 
 
 class Layout:
-    """The packets of one answer with ``length`` bytes of data, for a client that takes messages of ``most`` bytes.
+    """The packets of some answers with ``length`` bytes of data each, for a client that takes messages of ``most`` bytes.
 
-    :ivar total: bytes of the answer as the channel's window counts them
     :ivar slots: where the data goes
     :ivar sealed: all packets, to be sent
     :ivar done: packets that were sealed and sent
     """
 
-    def __init__(self, length: int, most: int) -> None:
-        self.key = (length, most)
-        self.total = _HEAD.size + length
+    def __init__(self, length: int, most: int, answers: int) -> None:
+        self.key = (length, most, answers)
+        self.length = length
         self.done = 0
-        sizes = [min(most, self.total - at) for at in range(0, self.total, most)]
+        unit = _HEAD.size + length
+        sizes = [min(most, unit * answers - at) for at in range(0, unit * answers, most)]
         # Each packet: length of padding, kind of message, channel, length; data; padding up to a multiple of 16.
         inner = [10 + size + 16 - (10 + size) % 16 + (16 if 16 - (10 + size) % 16 < 4 else 0) for size in sizes]
         plain, self.sealed = memoryview(bytearray(sum(inner))), memoryview(bytearray(sum(inner) + 20 * len(inner)))
         self.packets: list[_Packet] = []
-        self.slots: list[memoryview] = []
         at = out = 0
         for size, count in zip(sizes, inner, strict=True):
             pad = count - 10 - size
@@ -66,14 +69,28 @@ class Layout:
             header[:] = struct.pack(">I", count)
             at, out = at + count, out + 20 + count
             self.packets.append(_Packet(packet[2:6], packet, header, self.sealed[out - 16 - count : out], carried, out))
-            self.slots.append(carried)
-        self.head = self.slots[0][: _HEAD.size]
-        self.slots[0] = self.slots[0][_HEAD.size :]
+        self.slots: list[memoryview] = []
+        self._heads: list[list[memoryview]] = []
+        for begin in range(0, unit * answers, unit):
+            self._heads.append(self._carried(begin, begin + _HEAD.size, most))
+            self.slots += self._carried(begin + _HEAD.size, begin + unit, most)
 
-    def prepare(self, request: int, channel: int, length: int) -> None:
-        """Fill in what differs from answer to answer."""
+    def _carried(self, begin: int, end: int, most: int) -> list[memoryview]:
+        """Where bytes ``begin`` to ``end`` of the answers lie: in one packet after the other."""
+        found = []
+        while begin < end:
+            number, at = divmod(begin, most)
+            found.append(self.packets[number].carried[at : at + end - begin])
+            begin += len(found[-1])
+        return found
+
+    def prepare(self, requests: Sequence[int], channel: int) -> None:
+        """Fill in what differs from time to time."""
         self.done = 0
-        self.head[:] = _HEAD.pack(9 + length, wire.DATA, request, length)
+        for request, pieces in zip(requests, self._heads, strict=True):
+            head = _HEAD.pack(9 + self.length, wire.DATA, request, self.length)
+            for piece in pieces:
+                piece[:], head = head[: len(piece)], head[len(piece) :]
         number = _CHANNEL.pack(channel)
         for packet in self.packets:
             packet.channel[:] = number
@@ -97,7 +114,7 @@ class Layout:
         return at == len(packets)
 
     def data(self, count: int) -> bytes:
-        """The first ``count`` bytes that were read."""
+        """Of a single answer the first ``count`` bytes that were read."""
         found = []
         for slot in self.slots:
             found.append(slot[:count])
@@ -118,44 +135,48 @@ class Direct:
         self._spare: list[Layout] = []
         self._buffer = memoryview(bytearray(wire.LARGEST_PIECE))
 
-    def _take(self, length: int, most: int) -> Layout:
-        key = (length, most)
+    def _take(self, length: int, most: int, answers: int) -> Layout:
+        key = (length, most, answers)
         for index, layout in enumerate(self._spare):
             if layout.key == key:
                 return self._spare.pop(index)
-        return Layout(length, most)
+        return Layout(length, most, answers)
 
     def give_back(self, layout: Layout) -> None:
         """It was sent, or need not be any more."""
         self._spare.insert(0, layout)
         del self._spare[MOST_LAYOUTS:]
 
-    def read(self, channel: SessionChannel, handle: Handle, request: int, offset: int, length: int) -> bool:
-        """Answer a READ; ``False``, and nothing has happened, where the storage would have to be waited for."""
+    def read(self, channel: SessionChannel, handle: Handle, requests: Sequence[int], offset: int, length: int) -> int:
+        """Answer READs of ``length`` bytes each that follow upon each other; how many of them, and no more has happened where the storage would
+        have to be waited for."""
         transport = channel.conn.transport
         sealer = transport.currentEncryptions.sealer
         if length < 4096 or not isinstance(sealer, Gcm) or not channel.takes_packets or not channel.writable:
             count = handle.read_ready(offset, self._buffer[:length]) if length else None
-            if count is not None:
-                self._answer(channel, handle, request, bytes(self._buffer[:count]))
-            return count is not None
-        layout = self._take(length, channel.remoteMaxPacket)
+            if count is None:
+                return 0
+            self._answer(channel, handle, requests[0], bytes(self._buffer[:count]))
+            return 1
+        layout = self._take(length, channel.remoteMaxPacket, len(requests))
         count = handle.read_now(offset, layout.slots)
-        if count == length:
-            handle.read_bytes += length
+        if count == length * len(requests):
+            handle.read_bytes += count
             transport.flush_before()
-            layout.prepare(request, channel.conn.channelsToRemoteChannel[channel], length)
+            layout.prepare(requests, channel.conn.channelsToRemoteChannel[channel])
             if layout.send(channel, sealer):
                 self.give_back(layout)
             else:
                 channel.rest_of(layout)
-            return True
+            return len(requests)
         self.give_back(layout)
+        if len(requests) > 1:
+            return self.read(channel, handle, requests[:1], offset, length)
         # A cold page ends such a read early, too; asking again tells it from the end.
-        if count is None or (count and handle.read_now(offset + count, [self._buffer[: length - count]]) != 0):
-            return False
-        self._answer(channel, handle, request, layout.data(count))
-        return True
+        if count is None or (count and not handle.ends_at(offset + count, self._buffer[: length - count])):
+            return 0
+        self._answer(channel, handle, requests[0], layout.data(count))
+        return 1
 
     def _answer(self, channel: SessionChannel, handle: Handle, request: int, data: bytes) -> None:
         """With what there is, at the end of the file or before."""

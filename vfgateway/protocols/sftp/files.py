@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from vfgateway.errors import PermissionDenied
+from vfgateway.errors import GatewayError, PermissionDenied
 from vfgateway.model import Attrs, OpenMode
-from vfgateway.protocols.sftp import wire
+from vfgateway.protocols.sftp import faults, wire
 from vfgateway.protocols.sftp.opened import OpenFile, Table, Telling
 from vfgateway.protocols.sftp.places import Place, Places
 from vfgateway.protocols.sftp.uploads import UploadHandle
 from vfgateway.protocols.sftp.wire import Reader, Wanted
+
+#: The answer to OPEN, with a handle of ours.
+_HANDLE = struct.Struct(">IBII12s")
+_OURS = struct.Struct(">I12s")
 
 
 class Files:
@@ -32,6 +37,71 @@ class Files:
             wire.FSTAT: self.stat,
             wire.FSETSTAT: self.set_attrs,
         }
+
+    def handlers_now(self) -> Mapping[int, Any]:
+        """By request: functions that answer at once, or with ``None``, and then nothing has happened. Not coroutines. They know requests that
+        are laid out as most are, for handles of ours."""
+        return {
+            wire.OPEN: self.open_now,
+            wire.CLOSE: self.close_now,
+            wire.FSTAT: self.stat_now,
+            wire.FSETSTAT: self.set_attrs_now,
+        }
+
+    def open_now(self, request: int, body: bytes) -> bytes | None:
+        """OPEN, where nothing has to be waited for."""
+        end = 9 + int.from_bytes(body[5:9], "big")
+        if len(body) < end + 8:
+            return None
+        raw, flags = bytes(body[9:end]), int.from_bytes(body[end : end + 4], "big")
+        place = self._places.find_now(raw)
+        writes = bool(flags & (wire.F_WRITE | wire.F_APPEND))
+        if place is None or (writes and _may_execute(body, end + 4)):
+            return None
+        table = self._table
+        table.check_room()
+        began = table.gateway.reactor.seconds()
+        try:
+            handle = place.folder.open_now(place.path, _mode(flags, writes))
+        except GatewayError as error:
+            table.tell("write" if writes else "read", str(place), began=began, error=faults.text(error))
+            raise
+        if handle is None:
+            return None
+        reads, appends = not writes or bool(flags & wire.F_READ), bool(flags & wire.F_APPEND)
+        return _HANDLE.pack(
+            21, wire.HANDLE, request, 12, table.add(OpenFile(place, handle, reads, writes, appends, began))
+        )
+
+    def close_now(self, request: int, body: bytes) -> bytes | None:
+        """CLOSE, likewise."""
+        handle = _handle_of(body)
+        return wire.success(request) if handle is not None and self._table.close_now(handle) else None
+
+    def stat_now(self, request: int, body: bytes) -> bytes | None:
+        """FSTAT, likewise."""
+        handle = _handle_of(body)
+        opened = None if handle is None else self._table.get(handle)
+        if not isinstance(opened, OpenFile):
+            return None
+        stat = opened.handle.stat_now()
+        return None if stat is None else wire.answer(wire.ATTRS, request, wire.attributes(stat))
+
+    def set_attrs_now(self, request: int, body: bytes) -> bytes | None:
+        """FSETSTAT of mode and times, likewise."""
+        handle = _handle_of(body)
+        opened = None if handle is None else self._table.get(handle)
+        if not isinstance(opened, OpenFile):
+            return None
+        wanted = Reader(body, 21).attributes()
+        changes = wanted.changes
+        if wanted.owner is not None or wanted.size is not None or changes is None:
+            return None
+        began = self._table.gateway.reactor.seconds()
+        if opened.handle.set_attrs_now(changes) is None:
+            return None
+        self._table.tell("setstat", str(opened.place), began=began)
+        return wire.success(request)
 
     async def open(self, request: int, reader: Reader) -> bytes:
         """OPEN."""
@@ -125,6 +195,20 @@ def _mode(flags: int, writes: bool) -> OpenMode:
             if flags & flag:
                 mode |= word
     return mode
+
+
+def _handle_of(body: bytes) -> bytes | None:
+    """The handle at the beginning of a request, if it is as long as ours are."""
+    if len(body) < 21:
+        return None
+    size, handle = _OURS.unpack_from(body, 5)
+    return handle if size == 12 else None
+
+
+def _may_execute(body: bytes, at: int) -> bool:
+    """Whether the attributes of an OPEN ask for a file that can be executed, or are such as have to be looked at."""
+    flags = int.from_bytes(body[at : at + 4], "big")
+    return flags != 0 and (flags != wire.A_MODE or bool(int.from_bytes(body[at + 4 : at + 8], "big") & 0o111))
 
 
 async def _make_executable(opened: OpenFile, mode: int) -> None:

@@ -17,6 +17,9 @@ from vfgateway.services.session import FolderSession, Session
 FRESH = 0.25
 #: Names that one pattern stands for, at most.
 MOST_EXPANDED = 10_000
+#: Bytes of the longest path whose directory is remembered.
+_LONGEST_KNOWN = 1024
+_NO_NAMES = (b"", b".", b"..")
 _WILD = re.compile(rb"[*?[]")
 
 
@@ -54,6 +57,8 @@ class Places:
         self.session = session
         self._clock = clock
         self._entered: dict[str, tuple[float, FolderSession]] = {}
+        # By what clients write before the last slash: when the vfolder was entered, its session, its name, and the directory in it.
+        self._above: dict[bytes, tuple[float, FolderSession, str, tuple[str, ...]]] = {}
 
     async def find(self, raw: bytes) -> Place | None:
         """The place; ``None`` for the top. ``VFolderNotFound``, ``InvalidPath``."""
@@ -62,7 +67,30 @@ class Places:
             return None
         name = checked_name(path.parts[0])
         folder, inner = await self._enter(name), FolderPath(path.parts[1:])
-        return Place(uploads.UploadsView(folder) if uploads.is_here(inner) else folder, name, inner)
+        if uploads.is_here(inner):
+            return Place(uploads.UploadsView(folder), name, inner)
+        if inner.parts and name in self._entered:
+            above, _, last = raw.rpartition(b"/")
+            if last not in _NO_NAMES and len(raw) <= _LONGEST_KNOWN:
+                if len(self._above) >= 64:
+                    self._above.clear()
+                self._above[above] = (self._entered[name][0], folder, name, inner.parts[:-1])
+        return Place(folder, name, inner)
+
+    def find_now(self, raw: bytes) -> Place | None:
+        """As :meth:`find`, for what lies in a directory in which something was found a moment ago; else ``None``. Not a coroutine."""
+        above, _, last = raw.rpartition(b"/")
+        known = self._above.get(above)
+        now: float = self._clock.seconds()  # type: ignore[attr-defined]
+        if known is None or not 0 <= now - known[0] < FRESH or last in _NO_NAMES or len(raw) > _LONGEST_KNOWN:
+            return None
+        try:
+            name = checked_name(last.decode("utf-8", "surrogateescape"))
+        except GatewayError:
+            return None
+        _, folder, top, parts = known
+        path = FolderPath((*parts, name))
+        return None if path.reserved else Place(folder, top, path)
 
     async def inside(self, raw: bytes, action: str) -> Place:
         """As :meth:`find`, for what can only be done below a vfolder: ``action`` says what, for the refusal."""

@@ -7,6 +7,7 @@ event that brought the request.
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,9 @@ MOST_READS = 16
 #: Bytes of writes that go to the storage together.
 TOGETHER = 512 << 10
 #: Seconds for which requests are dealt with before other connections have their turn.
-TURN = 0.02
+TURN = 0.004
+#: Bytes of reads that are answered together, and of the smallest of which this is tried.
+RUN, SMALLEST = 256 << 10, 4096
 #: Buffers of requests that are kept for the next ones.
 MOST_SPARE = 4
 #: Requests that wait taken apart; further ones wait as the bytes that they are, since the smallest would take twenty times their room. And the
@@ -42,6 +45,9 @@ MOST_WAITING, PORTION = 1024, 32 << 10
 
 #: Stands in the queue where the client said that nothing follows.
 _END = -1
+
+#: READ and WRITE: length of the handle, handle, offset, length of the data.
+_PIECE = struct.Struct(">I12sQI")
 
 type_request = tuple[int, int, bytes | bytearray, int]
 
@@ -59,6 +65,8 @@ class SftpServer:
     def __init__(self, channel: SessionChannel, session: Session) -> None:
         factory = channel.conn.transport.factory
         self._channel = channel
+        self._transport = channel.conn.transport
+        self._direct = factory.direct
         self._clock = factory.reactor
         self._queue: deque[type_request] = deque()
         self._unread = bytearray()
@@ -77,6 +85,7 @@ class SftpServer:
         places = Places(session, factory.reactor)
         files = Files(places, self.table)
         names = Names(places, self.table, factory.owners, self)
+        self._handlers_now = files.handlers_now()
         self._handlers = {
             **files.handlers(),
             **names.handlers(),
@@ -102,6 +111,11 @@ class SftpServer:
 
     def data(self, view: memoryview) -> None:
         """See ``Program``."""
+        if self._body is None and not self._head and not self._unread and len(self._queue) < MOST_WAITING:
+            length = int.from_bytes(view[:4], "big")
+            if length + 4 == len(view) and 5 <= length <= wire.LONGEST_REQUEST:  # most come in one message each
+                self._enter(bytes(view[4:]))
+                return
         took = 0 if self._unread else self._take_apart(view)
         if took < len(view) and not self._stopped:
             self._unread += view[took:]
@@ -159,7 +173,7 @@ class SftpServer:
         return bytearray(length)
 
     def _enter(self, body: bytes | bytearray) -> None:
-        self._channel.used()
+        self._transport.active = self._transport.heard
         kind, request = body[0], int.from_bytes(body[1:5], "big")
         if kind == wire.INIT:
             version = wire.VERSION.to_bytes(1, "big") + (3).to_bytes(4, "big") + Extensions.offered()
@@ -192,14 +206,16 @@ class SftpServer:
         until = 0.0
         try:
             while self._queue and not self._working and not self._stopped and self._channel.writable:
-                until = until or seconds() + TURN
                 if not self._step():
                     break
                 if self._unread and len(self._queue) < MOST_WAITING // 2:
                     self._refill()
-                if self._queue and seconds() > until:
-                    self._give_way()
-                    break
+                if self._queue:
+                    now = seconds()
+                    until = until or now + TURN
+                    if now > until:
+                        self._give_way()
+                        break
         finally:
             self._pumping = False
 
@@ -223,10 +239,11 @@ class SftpServer:
         if kind == wire.READ:
             if self._reads >= MOST_READS:
                 return False
-            self._queue.popleft()
-            if self._read_now(request, body):
-                self._channel.consumed(cost)
+            if (count := self._read_now(request, body)) > 0:
+                for _ in range(count):
+                    self._channel.consumed(self._queue.popleft()[3])
             else:
+                self._queue.popleft()
                 self._start(self._perform(kind, request, body), [(body, cost)], True)
             return True
         if self._reads:
@@ -236,7 +253,12 @@ class SftpServer:
             return True  # not answered: the connection ends when the other files are through, and the client asks again on a new one
         if kind == wire.WRITE:
             batch = self._with_followers(request, body, cost)
-            self._start(self._write(batch), [(one[1], one[2]) for one in batch], False)
+            if (answer := self._write_now(batch)) is not None:
+                self._reply(answer, batch)
+            else:
+                self._start(self._write(batch), [(one[1], one[2]) for one in batch], False)
+        elif (answer := self._perform_now(kind, request, body)) is not None:
+            self._channel.answer(answer, cost)
         elif kind != _END:
             self._start(self._perform(kind, request, body), [(body, cost)], False)
         else:
@@ -265,6 +287,17 @@ class SftpServer:
             self.pump()
             self._channel.conn.transport.flush()
 
+    def _reply(self, answer: bytes, batch: Sequence[tuple[int, bytes | bytearray, int]]) -> None:
+        """Answer WRITEs at once."""
+        self._channel.answer(answer, sum([cost for _, _, cost in batch]))
+        for _, body, _ in batch:
+            self._keep(body)
+
+    def _keep(self, body: bytes | bytearray) -> None:
+        """Have the buffer of a request for another one."""
+        if type(body) is bytearray and len(self._spare) < MOST_SPARE:
+            self._spare.append(body)
+
     def _answer(self, answer: Any, bodies: Sequence[tuple[bytes | bytearray, int]]) -> None:
         if self._stopped:
             self._end_if_idle()
@@ -274,8 +307,26 @@ class SftpServer:
             channel.send(answer)
         for body, cost in bodies:
             channel.consumed(cost)
-            if isinstance(body, bytearray) and len(self._spare) < MOST_SPARE:
-                self._spare.append(body)
+            self._keep(body)
+
+    def _perform_now(self, kind: int, request: int, body: bytes | bytearray) -> bytes | None:
+        """The answer to one request, if nothing has to be waited for. Not a coroutine."""
+        handler = self._handlers_now.get(kind)
+        if handler is None:
+            return None
+        try:
+            answer: bytes | None = handler(request, body)
+            return answer
+        except Exception as error:
+            return self._failed(kind, request, error)
+
+    def _failed(self, kind: int, request: int, error: Exception) -> bytes:
+        """The answer to a request that failed."""
+        if isinstance(error, GatewayError | Malformed):
+            faults.enter_refusal(self.table.session, self.table.gateway, error)
+        else:
+            self.log.failure("request {kind} failed", kind=kind)
+        return faults.status(request, error)
 
     async def _perform(self, kind: int, request: int, body: bytes | bytearray) -> bytes:
         """The answer to one request, whatever happens."""
@@ -285,31 +336,38 @@ class SftpServer:
                 return wire.status(request, wire.OP_UNSUPPORTED, f"no such request: {kind}")
             answer: bytes = await handler(request, Reader(body, 5))
             return answer
-        except (GatewayError, Malformed) as error:
-            faults.enter_refusal(self.table.session, self.table.gateway, error)
-            return faults.status(request, error)
         except Exception as error:
-            self.log.failure("request {kind} failed", kind=kind)
-            return faults.status(request, error)
+            return self._failed(kind, request, error)
 
     # --- data ---
 
-    def _read_now(self, request: int, body: bytes | bytearray) -> bool:
-        """Answer a READ at once, if all of it is at hand."""
+    def _read_now(self, request: int, body: bytes | bytearray) -> int:
+        """Answer a READ, and those that wait behind it and go on where it ends, at once, if all of it is at hand; how many."""
         if len(body) != 33:  # that of a handle of ours
-            return False
-        opened = self.table.get(bytes(body[9:21]))
+            return 0
+        handle, offset, length = body[9:21], int.from_bytes(body[21:29], "big"), int.from_bytes(body[29:33], "big")
+        opened = self.table.get(bytes(handle))
         if not isinstance(opened, OpenFile) or not opened.reads:
-            return False
-        offset = int.from_bytes(body[21:29], "big")
-        length = min(int.from_bytes(body[29:33], "big"), wire.LARGEST_PIECE)
-        return self._channel.conn.transport.factory.direct.read(self._channel, opened.handle, request, offset, length)
+            return 0
+        length = min(length, wire.LARGEST_PIECE)
+        requests = [request]
+        run = RUN // length if length >= SMALLEST else 1
+        if 1 < run <= len(self._queue):
+            for number in range(1, run):
+                kind, following, more, _ = self._queue[number]
+                if kind != wire.READ or more[5:] != _PIECE.pack(12, handle, offset + number * length, length):
+                    del requests[1:]
+                    break
+                requests.append(following)
+        return self._direct.read(self._channel, opened.handle, requests, offset, length)
 
     def _with_followers(
         self, request: int, body: bytes | bytearray, cost: int
     ) -> Sequence[tuple[int, bytes | bytearray, int]]:
         """A WRITE with those that wait behind it and go on where it ends."""
         batch = [(request, body, cost)]
+        if not self._queue:
+            return batch
         place = _place(body)
         total = len(body)
         while place is not None and self._queue and total < TOGETHER:
@@ -323,6 +381,28 @@ class SftpServer:
             place = following_place
             total += len(more)
         return batch
+
+    def _write_now(self, batch: Sequence[tuple[int, bytes | bytearray, int]]) -> bytes | None:
+        """The answers to WRITEs that follow upon each other, if nothing has to be waited for. Not a coroutine."""
+        first, body, _ = batch[0]
+        place = _place(body)
+        opened = None if place is None else self.table.get(place[0])
+        if place is None or not isinstance(opened, OpenFile) or not opened.writes or opened.appends:
+            return None
+        try:
+            if not opened.handle.write_now(place[1], [memoryview(each)[33:] for _, each, _ in batch]):
+                return None
+        except Exception as error:
+            return self._not_written(first, opened, error) if len(batch) == 1 else None
+        return wire.success(first) if len(batch) == 1 else b"".join([wire.success(request) for request, _, _ in batch])
+
+    def _not_written(self, request: int, opened: OpenFile, error: Exception) -> bytes:
+        """The answer to a WRITE that failed."""
+        if not isinstance(error, GatewayError):
+            self.log.failure("a write failed")
+        faults.enter_refusal(self.table.session, self.table.gateway, error)
+        self._explain(opened, faults.text(error))
+        return faults.status(request, error)
 
     async def _write(self, batch: Sequence[tuple[int, bytes | bytearray, int]]) -> bytes:
         first, body, _ = batch[0]
@@ -338,11 +418,7 @@ class SftpServer:
                 return b"".join([wire.success(request) for request, _, _ in batch])
             except Exception as error:
                 if len(batch) == 1:
-                    if not isinstance(error, GatewayError):
-                        self.log.failure("a write failed")
-                    faults.enter_refusal(self.table.session, self.table.gateway, error)
-                    self._explain(opened, faults.text(error))
-                    return faults.status(first, error)
+                    return self._not_written(first, opened, error)
         # Each by itself, so that what fits is kept and each gets its own answer.
         if len(batch) > 1:
             return b"".join([await self._write([one]) for one in batch])
@@ -369,10 +445,7 @@ class SftpServer:
 
 def _place(body: bytes | bytearray) -> tuple[bytes, int, int] | None:
     """Handle, first offset and the offset after a WRITE; ``None`` if it is not laid out as one for a handle of ours."""
-    if len(body) < 33 or body[5:9] != b"\0\0\0\x0c":
+    if len(body) < 33:
         return None
-    length = int.from_bytes(body[29:33], "big")
-    if length != len(body) - 33:
-        return None
-    offset = int.from_bytes(body[21:29], "big")
-    return bytes(body[9:21]), offset, offset + length
+    size, handle, offset, length = _PIECE.unpack_from(body, 5)
+    return (handle, offset, offset + length) if size == 12 and length == len(body) - 33 else None

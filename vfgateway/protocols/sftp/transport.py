@@ -1,68 +1,43 @@
 # mypy: disallow-untyped-calls=False
-"""The SSH transport: Conch's key exchange over a packet layer of our own.
+"""The SSH transport: Conch's key exchange over a packet layer of our own (:mod:`vfgateway.protocols.sftp.packets`).
 
-Conch takes a copy of everything that it has not parsed for every packet, offers what no audit lets pass, and answers what is
-malformed with silence. Here packets are opened where the socket put them, answers made within one event leave together, only
-algorithms of today are offered, and strict key exchange closes the gap known as Terrapin.
+Conch offers what no audit lets pass, and answers what is malformed with silence. Here only algorithms of today are offered, and strict key
+exchange closes the gap known as Terrapin.
 """
 
 from __future__ import annotations
 
-import contextlib
-import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.conch.ssh import transport as conch
 from twisted.conch.ssh.common import NS, getNS
-from twisted.internet import main
-from twisted.internet.tcp import Connection
-from twisted.logger import Logger
-from twisted.protocols.policies import ProtocolWrapper
 
 from vfgateway import __version__
 from vfgateway.protocols.sftp.algorithms import SIGNATURES, STRICT_CLIENT, STRICT_SERVER, key_exchanges
-from vfgateway.protocols.sftp.ciphers import CTR_CIPHERS, GCM_CIPHERS, LONGEST_PACKET, MACS, BadPacket, Protection
+from vfgateway.protocols.sftp.ciphers import CTR_CIPHERS, GCM_CIPHERS, MACS, BadPacket, Protection
 from vfgateway.protocols.sftp.conchlog import CONCH_LOG
 from vfgateway.protocols.sftp.connection import SftpConnection
+from vfgateway.protocols.sftp.packets import PacketTransport
 
-if TYPE_CHECKING:
-    from vfgateway.protocols.sftp.factory import SftpFactory
-
-#: Bytes that are taken off the socket at once, at most.
-BUFFER = 256 << 10
-#: How often the socket is read within one event, at most, and what makes it worth while to do so again.
-_MOST_TURNS, _MUCH = 4, 64 << 10
 #: Seconds for which a client may take to say what it can do before we say it; most say it at once.
 PATIENCE = 0.5
 #: Messages of one key exchange, and the end of a connection.
 _EXCHANGE = frozenset({conch.MSG_DISCONNECT, conch.MSG_KEXINIT, conch.MSG_NEWKEYS, *range(30, 50)})
-#: Packets that are collected before they are sent, at most.
-_MOST_TOGETHER = 16
-#: Messages that wait for the end of a key exchange, at most.
-_MOST_BLOCKED = 4096
 
 
-class SftpTransport(conch.SSHServerTransport):
+class SftpTransport(PacketTransport):
     """One connection.
 
-    :ivar heard: when the client was last heard of, in reactor seconds
-    :ivar active: when it last asked for something
+    :ivar active: when the client last asked for something, in reactor seconds
     :ivar began: when it came
     :ivar user: who has logged in
-    :ivar choked: the socket takes no more at the moment
-    :ivar ended: nothing is taken in or sent any more
     """
 
-    factory: SftpFactory
-    transport: Any  # an ITCPTransport, or a wrapper of one
-    currentEncryptions: Any  # a Protection
     nextEncryptions: Any
     service: Any
-    log = Logger(namespace="vfgateway.sftp")
     _log = CONCH_LOG
 
     ourVersionString = b"SSH-2.0-vfgateway_" + __version__.encode("ascii")
-    supportedVersions = (b"2.0", b"1.99")
     supportedKeyExchanges = [*key_exchanges(), STRICT_SERVER]  # noqa: RUF012
     supportedCiphers = [*GCM_CIPHERS, *CTR_CIPHERS]  # noqa: RUF012
     supportedMACs = list(MACS)  # noqa: RUF012
@@ -70,21 +45,10 @@ class SftpTransport(conch.SSHServerTransport):
 
     def connectionMade(self) -> None:
         """Send the version alone: what we offer depends on what the client can do."""
-        self.heard = self.active = self.began = self.factory.reactor.seconds()
+        self.begin_packets()
+        self.active = self.began = self.heard
         self.user: str | None = None
-        self.choked = False
-        self.ended = False
-        self.bytes_since_keys = 0
         self._strict = False
-        self._corked = 0
-        self._out: list[bytes] = []
-        self._ring = bytearray(BUFFER)
-        self._view = memoryview(self._ring)
-        self._start = self._end = 0
-        self._socket: Any = None
-        self._real: Any = None
-        self._connection: SftpConnection | None = None
-        self.currentEncryptions = Protection(b"none", b"none", b"none", b"none")
         if not self.factory.admit(self):
             self.ended = True
             self.transport.abortConnection()
@@ -100,21 +64,13 @@ class SftpTransport(conch.SSHServerTransport):
 
     def connectionLost(self, reason: Any = None) -> None:
         """Let go of everything."""
-        self.ended = True
+        self.leave_socket()
         if hasattr(self, "_hurry") and self._hurry.active():
             self._hurry.cancel()
-        if self._real is not None:
-            self._real.__dict__.pop("doRead", None)
         self.factory.forget(self)
-        self._connection = None
         service, self.service = self.service, None
         if service is not None:
             service.serviceStopped()
-
-    @property
-    def address(self) -> str:
-        """The client's address, as the PROXY protocol tells it where that is spoken."""
-        return str(getattr(self.transport.getPeer(), "host", "") or "unix")
 
     def is_idle(self, now: float, limit: float) -> bool:
         """Whether nothing was asked for, and nothing is under way, for ``limit`` seconds."""
@@ -125,147 +81,15 @@ class SftpTransport(conch.SSHServerTransport):
         """Have the client answer something, whatever it is."""
         self.sendPacket(80, NS(b"keepalive@openssh.com") + b"\1")
 
-    # --- the socket's side ---
-
-    def resumeProducing(self) -> None:
-        """The socket takes more."""
-        self.choked = False
-        if self._connection is not None:
-            self._connection.pump()
-
-    def pauseProducing(self) -> None:
-        """The socket is full."""
-        self.choked = True
-
-    def stopProducing(self) -> None:
-        """The connection has ended."""
-
-    def dataReceived(self, data: bytes) -> None:
-        """What came through Twisted's own hands: the beginning, and everything where there is no plain socket below."""
-        if self.ended:
-            return
-        self.heard = self.factory.reactor.seconds()
-        if not self.gotVersion:
-            self.buf = self.buf + data
-            if not self._take_version():
-                return
-            data, self.buf = self.buf, b""
-            self._take_over_socket()
-        while data and not self.ended:
-            count = min(len(data), BUFFER - self._end)
-            self._view[self._end : self._end + count] = data[:count]
-            self._end += count
-            data = data[count:]
-            self._take_packets()
-
-    def _take_version(self) -> bool:
-        """RFC 4253 section 4.2: one line."""
-        line, newline, rest = self.buf.partition(b"\n")
-        if len(line) > 255 or (newline and not line.startswith(b"SSH-")):
-            self._drop("no SSH client")
-            return False
-        if not newline:
-            return False
-        self.gotVersion = True
-        self.otherVersionString = line.rstrip(b"\r")
-        self.buf = rest
-        if line.split(b"-")[1] not in self.supportedVersions:
-            self._drop("wrong version of SSH")
-            return False
-        return True
-
-    def _take_over_socket(self) -> None:
-        """From here on read into our own buffer and write past Twisted's, if there is a plain socket below."""
-        real = self.transport
-        while isinstance(real, ProtocolWrapper):
-            real = real.transport
-        if isinstance(real, Connection) and not getattr(real, "TLS", False):
-            self._real = real
-            self._socket = real.getHandle()
-            with contextlib.suppress(OSError):  # of a Unix socket, which does not wait anyway
-                real.setTcpNoDelay(True)  # answers are collected here; that the kernel does so, too, costs 40 ms each
-            real.doRead = self._read_socket  # type: ignore[method-assign]
-            real.bufferSize = 1  # a socket that does not take all is full: answers wait rather than to be copied
-
-    def _read_socket(self) -> Any:
-        """Called by the reactor in place of ``Connection.doRead``, with the same outcomes. While much comes, it is taken in turn by turn
-        before anything is answered: each answer wakes the client up."""
-        self._corked += 1
-        try:
-            for _ in range(_MOST_TURNS):
-                try:
-                    count = self._socket.recv_into(self._view[self._end :])
-                except BlockingIOError:
-                    break
-                except OSError:
-                    return main.CONNECTION_LOST
-                if not count:
-                    return main.CONNECTION_DONE
-                self._end += count
-                self.heard = self.factory.reactor.seconds()
-                self._take_packets()
-                if count < _MUCH or self.ended or self.choked:
-                    break
-        finally:
-            self._corked -= 1
-            self.flush()
-        return None
-
-    def _take_packets(self) -> None:
-        self._corked += 1
-        try:
-            while self._start < self._end and not self.ended:
-                found = self.currentEncryptions.opener.open(
-                    self.incomingPacketSequence, self._view, self._start, self._end
-                )
-                if found is None:
-                    break
-                payload, took = found
-                self._start += took
-                self.bytes_since_keys += took
-                self.incomingPacketSequence = (self.incomingPacketSequence + 1) & 0xFFFFFFFF
-                if payload[0] == 94 and self._connection is not None:
-                    self._connection.take_data(payload)
-                else:
-                    self._take_message(payload[0], bytes(payload[1:]))
-        except BadPacket as error:
-            self.disconnect(conch.DISCONNECT_MAC_ERROR, str(error))
-        except (
-            ValueError,
-            LookupError,
-            TypeError,
-            struct.error,
-        ) as error:  # with which Conch takes apart what is malformed
-            self.log.info("a message from {address} could not be read: {error!r}", address=self.address, error=error)
-            self.disconnect(conch.DISCONNECT_PROTOCOL_ERROR, "malformed message")
-        except Exception:
-            self.log.failure("a message from {address} could not be handled", address=self.address)
-            self.disconnect(conch.DISCONNECT_PROTOCOL_ERROR, "malformed message")
-        finally:
-            self._corked -= 1
-        if self._start == self._end:
-            self._start = self._end = 0
-        elif BUFFER - self._end < LONGEST_PACKET + 64:
-            self._make_space()
-        if self._connection is not None and not self.ended:
-            self._connection.pump()
-        self.flush()
-        if self.bytes_since_keys > self.factory.limits.rekey_bytes and self.sessionID is not None:
-            self.exchange_keys()
-
     def setService(self, service: Any) -> None:
         """See ``SSHTransportBase``."""
         super().setService(service)
-        self._connection = self.service if isinstance(self.service, SftpConnection) else None
-
-    def _make_space(self) -> None:
-        left = self._end - self._start
-        self._view[:left] = bytes(self._view[self._start : self._end])
-        self._start, self._end = 0, left
+        self.connection = self.service if isinstance(self.service, SftpConnection) else None
 
     # --- messages ---
 
-    def _take_message(self, number: int, payload: bytes) -> None:
+    def take_message(self, number: int, payload: bytes) -> None:
+        """As long as keys are exchanged, only what belongs to that; then whatever Conch knows."""
         if self.sessionID is None or self.currentEncryptions.outCipType == b"none":
             if number not in _EXCHANGE and (self._strict or number >= 5):
                 raise BadPacket("only a key exchange may come now")
@@ -308,11 +132,6 @@ class SftpTransport(conch.SSHServerTransport):
             self.sendKexInit()
             self.flush()
 
-    @property
-    def exchanging_keys(self) -> bool:
-        """Whether nothing but a key exchange may be sent now."""
-        return bool(self._keyExchangeState != self._KEY_EXCHANGE_NONE)
-
     def _newKeys(self) -> None:
         self.bytes_since_keys = 0
         if self._strict:
@@ -331,85 +150,3 @@ class SftpTransport(conch.SSHServerTransport):
 
     def ssh_DEBUG(self, packet: bytes) -> None:
         """Nobody here reads it."""
-
-    # --- sending ---
-
-    def sendPacket(self, messageType: int, payload: bytes) -> None:
-        """As in Conch, without a copy each for compression, encryption and the socket."""
-        if self.ended:
-            return
-        if self._keyExchangeState != self._KEY_EXCHANGE_NONE and not self._allowedKeyExchangeMessageType(messageType):
-            self._blockedByKeyExchange.append((messageType, payload))
-            if len(self._blockedByKeyExchange) > _MOST_BLOCKED:
-                self._drop("a key exchange does not come to its end")
-            return
-        sealer = self.currentEncryptions.sealer
-        packet = sealer.seal(self.outgoingPacketSequence, b"%c%b" % (messageType, payload))
-        self.outgoingPacketSequence = (self.outgoingPacketSequence + 1) & 0xFFFFFFFF
-        self.bytes_since_keys += len(packet)
-        self._out.append(packet)
-        if not self._corked:
-            self.flush()
-        elif len(self._out) >= _MOST_TOGETHER:
-            self.flush_before()
-
-    def flush(self) -> None:
-        """Send what was collected."""
-        if self._out and not self._corked:
-            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-            self._out = []
-            self.send_raw(data)
-
-    def flush_before(self) -> None:
-        """Send what was collected so far, so that what is sealed next comes after it."""
-        if self._out:
-            data, self._out = b"".join(self._out), []
-            self.send_raw(data)
-
-    def send_raw(self, data: bytes | memoryview) -> None:
-        """Send sealed packets: at once if the socket takes them; what it does not take is copied."""
-        sent = 0
-        real = self._real
-        if real is not None and not real.dataBuffer and not real._tempDataLen and not real.disconnecting:
-            try:
-                sent = self._socket.send(data)
-            except OSError:  # full, or broken, which Twisted will find out
-                sent = 0
-            if sent == len(data):
-                return
-        self.transport.write(bytes(memoryview(data)[sent:]))
-
-    def send_directly(self, count: int, data: memoryview) -> None:
-        """Send packets that were sealed past :meth:`sendPacket`."""
-        self.outgoingPacketSequence = (self.outgoingPacketSequence + count) & 0xFFFFFFFF
-        self.bytes_since_keys += len(data)
-        self.send_raw(data)
-
-    # --- ends ---
-
-    def disconnect(self, code: int, text: str) -> None:
-        """Say why, and end."""
-        if not self.ended:
-            self.log.info("disconnecting {address}: {text}", address=self.address, text=text)
-            self.sendDisconnect(code, text)
-
-    def sendDisconnect(self, reason: int, desc: bytes | str) -> None:
-        """As in Conch; nothing is taken in any more."""
-        if self.ended:
-            return
-        text = desc.encode("utf-8", "replace") if isinstance(desc, str) else desc
-        self.sendPacket(conch.MSG_DISCONNECT, reason.to_bytes(4, "big") + NS(text) + NS(b""))
-        self.ended = True
-        data, self._out = b"".join(self._out), []
-        self.send_raw(data)
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
-
-    def loseConnection(self) -> None:
-        """End by our own will."""
-        self.disconnect(conch.DISCONNECT_BY_APPLICATION, "closed by the server")
-
-    def _drop(self, why: str) -> None:
-        self.log.debug("dropping {address}: {why}", address=self.address, why=why)
-        self.ended = True
-        self.transport.abortConnection()

@@ -147,6 +147,10 @@ class UploadsView(FolderSession):
             raise Conflict(f"{size} bytes of this upload are there already: continue it with reput, or remove it")
         return UploadHandle(self, path, await self.staging.resume(self, row.id))
 
+    def open_now(self, path: FolderPath, mode: OpenMode) -> Handle | None:
+        """Never: the database has to be asked."""
+        return None
+
     async def remove(self, path: FolderPath, expect: Expect = ANY) -> None:
         """Cancel an upload."""
         row = await self._row(path)

@@ -1,0 +1,38 @@
+"""What a change within one turn of the reactor needs: a claim (:mod:`vfgateway.services.claims`), and room that the process has leased."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vfgateway.model import Permission, Usage
+from vfgateway.paths import FolderPath
+from vfgateway.services import slabs
+from vfgateway.services.context import FolderContext
+
+
+def is_claimed(context: FolderContext, path: FolderPath) -> bool:
+    """Whether ``path`` may be changed in this turn of the reactor without a word to anybody: there are no locks, nobody follows the vfolder or
+    changes it beside us, and what is made need not be remembered of whom made it. Not a coroutine."""
+    if context.access.permission < Permission.RWD or context.lock_tokens:
+        return False
+    gateway, vfolder = context.gateway, context.vfolder
+    return gateway.claims.covers(vfolder, context.lock_path(path)) and gateway.processes.dirty.renew(vfolder.key)
+
+
+def settle_now(context: FolderContext, path: FolderPath, change: Usage, needs: Mapping[str, Usage]) -> None:
+    """Count what has truly changed at ``path``, for which ``needs`` was taken. Not a coroutine."""
+    context.gateway.quota.settle_now(context.vfolder, change, needs, context.folder_of(path))
+
+
+def take_now(context: FolderContext, size: int, files: int) -> Mapping[str, Usage] | None:
+    """Take room out of what the process has leased, to be handed to :func:`settle_now` afterwards; ``None`` if there is not
+    enough of it, or limits are not known. Not a coroutine."""
+    quota = context.gateway.quota
+    limited = quota.limited_now(context.vfolder)
+    if limited is None:
+        return None
+    if not limited:
+        return {}
+    wanted = Usage(size, files)
+    needs = {subject.key: slabs.limited_part(wanted, subject.limits) for subject in limited}
+    return needs if quota.headroom.take(needs) else None

@@ -1,0 +1,173 @@
+"""Opening files for in-place work; see :mod:`vfgateway.services.inplace`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import cast
+
+import attrs
+
+from vfgateway.errors import AlreadyExists, IsADirectory, Locked, NotFound, Unsupported
+from vfgateway.interfaces import IAtHand, IFile, IRandomWrite
+from vfgateway.model import FileStat, OpenMode, Permission, Usage
+from vfgateway.paths import FolderPath
+from vfgateway.services.claimed import is_claimed, settle_now, take_now
+from vfgateway.services.context import FolderContext
+from vfgateway.services.handles import Handle
+from vfgateway.services.inplace import CopyHandle, WritableHandle
+from vfgateway.services.localcopies import LocalCopy
+from vfgateway.services.windows import Window
+
+#: Modes, combined once: that takes longer than much else here.
+_CHANGES, _BOTH = OpenMode.WRITE | OpenMode.CREATE, OpenMode.READ | OpenMode.WRITE
+
+
+async def open_handle(context: FolderContext, path: FolderPath, mode: OpenMode) -> Handle:
+    """Open a regular file; see ``FolderSession.open``."""
+    if not mode & _CHANGES:
+        context.allow(Permission.RO, path, "read this")
+        return Handle(context, path, await context.folder.open(path, OpenMode.READ))
+    context.allow(Permission.RW, path, "write this")
+    if path.is_root:
+        raise IsADirectory(path)
+    window = await Window.begin(context, path)
+    try:
+        return await _open_to_write(context, path, mode | _BOTH, window)
+    except BaseException:
+        await window.end()
+        raise
+
+
+@attrs.frozen
+class _Steps:
+    """A mode in parts.
+
+    :ivar present: to open what is there
+    :ivar make: to make what is not; ``None`` if that must not be
+    """
+
+    present: OpenMode
+    make: OpenMode | None
+    exclusive: bool
+    truncates: bool
+
+
+@lru_cache(64)
+def _steps(mode: OpenMode) -> _Steps:
+    creates = OpenMode.CREATE in mode
+    make = mode | _BOTH | OpenMode.EXCLUSIVE if creates else None
+    return _Steps(_BOTH, make, creates and OpenMode.EXCLUSIVE in mode, OpenMode.TRUNCATE in mode)
+
+
+def open_now(context: FolderContext, path: FolderPath, mode: OpenMode) -> Handle | None:
+    """As :func:`open_handle`, if nothing has to be waited for; else ``None``, and nothing has happened. Not a coroutine.
+
+    To write, for those alone who may remove what they like: of all others it is remembered what they created.
+    """
+    folder = context.folder
+    if not IAtHand.providedBy(folder):
+        return None
+    if not mode.value & _CHANGES.value:
+        context.allow(Permission.RO, path, "read this")
+        read: IFile | None = folder.open_now(path, OpenMode.READ)
+        return None if read is None else Handle(context, path, read)
+    context.allow(Permission.RW, path, "write this")
+    if path.is_root or not is_claimed(context, path):
+        return None
+    steps = _steps(mode)
+    file = None if steps.make is None else _make_now(context, path, steps.make)
+    if file is not None:
+        return WritableHandle(context, path, file, None)
+    if steps.exclusive:
+        return None
+    return _open_present_now(context, path, steps)
+
+
+def _make_now(context: FolderContext, path: FolderPath, mode: OpenMode) -> IFile | None:
+    """Make a file; ``None`` if one is there, or if nothing could be done."""
+    needs = take_now(context, 0, 1)
+    if needs is None:
+        return None
+    file: IFile | None = None
+    try:
+        file = cast(IAtHand, context.folder).open_now(path, mode)
+    except AlreadyExists:
+        pass
+    finally:
+        settle_now(context, path, Usage(0, 0 if file is None else 1), needs)
+    return file
+
+
+def _open_present_now(context: FolderContext, path: FolderPath, steps: _Steps) -> Handle | None:
+    try:
+        file = cast(IAtHand, context.folder).open_now(path, steps.present)
+    except NotFound:
+        if steps.make is None:
+            raise
+        return None
+    if file is None:
+        return None
+    handle = WritableHandle(context, path, file, None)
+    if steps.truncates and not handle.truncate_now(0):
+        handle.close_now()
+        return None
+    return handle
+
+
+async def _open_to_write(context: FolderContext, path: FolderPath, mode: OpenMode, window: Window) -> Handle:
+    try:
+        file = None
+        if OpenMode.CREATE in mode and not await context.gateway.quota.is_limited(context.vfolder):
+            file = await _make(context, path, mode, window)
+        if file is None:
+            file = await _open_or_make(context, path, mode, window)
+        if not IRandomWrite.providedBy(file):
+            await file.close()
+            raise Unsupported("writing in place")
+    except Unsupported:
+        await window.end()
+        return CopyHandle(context, path, await LocalCopy.open(context, path, mode))
+    if window.made:
+        window.also = context.after_creation(window.intent, path)
+    handle = WritableHandle(context, path, file, window)
+    if window.made:
+        try:
+            await context.remember_creation(path)
+        except BaseException:
+            await handle.close()
+            raise
+    return handle
+
+
+async def _make(context: FolderContext, path: FolderPath, mode: OpenMode, window: Window) -> IFile | None:
+    """Make a file without looking first, where no limit can be in the way; ``None`` if one is there, or none must be made."""
+    try:
+        window.intent.names(context.lock_path(path))
+        file: IFile = await context.folder.open(path, mode | OpenMode.EXCLUSIVE)
+    except (AlreadyExists, Locked):
+        return None
+    window.made = 1
+    return file
+
+
+async def _open_or_make(context: FolderContext, path: FolderPath, mode: OpenMode, window: Window) -> IFile:
+    present = await _present(context, path)
+    makes = present is None and OpenMode.CREATE in mode
+    if makes:
+        window.intent.names(context.lock_path(path))
+        await window.reservation.ensure(Usage(0, 1))
+    file: IFile = await context.folder.open(path, mode)
+    if makes:
+        window.made = 1
+    elif present is not None:
+        window.began_with = window.size = present.size
+        if OpenMode.TRUNCATE in mode:
+            window.size = 0
+    return file
+
+
+async def _present(context: FolderContext, path: FolderPath) -> FileStat | None:
+    try:
+        return await context.folder.stat(path)
+    except NotFound:
+        return None
