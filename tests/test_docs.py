@@ -20,7 +20,7 @@ from vfgateway.backends.memory import MemorySettings
 from vfgateway.backends.vfs import VfsSettings
 from vfgateway.config import EventsSettings, GatewaySettings, RedisSettings
 from vfgateway.log_settings import LogSettings, LokiSettings
-from vfgateway.protocols.client.settings import ClientSettings
+from vfgateway.protocols.client.settings import ClientSettings, SelfServiceSettings
 from vfgateway.protocols.manager.frontend import ManagerSettings
 from vfgateway.scan_settings import ScanSettings
 from vfgateway.section import Secret, Section
@@ -57,6 +57,7 @@ SECTIONS = [
     WebhookSettings,
     GatewaySettings,
     ClientSettings,
+    SelfServiceSettings,
     ManagerSettings,
     VfsSettings,
     MemorySettings,
@@ -74,7 +75,7 @@ def test_every_key_of_an_authenticator_is_explained(section: type[Section]) -> N
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_key_is_in_the_manual(section: type[Section]) -> None:
     """What cannot be read about cannot be used."""
-    marks = ("`", "[events.", "[log.", "[alerts.")
+    marks = ("`", "[events.", "[log.", "[alerts.", "[frontends.client.")
     missing = [key for key in keys(section) if not any(f"{mark}{key}" in MANUAL for mark in marks)]
     assert not missing
 

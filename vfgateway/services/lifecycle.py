@@ -85,13 +85,15 @@ class Lifecycle:
         limits: Limits = Limits(),
         expires: float | None = None,
         status: VFolderStatus = VFolderStatus.READY,
+        most: int | None = None,
     ) -> VFolder:
-        """Make an empty vfolder. ``VFolderExists``; ``Conflict`` while one of that identifier is being deleted."""
+        """Make an empty vfolder. ``VFolderExists``; ``Conflict`` while one of that identifier is being deleted, and if the owner has ``most``
+        already."""
         gateway = self._gateway
         place = gateway.volumes.get(volume)
         await self._refuse_present(volume, vfid)
         vfolder = await gateway.vfolders.create(
-            volume, vfid, name=name, owner=owner, kind=kind, limits=limits, expires=expires, status=status
+            volume, vfid, name=name, owner=owner, kind=kind, limits=limits, expires=expires, status=status, most=most
         )
         try:
             await place.create_folder(vfid, options)
@@ -152,6 +154,12 @@ class Lifecycle:
                 raise
         await nativelimits.set_there(place, scope, limits)  # if the storage refuses, nothing has changed
         await self._gateway.vfolders.set_scope_limits(volume, scope, limits)
+
+    async def ensure_scope(self, volume: str, scope: QuotaScopeId) -> None:
+        """Make a quota scope on a volume, unless it is there."""
+        if not await self._gateway.volumes.get(volume).has_scope(scope):
+            with contextlib.suppress(QuotaScopeExists):  # another request was quicker
+                await self.create_scope(volume, scope, Limits())
 
     async def mount_path(self, vfolder: VFolder, subpath: FolderPath = ROOT) -> str:
         """Where agents find the vfolder. ``subpath`` must not lead out of it; it need not exist."""

@@ -7,7 +7,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import attrs
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, false, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, false, func, insert, or_, select, update
 
 from vfgateway.errors import Conflict, InvalidArgument, VFolderNotFound
 from vfgateway.model import (
@@ -88,6 +88,13 @@ def by_key(connection: Connection, key: int) -> VFolder:
     if row is None:
         raise VFolderNotFound(key)
     return vfolder_of(row)
+
+
+def count_of(connection: Connection, owner: UUID | None, kind: ScopeKind) -> int:
+    """How many vfolders an owner has, those in the trash included."""
+    mine = (vfolders.c.owner == str(owner)) & (vfolders.c.kind == kind.value)
+    count: int = connection.execute(select(func.count()).select_from(vfolders).where(mine)).scalar_one()
+    return count
 
 
 def has_id(connection: Connection, volume: str, vfid: VFolderId) -> bool:

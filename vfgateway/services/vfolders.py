@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.exc import IntegrityError
 from twisted.internet.interfaces import IReactorTime
 
-from vfgateway.errors import InvalidArgument, QuotaScopeExists, UnknownAccount, VFolderExists, VFolderNotFound
+from vfgateway.errors import Conflict, InvalidArgument, QuotaScopeExists, UnknownAccount, VFolderExists, VFolderNotFound
 from vfgateway.model import (
     Limits,
     Permission,
@@ -103,22 +103,26 @@ class VFolders:
         expires: float | None = None,
         status: VFolderStatus = VFolderStatus.READY,
         found_at: str | None = None,
+        most: int | None = None,
     ) -> VFolder:
         """Enter a vfolder. ``VFolderExists`` if the volume has the identifier, or the owner the name, already.
 
         :param owner: UUID of a user or group, which need not have an account yet; by default that of the scope
         :param kind: by default that of the scope
         :param found_at: what it is made of, if that was there before
+        :param most: ``Conflict`` if the owner has so many
         """
         scope = vfid.scope
+        owner = owner or (scope.uuid if scope else None)
+        kind = kind or (scope.kind if scope else ScopeKind.USER)
         row = {
             "volume": volume,
             "vfid": str(vfid),
             "folder": vfid.folder.hex,
             "scope": str(scope) if scope else None,
             "name": None if name is None else checked_vfolder_name(name),
-            "owner": _text(owner or (scope.uuid if scope else None)),
-            "kind": (kind or (scope.kind if scope else ScopeKind.USER)).value,
+            "owner": _text(owner),
+            "kind": kind.value,
             "status": status.value,
             **_limits(limits),
             "created": self._clock.seconds(),
@@ -128,6 +132,8 @@ class VFolders:
         def write(connection: Connection) -> VFolder:
             if registry.has_id(connection, volume, vfid):
                 raise VFolderExists(vfid)
+            if most is not None and registry.count_of(connection, owner, kind) >= most:
+                raise Conflict(f"no more than {most} vfolders are allowed, those in the trash included")
             key = connection.execute(vfolders.insert().values(row)).inserted_primary_key
             assert key is not None
             return registry.by_key(connection, key[0])

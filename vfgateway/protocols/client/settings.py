@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
 from pydantic import ByteSize, Field, field_validator
 
 from vfgateway.section import Seconds, Secret, Section
 
 _ORIGIN = re.compile(r"\*|https?://[^/\s]+")
+
+
+class SelfServiceSettings(Section):
+    """``[frontends.client.self_service]``: what people may make by themselves. Without this table, nothing.
+
+    :ivar volumes: where they may make vfolders; on the first, unless they say on which
+    :ivar most: vfolders that one owner may have, those in the trash and those that others made included
+    :ivar max_size: limit of each, in bytes, and the most that they may ask for; ``None``: no limit of its own
+    """
+
+    volumes: Annotated[tuple[str, ...], Field(min_length=1)]
+    most: Annotated[int, Field(ge=1)] = 20
+    max_size: Annotated[ByteSize, Field(gt=0)] | None = None
 
 
 class ClientSettings(Section):
@@ -24,6 +38,7 @@ class ClientSettings(Section):
     :ivar cors_origins: origins whose pages may use this API; ``*`` for all. Pages of an origin that is named may use their user's login, too
     :ivar public_url: ``scheme://host[:port]`` under which clients reach us, where proxies do not tell
     :ivar body_timeout: seconds without a byte after which the body of a request is given up
+    :ivar self_service: what people may make by themselves, if anything
     """
 
     endpoint: str | tuple[str, ...] = "tcp:6021:interface=127.0.0.1"
@@ -35,6 +50,7 @@ class ClientSettings(Section):
     cors_origins: tuple[str, ...] = ("*",)
     public_url: str = ""
     body_timeout: Seconds = 120.0
+    self_service: SelfServiceSettings | None = None
 
     @field_validator("cors_origins")
     @classmethod

@@ -10,6 +10,7 @@ from vfgateway.protocols.client.people.credentials import CredentialRoutes
 from vfgateway.protocols.client.people.dispatch import mount
 from vfgateway.protocols.client.people.entering import CSRF_HEADER, PLAIN_COOKIE
 from vfgateway.protocols.client.people.entries import EntryRoutes
+from vfgateway.protocols.client.people.selfservice import SelfServiceRoutes
 from vfgateway.protocols.client.people.sharing import SharingRoutes
 from vfgateway.protocols.client.people.vfolders import VFolderRoutes
 from vfgateway.protocols.web.openapi import Api, document
@@ -49,6 +50,7 @@ def install(app: ClientApp) -> None:
         AccountRoutes(gateway, app.settings.login_lifetime),
         CredentialRoutes(gateway),
         VFolderRoutes(gateway),
+        SelfServiceRoutes(gateway, app.settings.self_service),
         SharingRoutes(gateway),
         EntryRoutes(app),
     )

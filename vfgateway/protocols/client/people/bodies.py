@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vfgateway.protocols.web.fields import Answer, Closed, Name, Time
+from vfgateway.protocols.web.fields import Answer, Closed, Limit, Name, Time
 
 type_kind = Literal["user", "group"]
 type_permission = Literal["ro", "rw", "rwd"]
@@ -131,7 +131,7 @@ class Proof(Closed):
 
 
 class VFolderInfo(Answer):
-    """A vfolder as I see it: by which name, with which permission, and whether I administer it (share, rename, delete). ``files_url`` is
+    """A vfolder as I see it: by which name, with which permission, and whether I administer it (share, rename, delete). ``url`` is
     where its files are by their names. ``free_bytes`` and ``free_files`` are what the tightest limit leaves."""
 
     name: str
@@ -159,6 +159,17 @@ class VFolderList(Answer):
     """My vfolders, by name."""
 
     vfolders: list[VFolderInfo]
+
+
+class VFolderCreation(Closed):
+    """A vfolder of mine, or of a ``group`` that I administer (by name or UUID); on the site's first ``volume`` for that, and with as much room as the
+    site gives, unless I say otherwise."""
+
+    name: Name
+    group: Account | None = None
+    volume: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    limit_bytes: Limit | None = None
+    expires: Time | None = None
 
 
 class VFolderChange(Closed):

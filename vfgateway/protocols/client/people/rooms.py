@@ -45,6 +45,14 @@ async def folder(gateway: Gateway, call: PersonsCall, name: str | None = None) -
     return await call.session.folder(entry.vfolder.id, entry.vfolder.volume)
 
 
+def account(text: str) -> UUID | str:
+    """A user or group by UUID or name, as it is typed."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return text
+
+
 async def names(gateway: Gateway) -> type_names:
     """The names of all accounts."""
     users = {("user", user.id): user.name for user in await gateway.accounts.users()}

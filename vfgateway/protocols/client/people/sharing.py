@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, cast
-from uuid import UUID
 
 from vfgateway.errors import PermissionDenied
 from vfgateway.model import Permission, ScopeKind, VFolder
@@ -71,7 +70,7 @@ class SharingRoutes(Routes):
         if params.kind == "user":
             subject = await self.gateway.collaboration.find_user(params.subject)
         else:
-            subject = (await self.gateway.accounts.group(_uuid_or_name(params.subject))).id
+            subject = (await self.gateway.accounts.group(rooms.account(params.subject))).id
         permission = Permission.parse(params.permission)
         grant = await self.gateway.collaboration.share(
             call.session.principal, vfolder, params.kind, subject, permission, params.expires
@@ -136,7 +135,7 @@ class SharingRoutes(Routes):
     async def vfolder_transfer(self, call: PersonsCall, params: Transfer) -> Reply:
         """Hand a vfolder over to a group that I administer; to a user, it is offered by an invitation."""
         vfolder = await self._vfolder(call)
-        group = await self.gateway.accounts.group(_uuid_or_name(params.group))
+        group = await self.gateway.accounts.group(rooms.account(params.group))
         keep = Permission.parse(params.keep) if params.keep else Permission.NONE
         await self.gateway.collaboration.transfer(
             call.session.principal, vfolder, ScopeKind.PROJECT, group.id, name=params.name, keep=keep
@@ -169,13 +168,6 @@ class SharingRoutes(Routes):
         vfolder = await self._vfolder(call)
         await self.gateway.share_links.revoke(call.session.principal, vfolder, call.path["link"])
         return NO_CONTENT
-
-
-def _uuid_or_name(text: str) -> UUID | str:
-    try:
-        return UUID(text)
-    except ValueError:
-        return text
 
 
 def _grant(grant: Grant, known: rooms.type_names) -> GrantInfo:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, Literal, cast
 from uuid import UUID, uuid4
 
-from vfgateway.errors import InvalidArgument, QuotaScopeExists, VFolderExists, VFolderNotFound
+from vfgateway.errors import InvalidArgument, VFolderExists, VFolderNotFound
 from vfgateway.model import (
     FolderOptions,
     Limits,
@@ -151,9 +150,7 @@ class VFolderRoutes(Routes):
         kind, owner = await self._owners.find(params.owner, params.kind)
         volume = params.volume or self._only_volume()
         scope = QuotaScopeId(kind, owner)
-        if not await self.gateway.volumes.get(volume).has_scope(scope):
-            with contextlib.suppress(QuotaScopeExists):  # another request was quicker
-                await self.gateway.lifecycle.create_scope(volume, scope, Limits())
+        await self.gateway.lifecycle.ensure_scope(volume, scope)
         vfolder = await self.gateway.lifecycle.create(
             volume,
             VFolderId(scope, params.id or uuid4()),
