@@ -5,6 +5,8 @@
 #   make check    format, lint, types, import rule, reference
 #   make bench    this gateway beside its peers
 #   make wheel    dist/*.whl
+#   make man      man pages of the command, in build/man
+#   make deb      dist/*.deb, for the Debian that it is built on; make deb-check tries it in a fresh one (as root)
 #   make clean    everything that was made, except ./var
 
 VENV ?= .venv
@@ -15,7 +17,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 NODE := tests/integration/node
 
-.PHONY: run test check bench wheel clean develop peers
+.PHONY: run test check bench wheel man deb deb-check clean develop peers
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run-ready
@@ -35,8 +37,18 @@ bench: develop peers $(VENV)/.bench-ready
 	$(BIN)/python -m benchmarks $(ARGS)
 
 wheel: develop
-	rm -rf build
+	rm -rf build dist/*.whl
 	$(BIN)/python -m build --wheel
+
+man: develop
+	rm -rf build/man
+	$(BIN)/click-man vfgateway --target build/man
+
+deb: wheel man
+	packaging/build-deb dist/*.whl build/man
+
+deb-check: deb
+	packaging/check-deb dist/*.deb
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info docs/_build $(NODE)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

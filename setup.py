@@ -57,6 +57,7 @@ TESTS = [
     "aiosmtpd>=1.4",
     "standardwebhooks>=1.1",
     "build",
+    "click-man>=0.5",  # man pages: make deb
     "setuptools>=77",
 ]
 CHECKS = ["ruff>=0.8", "mypy>=1.13", "mypy-zope>=1.0.9", "pydoctor>=24.11", "lxml-stubs", "types-ldap3"]

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from vfgateway import logs
 from vfgateway.config import Settings
 from vfgateway.errors import GatewayError
+from vfgateway.servicemanager import ServiceManager
 from vfgateway.startup import plainly
 from vfgateway.workers import Plan, Worker, metrics_folder
 
@@ -36,6 +37,7 @@ class Supervisor(Service):
     :param fail: called with a sentence when the first workers do not come up
     :param greet: called with the front ends once all workers are there
     :param observer: writes the log, unless that is left to ``twistd``
+    :param told: whoever started the service and waits for it
     """
 
     name = "vfgateway"
@@ -49,7 +51,9 @@ class Supervisor(Service):
         greet: Callable[[Mapping[str, IService]], None] | None = None,
         forward_log: bool = False,
         observer: Any = None,
+        told: ServiceManager | None = None,
     ) -> None:
+        self._told = told or ServiceManager(reactor)
         self._observer = observer
         self._reactor = reactor
         self._plan = plan
@@ -109,8 +113,12 @@ class Supervisor(Service):
             self._fail("vfgateway: the first worker ended before it was ready; see its message above or the log")
             return
         log.info("ready: {count} workers", count=len(self._workers))
+        self._tell_ready()
         if self._greet is not None:
             self._greet(self._plan.front_ends)
+
+    def _tell_ready(self) -> None:
+        self._told.ready(f"serving: {', '.join(self._plan.front_ends)}; {len(self._workers)} workers")
 
     async def _bring_up(self, plan: Plan, workers: dict[int, Worker]) -> bool:
         """Start the workers of a plan; whether all of them answer."""
@@ -129,6 +137,7 @@ class Supervisor(Service):
     def stopService(self) -> Deferred[None]:
         """End all workers, waiting for each."""
         Service.stopService(self)
+        self._told.stopping()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -176,7 +185,15 @@ class Supervisor(Service):
         if self._work is not None:
             self._reload_again = True
             return
-        self._begin(self._reload())
+        self._begin(self._reload_and_tell())
+
+    async def _reload_and_tell(self) -> None:
+        self._told.reloading()
+        try:
+            await self._reload()
+        finally:
+            if self.running:
+                self._tell_ready()
 
     async def _reload(self) -> None:
         log.info("reading the configuration anew")

@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +24,7 @@ from twisted.python import usage
 from vfgateway import assembly, config, configdiff, eventloop, logs
 from vfgateway.errors import GatewayError
 from vfgateway.listening import IWelcoming
+from vfgateway.servicemanager import ServiceManager
 from vfgateway.services.gateway import Gateway
 from vfgateway.shares import Share
 from vfgateway.sockets import InheritedSockets, SocketKeeper
@@ -64,9 +64,10 @@ def makeService(options: Mapping[str, Any]) -> IService:
     twistd = getattr(options, "parent", None) or {}
     greet = _print_first_steps if twistd.get("nodaemon") else None
     observer = _our_observer(settings, twistd, reactor)
+    told = ServiceManager.of(os.environ, reactor)
     if not several:
-        _listen_to_hang_ups(settings, reactor)
-        return Root(gateway, front_ends, Exit(reactor), greet, observer)
+        _listen_to_hang_ups(settings, reactor, told)
+        return Root(gateway, front_ends, Exit(reactor), greet, observer, told)
     to_the_terminal = observer is not None and settings.log.file is None
     source = settings.source
 
@@ -76,12 +77,16 @@ def makeService(options: Mapping[str, Any]) -> IService:
         return Plan.of(changed, _assemble(changed, sockets)[1], sockets)
 
     plan = Plan.of(settings, front_ends, sockets)
-    return Supervisor(reactor, plan, plan_anew, Exit(reactor), greet, not to_the_terminal, observer)
+    return Supervisor(reactor, plan, plan_anew, Exit(reactor), greet, not to_the_terminal, observer, told)
 
 
-def _listen_to_hang_ups(settings: config.Settings, reactor: Any) -> None:
-    told = partial(_tell_what_would_change, settings, reactor)
-    reactor.callWhenRunning(signal.signal, signal.SIGHUP, lambda *_: reactor.callFromThread(told))
+def _listen_to_hang_ups(settings: config.Settings, reactor: Any, told: ServiceManager) -> None:
+    def look() -> None:
+        told.reloading()
+        _tell_what_would_change(settings, reactor)
+        told.ready("serving; a change of the configuration needs a restart")
+
+    reactor.callWhenRunning(signal.signal, signal.SIGHUP, lambda *_: reactor.callFromThread(look))
 
 
 def _tell_what_would_change(running: config.Settings, reactor: Any) -> None:
@@ -193,6 +198,7 @@ class Root(Service):
     :param fail: called with a sentence when the start fails after ``startService`` has returned
     :param greet: called with the front ends once everything runs
     :param observer: writes the log, unless that is left to ``twistd``
+    :param told: whoever started the service and waits for it; nobody for a worker
     """
 
     name = "vfgateway"
@@ -205,8 +211,10 @@ class Root(Service):
         fail: Callable[[str], None],
         greet: Callable[[Mapping[str, IService]], None] | None = None,
         observer: Any = None,
+        told: ServiceManager | None = None,
     ) -> None:
         self._observer = observer
+        self._told = told or ServiceManager(gateway.reactor)
         self._gateway = gateway
         self._front_ends = front_ends
         self._fail = fail
@@ -255,12 +263,14 @@ class Root(Service):
             self._fail(f"vfgateway: cannot start ({type(error).__name__}: {error}); the log has more")
         else:
             self.log.info("ready: {front_ends}", front_ends=", ".join(self._front_ends))
+            self._told.ready(f"serving: {', '.join(self._front_ends)}")
             if self._greet is not None:
                 self._greet(self._front_ends)
 
     def stopService(self) -> Deferred[None]:
         """Stop everything that was started, waiting for each part; also in the middle of a start."""
         Service.stopService(self)
+        self._told.stopping()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
