@@ -1,0 +1,94 @@
+"""What people rely on where their files lie on a share: the promises that storage has a hand in, by every door."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour.doors import DavDoor, Door, EveryDoor, Refused, SftpDoor
+from tests.behaviour.test_crossing import doors, test_what_one_writes_all_read
+from tests.behaviour.test_promises import (
+    test_a_file_is_replaced,
+    test_a_limit_is_reached_and_not_passed,
+    test_directories,
+    test_renaming,
+    test_what_is_on_its_way,
+    test_what_was_cut,
+)
+from tests.support.process import GatewayProcess, VFolderOfAlice
+from tests.support.samba import Samba
+
+__all__ = [
+    "doors",
+    "test_a_file_is_replaced",
+    "test_a_limit_is_reached_and_not_passed",
+    "test_directories",
+    "test_renaming",
+    "test_what_is_on_its_way",
+    "test_what_one_writes_all_read",
+    "test_what_was_cut",
+]
+
+
+class ShareSite(EveryDoor):
+    """A site whose volume is a share."""
+
+    def __init__(self, folder: Path, samba: Samba) -> None:
+        self.samba = samba
+        super().__init__(folder, {"local": samba.settings(path="volume")})
+
+    def _configuration(self, volumes: Mapping[str, Mapping[str, object]]) -> str:
+        return super()._configuration(volumes).replace('backend = "vfs"', 'backend = "smb"')
+
+    def place_of(self, volume: str, vfid: str) -> Path:
+        """On the server's disk."""
+        scope, _, digits = vfid.rpartition("/")
+        scope = scope.partition(":")[2].replace("-", "")
+        return self.samba.share.joinpath("volume", scope, digits[:2], digits[2:4], digits[4:])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EveryDoor]:
+    """A gateway with all doors open, before a share."""
+    folder = tmp_path_factory.mktemp("share")
+    with Samba(folder / "server") as samba:
+        site = ShareSite(folder / "site", samba)
+        with GatewayProcess(site):
+            site.populate(name="first")
+            site.admit_key()
+            yield site
+
+
+def test_a_file_of_many_commands(door: Door, data: VFolderOfAlice) -> None:
+    """Comes back as it was."""
+    content = random.Random(9).randbytes(9 << 20)
+    door.put("f", content)
+    assert door.get("f") == content
+    assert data.charged == (len(content), 1)
+
+
+def test_names_that_windows_has_not(door: Door) -> None:
+    """They are refused with the reason, and nothing is left of them."""
+    for name in ("a?b", "trailing.", "nul.txt"):
+        with pytest.raises(Refused):
+            door.put(name, b"x")
+    assert door.list() == {}
+
+
+def test_a_lock_holds_in_any_case(site: EveryDoor, data: VFolderOfAlice, dav: DavDoor) -> None:
+    """``File`` and ``FILE`` are one file, and so is their lock."""
+    dav.put("File", b"old")
+    site.let_in("bob", data, "rwd")
+    with dav.of("bob") as theirs, SftpDoor(site, data) as sftp:
+        token = theirs.lock("File")
+        for name in ("File", "FILE", "file"):
+            with pytest.raises(Refused) as caught:
+                sftp.put(name, b"new")
+            assert caught.value.why == "locked"
+        assert dav.get("fILE") == b"old"
+        theirs.unlock("FILE", token)
+        sftp.put("file", b"new")
+    assert dav.get("File") == b"new"
