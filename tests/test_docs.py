@@ -16,6 +16,7 @@ from vfgateway.authenticators.accounts import AccountsSettings
 from vfgateway.authenticators.jwt import JwtSettings
 from vfgateway.authenticators.ldap import LdapSettings
 from vfgateway.authenticators.manager import ManagerSettings as ManagerAuthenticatorSettings
+from vfgateway.backends.azureblob import AzureBlobSettings
 from vfgateway.backends.memory import MemorySettings
 from vfgateway.backends.vfs import VfsSettings
 from vfgateway.config import EventsSettings, GatewaySettings, RedisSettings
@@ -70,6 +71,12 @@ SECTIONS = [
 def test_every_key_of_an_authenticator_is_explained(section: type[Section]) -> None:
     """On its own page."""
     assert [key for key in keys(section) if f"`{key}`" not in LOGINS] == []
+
+
+def test_every_key_of_a_volume_on_azure_is_explained() -> None:
+    """On its own page."""
+    page = (ROOT / "docs/azure.md").read_text()
+    assert [key for key in keys(AzureBlobSettings) if f"`{key}`" not in page] == []
 
 
 @pytest.mark.parametrize("section", SECTIONS)
