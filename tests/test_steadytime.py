@@ -39,6 +39,7 @@ def machine() -> Iterator[Machine]:
     reactor: Any = SelectReactor()
     machine = Machine(reactor)
     SteadyTime(reactor, machine.wall, lambda: machine.steady)
+    SteadyTime(reactor)
     machine.pass_time(1)
     yield machine
     for call in reactor.getDelayedCalls():

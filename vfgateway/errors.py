@@ -372,6 +372,14 @@ class VolumeUnavailable(GatewayError):
         super().__init__(f"volume {name} is not available" + (f": {reason}" if reason else ""))
 
 
+class DatabaseUnavailable(GatewayError):
+    """The gateway's own database does not answer in time, or takes no changes; trying later may help."""
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason  # for the log; not told to whoever asked
+        super().__init__("the gateway's database is not available; try again later")
+
+
 class StorageFailure(GatewayError):
     """The storage answered with an error that has no better word here (``EIO``, a vendor's fault)."""
 

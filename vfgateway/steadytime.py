@@ -19,7 +19,7 @@ JUMP = 1.0
 
 
 class SteadyTime:
-    """Keeps the time of one reactor. It looks at the clock once in each round of the reactor's loop; between, nothing costs more than before.
+    """Keeps the time of one reactor; a second one of the same does nothing. It looks at the clock once in each round of the reactor's loop; between, nothing costs more than before.
 
     :param wall: what the machine's clock says, in epoch seconds
     :param steady: seconds since some moment, which nobody sets
@@ -31,6 +31,8 @@ class SteadyTime:
         self, reactor: Any, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
     ) -> None:
         self._reactor = reactor
+        if isinstance(getattr(reactor.runUntilCurrent, "__self__", None), SteadyTime):
+            return
         self._wall, self._steady = wall, steady
         self._last, self._last_steady = wall(), steady()
         reactor.seconds = wall

@@ -25,7 +25,7 @@ async def alone(tmp_path: Path, clock: Clock) -> AsyncIterator[Process]:
 
 
 def of(at: Process) -> Claims:
-    return Claims(at.database, at.clock, at.processes, at.locks)
+    return Claims(at.database, at.clock, at.processes, at.locks, at.quota.flush)
 
 
 async def granted(made: Claims, vfolder: VFolder, path: FolderPath = FILE) -> bool:

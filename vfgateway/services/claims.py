@@ -12,7 +12,7 @@ If the process dies, its claims are taken for changes under way, and the vfolder
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import attrs
@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from vfgateway.errors import GatewayError
+from vfgateway.errors import DatabaseUnavailable, GatewayError
 from vfgateway.model import VFolder
 from vfgateway.paths import ROOT, FolderPath
 from vfgateway.services import locktable
@@ -53,16 +53,23 @@ class _Claim:
 
 
 class Claims:
-    """See the module."""
+    """See the module.
+
+    :param flush: returns when all figures that were changed up to now are in the database
+    """
 
     log = Logger()
 
-    def __init__(self, database: Database, clock: Any, process: IsProcess, locks: Locks) -> None:
+    def __init__(
+        self, database: Database, clock: Any, process: IsProcess, locks: Locks, flush: Callable[[], Awaitable[object]]
+    ) -> None:
         self._database = database
         self._clock = clock
         self._process = process
         self._locks = locks
+        self._flush = flush
         self._held: dict[int, _Claim] = {}
+        self._owed: list[str] = []  # intents that are to be ended
         self._refused: dict[int, float] = {}
         self._seeking: set[int] = set()
         self._looked = 0.0
@@ -137,7 +144,7 @@ class Claims:
     # --- giving it up ---
 
     def _look_later(self) -> None:
-        if self._timer is None and self._held and not self._stopped:
+        if self._timer is None and (self._held or self._owed) and not self._stopped:
             self._timer = self._clock.callLater(LOOK, self._look)
 
     def _look(self) -> None:
@@ -165,14 +172,23 @@ class Claims:
             self._look_later()
 
     async def _give_up(self, keys: Sequence[int]) -> None:
-        ended = [self._held.pop(key).intent for key in keys if key in self._held]
-        if ended:
+        self._owed += [self._held.pop(key).intent for key in keys if key in self._held]
+        if self._owed:
+            # Whoever comes next may count what lies there: what was changed under the claim has to be in the figures.
+            await self._flush()
+            ended, self._owed = self._owed, []
 
             def write(connection: Connection) -> None:
                 for intent in ended:
                     locktable.delete_intent(connection, intent)
 
-            await self._database.write(write, durable=False)
+            try:
+                await self._database.write(write, durable=False)
+            except DatabaseUnavailable:
+                self._owed += ended
+                raise
+            finally:
+                self._look_later()
 
     async def stop(self) -> None:
         """Give up all. Idempotent."""

@@ -17,17 +17,22 @@ import attrs
 from sqlalchemy import URL, Connection, Engine, create_engine, event, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError, TimeoutError
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from vfgateway.blocking import Pool
+from vfgateway.errors import DatabaseUnavailable
 from vfgateway.services.schema import counters
 from vfgateway.services.sharing import Shared
 
 T = TypeVar("T")
+_log = Logger()
 
 #: Most writes in one commit.
 GROUP = 256
+#: Seconds for which a write waits for those of other processes.
+PATIENCE = 10.0
 #: Seconds for which a generation number may be believed (``design.md`` section 4.9).
 FRESH = 0.25
 
@@ -99,18 +104,22 @@ class Database:
             self._engine = None
 
     async def read(self, function: Callable[[Connection], T]) -> T:
-        """Run ``function(connection)`` in a thread, in a snapshot of its own."""
+        """Run ``function(connection)`` in a thread, in a snapshot of its own. ``DatabaseUnavailable``."""
         engine = self.engine
 
         def call() -> T:
-            with engine.connect().execution_options(vfgateway_read=True) as connection:
-                return function(connection)
+            try:
+                with engine.connect().execution_options(vfgateway_read=True) as connection:
+                    return function(connection)
+            except Exception as failure:
+                raise _in_our_words(failure)
 
         return await self._readers.run(call)
 
     def write(self, function: Callable[[Connection], T], durable: bool = True) -> Awaitable[T]:
         """Run ``function(connection)`` in the writer's thread; the answer comes when it is committed. An error of the function rolls
-        back that function alone. Cancelling abandons the answer, not the write."""
+        back that function alone. ``DatabaseUnavailable``: nothing of it has happened, as far as can be told. Cancelling abandons the answer,
+        not the write."""
         if self._writer is None:
             raise RuntimeError("the database is not open")
         done: Deferred[T] = Deferred(lambda _: None)
@@ -218,18 +227,21 @@ class Database:
 
     def _commit(self, connection: Connection, group: list[_Write]) -> None:
         try:
-            if self.is_sqlite:
-                level = "FULL" if any(write.durable for write in group) else "NORMAL"
-                connection.connection.cursor().execute(f"PRAGMA synchronous={level}")
-            with connection.begin():
-                if len(group) == 1:  # rolled back as a whole
-                    group[0].outcome = group[0].function(connection)
-                else:
-                    self._run_each(connection, group)
+            self._commit_all(connection, group)
         except Exception as failure:
             for write in group:
-                write.failure = failure
+                write.failure = _in_our_words(failure)
         self._reactor.callFromThread(_answer, group)
+
+    def _commit_all(self, connection: Connection, group: list[_Write]) -> None:
+        if self.is_sqlite:
+            level = "FULL" if any(write.durable for write in group) else "NORMAL"
+            connection.connection.cursor().execute(f"PRAGMA synchronous={level}")
+        with connection.begin():
+            if len(group) == 1:  # rolled back as a whole
+                group[0].outcome = group[0].function(connection)
+            else:
+                self._run_each(connection, group)
 
     def _run_each(self, connection: Connection, group: list[_Write]) -> None:
         # By hand: SQLAlchemy's nested transaction costs as much as all that a small write does within it.
@@ -240,7 +252,7 @@ class Database:
             try:
                 write.outcome = write.function(connection)
             except Exception as failure:
-                write.failure = failure
+                write.failure = _in_our_words(failure)
                 cursor.execute("ROLLBACK TO SAVEPOINT one_of_many")
             cursor.execute("RELEASE SAVEPOINT one_of_many")
         cursor.close()
@@ -288,10 +300,20 @@ def make_engine(url: URL) -> Engine:
     return engine
 
 
+def _in_our_words(failure: Exception) -> Exception:
+    """What a database says that is locked, full, read-only or away; any other failure as it is."""
+    if not isinstance(failure, (OperationalError, TimeoutError, sqlite3.OperationalError)):
+        return failure
+    unavailable = DatabaseUnavailable(str(getattr(failure, "orig", None) or failure))
+    unavailable.__cause__ = failure
+    _log.warn("the database is not available: {reason}", reason=unavailable.reason)
+    return unavailable
+
+
 def _prepare_sqlite(raw: Any, _record: Any) -> None:
     raw.isolation_level = None  # transactions are ours: see _begin_sqlite
     cursor = raw.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={round(PATIENCE * 1000)}"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

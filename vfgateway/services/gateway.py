@@ -106,8 +106,8 @@ class Gateway:
         self.properties = Properties(self.database)
         self.locks = Locks(self.database, reactor, self.processes)
         self.changes = Changes(self.database, reactor, self.locks)
-        self.claims = Claims(self.database, reactor, self.processes, self.locks)
         self.quota = Quota(self.database, reactor, self.processes)
+        self.claims = Claims(self.database, reactor, self.processes, self.locks, self.quota.flush)
         self.tasks = Tasks(self.database, reactor, self.processes, self.events, self.metrics)
         notifications = Notifications(settings.alerts, self.tasks, reactor, self.runtime_for("alerts").agent)
         self.alerts = Alerts(

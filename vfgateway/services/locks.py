@@ -16,10 +16,10 @@ from uuid import uuid4
 
 import attrs
 from sqlalchemy import Connection, delete, insert, select, update
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from vfgateway.errors import LockLost, PathError, QuotaExceeded, TooLarge, Unsupported
+from vfgateway.errors import DatabaseUnavailable, LockLost, PathError, QuotaExceeded, TooLarge, Unsupported
 from vfgateway.model import FileStat, VFolder
 from vfgateway.paths import FolderPath
 from vfgateway.services import changes as changelog
@@ -37,6 +37,8 @@ type_act = Callable[[Connection, Standing], T]
 #: Seconds between looks at the announcements of other processes: the first and the longest.
 FIRST_LOOK, LONGEST_LOOK = 0.005, 0.1
 
+#: Seconds until a change whose end could not be written is ended again.
+AGAIN = 1.0
 #: Errors that a change is refused with before anything of it is done; after others it may have happened.
 REFUSALS = (PathError, QuotaExceeded, TooLarge, Unsupported)
 
@@ -299,9 +301,24 @@ class Locks:
         try:
             intent.standing, found = await self._announce(intent, vfolder, changes, look, durable=False)
         except BaseException:
-            await self._database.write(intent.end, durable=False)
+            await self.end(intent)
             raise
         return intent, found
+
+    async def end(self, intent: Intent) -> None:
+        """End a change by itself. Where that fails it is done as soon as it can be: others wait for it. ``DatabaseUnavailable``."""
+        try:
+            # Queued behind the announcement, so it also strikes one whose answer was not waited for.
+            await self._database.write(intent.end, durable=False)
+        except DatabaseUnavailable:
+            self._clock.callLater(AGAIN, self._end_again, intent)
+            raise
+
+    def _end_again(self, intent: Intent) -> None:
+        # The database is closed if the gateway stops meanwhile: then the next start finds it.
+        Deferred.fromCoroutine(self.end(intent)).addErrback(
+            lambda failure: failure.trap(DatabaseUnavailable, RuntimeError)
+        )
 
     @asynccontextmanager
     async def _announced(
@@ -315,11 +332,13 @@ class Locks:
             await self._process.dirty.mark(vfolder.key)
             outcome = await self._announce(intent, vfolder, changes, act, durable)
             yield intent, outcome
+        except DatabaseUnavailable:
+            intent.ended = False  # what was to be written with its end may have been undone
+            raise
         finally:
             try:
                 if not intent.ended:
-                    # Queued behind the announcement, so it also strikes one whose answer was not waited for.
-                    await self._database.write(intent.end, durable=False)
+                    await self.end(intent)
             finally:
                 self._turns.leave(vfolder.key, turn)
 

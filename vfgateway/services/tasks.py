@@ -19,14 +19,14 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from vfgateway import requestcontext
-from vfgateway.errors import GatewayError, TaskNotFound, VolumeUnavailable
+from vfgateway.errors import DatabaseUnavailable, GatewayError, TaskNotFound, VolumeUnavailable
 from vfgateway.model import Origin
 from vfgateway.requestcontext import RequestContext
 from vfgateway.services import taskrecords as records
 from vfgateway.services.database import Database
 from vfgateway.services.events import Events, TaskChanged
 from vfgateway.services.metrics import Metrics
-from vfgateway.services.processes import Processes
+from vfgateway.services.processes import Processes, wait
 from vfgateway.services.taskrecords import FINISHED, Task, TaskState
 from vfgateway.services.taskschedule import Schedule
 
@@ -44,7 +44,7 @@ PROGRESS = 0.5
 BACK_OFF, LONGEST_BACK_OFF, ATTEMPTS = 5.0, 600.0, 6
 
 #: What passes by itself, whatever is done.
-PASSING: tuple[type[Exception], ...] = (VolumeUnavailable,)
+PASSING: tuple[type[Exception], ...] = (VolumeUnavailable, DatabaseUnavailable)
 
 type_handler = Callable[..., Awaitable[None]]
 
@@ -341,7 +341,12 @@ class Tasks:
             not_before=now + _back_off(task.attempt) if again else None,
             finished=now if state in FINISHED else None,
         )
-        await self._database.write(lambda connection: records.save(connection, changed))
+        while True:
+            try:
+                await self._database.write(lambda connection: records.save(connection, changed))
+                break
+            except DatabaseUnavailable:  # else it would be taken to run for ever
+                await wait(self.clock, LOOK)
         self._publish(changed)
 
     async def tell_progress(self, task: Task) -> None:

@@ -15,6 +15,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from vfgateway.errors import DatabaseUnavailable
 from vfgateway.model import Usage, VFolder
 from vfgateway.paths import FolderPath
 from vfgateway.services import locktable
@@ -129,11 +130,16 @@ class Writers:
 
     def _end(self, announcement: Announcement) -> None:
         """Strike it, in the same write as all figures that were settled under it."""
-        change = self._gateway.quota.change(announcement.vfolder, Usage(), also=[announcement.intent.end])
-        ending: Deferred[Any] = Deferred.fromCoroutine(change)
+        ending: Deferred[Any] = Deferred.fromCoroutine(self._struck(announcement))
         self._ending.add(ending)
         ending.addErrback(lambda failure: self.log.failure("could not end an announcement", failure=failure))
         ending.addBoth(lambda _: self._ending.discard(ending))
+
+    async def _struck(self, announcement: Announcement) -> None:
+        try:
+            await self._gateway.quota.change(announcement.vfolder, Usage(), also=[announcement.intent.end])
+        except DatabaseUnavailable:
+            await self._gateway.locks.end(announcement.intent)
 
     async def stop(self) -> None:
         """End what is open. Idempotent."""

@@ -133,6 +133,12 @@ FAULTS: Mapping[type[GatewayError], Fault] = {
     errors.VolumeUnavailable: Fault(
         503, "storage/volume/unavailable", "Storage not available", "storage_setup_unavailable"
     ),
+    errors.DatabaseUnavailable: Fault(
+        503,
+        "storage/database-unavailable",
+        "The gateway's database is not available",
+        "storage-proxy_setup_unavailable",
+    ),
     errors.StorageFailure: _FAILED,
     errors.Unsupported: Fault(
         400,

@@ -83,6 +83,7 @@ _KINDS: Final[Mapping[type[GatewayError], Fault]] = {
     errors.ChecksumMismatch: Fault(400),
     errors.IncompleteBody: Fault(400),
     errors.VolumeUnavailable: Fault(503),
+    errors.DatabaseUnavailable: Fault(503),
     errors.UnknownVolume: Fault(503),  # the vfolder is on record, its storage was taken out of the configuration
     errors.StorageFailure: Fault(500),
     errors.Unsupported: Fault(501),
