@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ class AdoptionPromises(VolumeCase):
         raise NotImplementedError
 
     def foreign_file(self, tmp_path: Path) -> str:
-        """The place of that file."""
+        """The place of that file, which cannot become a vfolder; some storages have no words for it."""
         raise NotImplementedError
 
     def missing_place(self, tmp_path: Path) -> str:
@@ -67,9 +68,9 @@ class AdoptionPromises(VolumeCase):
         if not self.claims(IAdoption, volume):
             return
         place = self.foreign_place(tmp_path)
-        refusals = [
+        refusals: list[tuple[str, Any]] = [
             (self.missing_place(tmp_path), NotFound),
-            (self.foreign_file(tmp_path), NotADirectory),
+            (self.foreign_file(tmp_path), (NotADirectory, InvalidPath)),
             (self.forbidden_place(tmp_path), InvalidPath),
             ("", InvalidPath),
             (f"{place}\0", InvalidPath),

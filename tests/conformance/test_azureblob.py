@@ -35,13 +35,14 @@ class TestAzureBlob(EveryPromise):
     abilities = frozenset({IAdoption, IModes, IResumableStaging, IServerSideCopy, IUsageWalk})
     settings: ClassVar[dict[str, Any]] = {}
     many = 250
+    url: str
 
     def _container(self, tmp_path: Path) -> str:
         return f"adopt-{hashlib.sha256(bytes(tmp_path)).hexdigest()[:16]}"
 
     def foreign_place(self, tmp_path: Path) -> str:
         name = self._container(tmp_path)
-        container = BlobServiceClient(AzureBlobMachine.azurite.url, KEY).get_container_client(name)
+        container = BlobServiceClient(self.url, KEY).get_container_client(name)
         if not container.exists():
             container.create_container()
             container.upload_blob("dir/file", b"content")
@@ -63,6 +64,7 @@ class TestAzureBlob(EveryPromise):
 
     @pytest_twisted.async_yield_fixture
     async def volume(self, tmp_path: Path, azurite: Azurite) -> AsyncIterator[IVolume]:
+        self.url = azurite.url
         prefix = f"t{uuid4().hex[:8]}-"
         chosen = AzureBlobSettings(**azurite.settings(container_prefix=prefix, adoptable=["adopt-*"], **self.settings))
         volume = AzureBlobVolume("blobs", chosen, make_runtime(tmp_path))

@@ -14,7 +14,7 @@ from tests.conformance.harness import Able, at, make_runtime, names_in
 from tests.conformance.suite import EveryPromise
 from tests.support.samba import Samba
 from vfgateway.backends.smb import SmbVolumeFactory
-from vfgateway.interfaces import IRandomWrite, IResumableStaging, IServerSideCopy, IVolume
+from vfgateway.interfaces import IAdoption, IRandomWrite, IResumableStaging, IServerSideCopy, IVolume
 
 _running: list[Samba] = []
 
@@ -31,13 +31,34 @@ class TestSmb(EveryPromise):
     """By smbprotocol, encrypted."""
 
     backend = "smb"
-    abilities = frozenset({IRandomWrite, IResumableStaging, IServerSideCopy})
+    abilities = frozenset({IAdoption, IRandomWrite, IResumableStaging, IServerSideCopy})
     settings: ClassVar[dict[str, Any]] = {"durability": "none"}
     many = 3000
 
     async def make_volume(self, tmp_path: Path) -> IVolume:
-        settings = _running[0].settings(path=f"volumes/{uuid4().hex}", **self.settings)
+        foreign = self._foreign(tmp_path)
+        settings = _running[0].settings(path=f"volumes/{uuid4().hex}", adoptable=[foreign], **self.settings)
         return SmbVolumeFactory().configure("share", settings, make_runtime(tmp_path))
+
+    def _foreign(self, tmp_path: Path) -> str:
+        return f"foreign/{tmp_path.name}"
+
+    def foreign_place(self, tmp_path: Path) -> str:
+        place = f"{self._foreign(tmp_path)}/place"
+        directory = _running[0].share / place
+        if not directory.exists():
+            (directory / "dir").mkdir(parents=True)
+            (directory / "dir/file").write_bytes(b"content")
+        return place
+
+    def foreign_file(self, tmp_path: Path) -> str:
+        return f"{self.foreign_place(tmp_path)}/dir/file"
+
+    def missing_place(self, tmp_path: Path) -> str:
+        return f"{self._foreign(tmp_path)}/nothing"
+
+    def forbidden_place(self, tmp_path: Path) -> str:
+        return "volumes"
 
     async def test_lists_very_many(self, folder: Able) -> None:
         """A directory of several pages comes whole; its files are made where the server has them, which is quicker."""

@@ -8,6 +8,7 @@ cannot carry) is moved byte by byte into the private characters U+F001 to U+F0FF
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from uuid import UUID
 
 from vfgateway.errors import InvalidPath, NameTooLong
@@ -21,6 +22,8 @@ _BASE = 0xF000
 _PRIVATE = re.compile("[\uf001-\uf0ff]+")
 _UNUSABLE = re.compile("[\x00-\x1f\x7f-\x9f\\\\\udc80-\udcff\uf001-\uf0ff\ufffe\uffff]|\\.$")
 _DIGITS = re.compile("[0-9a-f]{32}")
+#: "Naming and Referencing Containers, Blobs, and Metadata" of the service's reference; two of Azure's own begin with a dollar sign.
+_CONTAINER = re.compile(r"(?=.{3,63}\Z)(?:[a-z0-9](?:-?[a-z0-9])*|\$root|\$web)")
 
 
 def _escape(found: re.Match[str]) -> str:
@@ -73,6 +76,17 @@ def is_token(text: str) -> bool:
 def container_name(prefix: str, folder: UUID) -> str:
     """The container of a vfolder."""
     return f"{prefix}{folder.hex}"
+
+
+def foreign_container(prefix: str, allowed: Sequence[str], place: str) -> str:
+    """The container at ``place``, if that may be adopted: none of ours. ``InvalidPath``."""
+    if not _CONTAINER.fullmatch(place):
+        raise InvalidPath(place, f"must be the name of a container: {place!r}")
+    if place.startswith(prefix):
+        raise InvalidPath(place, f"is called like one of the gateway's own containers: {place}")
+    if not any(place.startswith(each[:-1]) if each.endswith("*") else place == each for each in allowed):
+        raise InvalidPath(place, f"is none of those that `adoptable` names: {place}")
+    return place
 
 
 def folder_of(prefix: str, container: str) -> UUID | None:

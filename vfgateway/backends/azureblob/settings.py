@@ -47,6 +47,7 @@ class AzureBlobSettings(Section):
     :ivar redirect_lifetime: for how long such a URL can be used
     :ivar file_mode: permission bits shown of files that have none of their own
     :ivar dir_mode: the same of directories
+    :ivar adoptable: containers that can be made vfolders as they are; ``*`` at the end of a name stands for whatever follows
     """
 
     account: Annotated[str, BeforeValidator(_account)]
@@ -67,6 +68,7 @@ class AzureBlobSettings(Section):
     redirect_lifetime: Seconds = 300.0
     file_mode: Annotated[int, BeforeValidator(_mode)] = 0o640
     dir_mode: Annotated[int, BeforeValidator(_mode)] = 0o750
+    adoptable: tuple[Annotated[str, Field(pattern=r"^[a-z0-9$][a-z0-9-]*\*?$|^\*$")], ...] = ()
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:

@@ -15,7 +15,7 @@ from vfgateway.backends.azureblob.facts import MODE
 from vfgateway.backends.azureblob.faults import Refused, faults
 from vfgateway.backends.azureblob.folder import AzureBlobFolder
 from vfgateway.backends.azureblob.moving import Mover
-from vfgateway.backends.azureblob.names import container_name, folder_of
+from vfgateway.backends.azureblob.names import container_name, folder_of, foreign_container
 from vfgateway.backends.azureblob.reading import PieceCache
 from vfgateway.backends.azureblob.settings import AzureBlobSettings
 from vfgateway.backends.azureblob.staging import AzureStagedFile, BlockPlan, Buffers
@@ -24,13 +24,15 @@ from vfgateway.directaccess import ISharedAccess, SharedAccess
 from vfgateway.errors import (
     GatewayError,
     InvalidArgument,
+    InvalidPath,
+    NotFound,
     QuotaScopeExists,
     StorageFailure,
     VFolderExists,
     VFolderNotFound,
     VolumeUnavailable,
 )
-from vfgateway.interfaces import IFolder, IVolume, IVolumeFactory
+from vfgateway.interfaces import IAdoption, IFolder, IVolume, IVolumeFactory
 from vfgateway.model import Actor, FolderOptions, Health, HealthState, NameRules, QuotaScopeId, Space, VFolderId
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 #: Metadata of a container: whose it is, and which of those that had its name.
 SCOPE, GENERATION = "vfgateway_scope", "vfgateway_generation"
+#: The same of one that stands for another, which was there before: its name. What is in that stays when the vfolder goes.
+ADOPTED = "vfgateway_adopted"
 #: Begins the names of containers that stand for quota scopes, after the volume's prefix.
 SCOPE_MARK = "scope-"
 #: Seconds for which it is believed that a container is there. Azure gives its name to no other one for longer than that.
@@ -52,15 +56,19 @@ HEALTH_PATIENCE = 5.0
 
 @attrs.define
 class Known:
-    """What was seen of a container a moment ago."""
+    """What was seen of a container a moment ago.
 
+    :ivar content: the container in which the content is
+    """
+
+    content: Container
     generation: str
     scope: str
     until: float
     mend_at: float = 0.0
 
 
-@implementer(IVolume, ISharedAccess)
+@implementer(IVolume, IAdoption, ISharedAccess)
 class AzureBlobVolume:
     """A storage account.
 
@@ -163,6 +171,19 @@ class AzureBlobVolume:
                     return
                 raise VFolderExists(vfid) from None
 
+    async def adopt_folder(self, vfid: VFolderId, place: str) -> None:
+        name = foreign_container(self.settings.container_prefix, self.settings.adoptable, place)
+        with faults(self.name, vfid):
+            try:
+                await Container(self.transport, name).properties()
+            except Refused as refused:
+                if refused.status == 404 or refused.missing_container:
+                    raise NotFound(place) from None
+                raise
+            if vfid.scope is not None:
+                await self._make_scope(vfid.scope)
+            await self._create(vfid, {SCOPE: str(vfid.scope or ""), GENERATION: uuid4().hex, ADOPTED: name})
+
     async def delete_folder(self, vfid: VFolderId) -> None:
         with faults(self.name, vfid):
             self._known.pop(vfid, None)
@@ -175,9 +196,9 @@ class AzureBlobVolume:
         known = self._known.get(vfid)
         if known is not None and now < known.until:
             return known
-        container = self.container(vfid)
         try:
-            found = await container.properties()
+            found = await self.container(vfid).properties()
+            content = await self._content(vfid, found.metadata)
         except Refused as refused:
             self._known.pop(vfid, None)
             if refused.status == 404 or refused.missing_container:
@@ -186,17 +207,31 @@ class AzureBlobVolume:
         scope = found.metadata.get(SCOPE, "")
         if scope != str(vfid.scope or ""):
             raise VFolderNotFound(vfid)
-        fresh = Known(found.metadata.get(GENERATION, ""), scope, now + FRESH, known.mend_at if known else 0.0)
+        mend_at = known.mend_at if known else 0.0
+        fresh = Known(content, found.metadata.get(GENERATION, ""), scope, now + FRESH, mend_at)
         if now >= fresh.mend_at:
             fresh.mend_at = now + MEND_AFTER
-            await Mover(container, self.calls).mend_all()
+            await Mover(content, self.calls).mend_all()
         self._known[vfid] = fresh
         return fresh
+
+    async def _content(self, vfid: VFolderId, metadata: Mapping[str, str]) -> Container:
+        """Where the content of a vfolder is. ``VFolderNotFound`` for what was adopted and may not be any more."""
+        name = metadata.get(ADOPTED)
+        if name is None:
+            return self.container(vfid)
+        settings = self.settings
+        try:
+            content = Container(self.transport, foreign_container(settings.container_prefix, settings.adoptable, name))
+        except InvalidPath:
+            raise VFolderNotFound(vfid) from None
+        await content.properties()
+        return content
 
     async def folder(self, vfid: VFolderId, actor: Actor) -> IFolder:
         with faults(self.name, vfid):
             known = await self.known(vfid)
-        return AzureBlobFolder(self, vfid, actor, self.container(vfid), known.generation)
+        return AzureBlobFolder(self, vfid, actor, known.content, known.generation)
 
     async def folders(self) -> Sequence[VFolderId]:
         prefix = self.settings.container_prefix
@@ -230,8 +265,7 @@ class AzureBlobVolume:
 
     async def share_access(self, vfid: VFolderId, write: bool, expires: float, address: str | None) -> SharedAccess:
         with faults(self.name, vfid):
-            await self.known(vfid)
-        container = self.container(vfid)
+            container = (await self.known(vfid)).content
         token = self.transport.credential.container_sas(container.name, write, expires, address)
         return SharedAccess(f"{self.settings.url}/{container.name}", token, expires)
 

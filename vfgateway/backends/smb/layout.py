@@ -7,6 +7,8 @@
     <path>\\<2>\\<2>\\<28>\\                       a vfolder of the old form, without a scope
     <scope or path>\\.deleted\\                 what is being removed
     <scope>\\.kind                             "user" or "project"
+
+In the place of a vfolder that was adopted is a file (:mod:`vfgateway.backends.smb.adoption`).
 """
 
 from __future__ import annotations
@@ -157,23 +159,23 @@ class Layout:
         except (Refused, ValueError):
             return ScopeKind.USER
 
-    async def all(self, share: Share) -> list[VFolderId]:
-        """Every vfolder that is there."""
+    async def all(self, share: Share, files: bool = False) -> list[VFolderId]:
+        """Every vfolder that is there; those, too, in whose place is a file, if that is one that was adopted."""
         found = []
         for scope in await self.scopes(share):
             place = self.scope(scope)
             async for first in _dirs(share, place, _SHARD):
                 async for second in _dirs(share, f"{place}\\{first}".lstrip("\\"), _SHARD):
-                    async for leaf in _dirs(share, f"{place}\\{first}\\{second}".lstrip("\\"), _LEAF):
+                    async for leaf in _dirs(share, f"{place}\\{first}\\{second}".lstrip("\\"), _LEAF, files):
                         found.append(VFolderId(scope, UUID(first + second + leaf)))
         return found
 
 
-async def _dirs(share: Share, path: str, pattern: re.Pattern[str]) -> AsyncIterator[str]:
-    """Directories with such names; none where others have removed ``path`` meanwhile."""
+async def _dirs(share: Share, path: str, pattern: re.Pattern[str], files: bool = False) -> AsyncIterator[str]:
+    """Directories (and ``files``) with such names; none where others have removed ``path`` meanwhile."""
     try:
         async for entry in share.entries(path):
-            if entry.is_dir and pattern.fullmatch(entry.name):
+            if (entry.is_dir or files) and pattern.fullmatch(entry.name):
                 yield entry.name
     except Refused as error:
         if not error.missing:

@@ -46,6 +46,7 @@ class SmbSettings(LoginSettings):
     :ivar dir_mode: the same of directories
     :ivar durability: ``sync`` acknowledges when the server says that its disk has it, ``none`` when the server has it
     :ivar shared: whether others than the gateway change what is in the share
+    :ivar adoptable: directories of the share, with slashes, at or below which directories can be made vfolders where they lie
     """
 
     server: str = Field(min_length=1)
@@ -61,6 +62,15 @@ class SmbSettings(LoginSettings):
     dir_mode: type_mode = 0o750
     durability: Literal["sync", "none"] = "sync"
     shared: bool = True
+    adoptable: tuple[str, ...] = ()
+
+    @field_validator("adoptable")
+    @classmethod
+    def _check_adoptable(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        checked = tuple(cls._check_path(path) for path in paths)
+        if "" in checked:
+            raise ValueError("name directories of the share")
+        return checked
 
     @field_validator("path")
     @classmethod

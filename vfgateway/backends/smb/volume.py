@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from vfgateway.backends.smb import trash, wire
+from vfgateway.backends.smb.adoption import Adoption
 from vfgateway.backends.smb.facts import Shown
 from vfgateway.backends.smb.faults import LoginRefused, Lost, Refused, faults, translate
 from vfgateway.backends.smb.folder import SmbFolder
@@ -23,7 +24,7 @@ from vfgateway.backends.smb.settings import LoginSettings, SmbSettings
 from vfgateway.backends.smb.share import Share
 from vfgateway.backends.smb.tree import Tree
 from vfgateway.errors import ConfigurationError, StorageFailure, VolumeUnavailable
-from vfgateway.interfaces import IFolder, IVolume, IVolumeFactory
+from vfgateway.interfaces import IAdoption, IFolder, IVolume, IVolumeFactory
 from vfgateway.model import Actor, FolderOptions, Health, HealthState, QuotaScopeId, Space, VFolderId
 from vfgateway.uninterrupted import whole
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _log = Logger()
 
 
-@implementer(IVolume)
+@implementer(IVolume, IAdoption)
 class SmbVolume:
     """A directory of a share.
 
@@ -55,6 +56,7 @@ class SmbVolume:
         self._settings = settings
         self._clock = runtime.reactor
         self._layout = Layout(settings.path)
+        self._adoption = Adoption(self._layout, self.names, settings.adoptable)
         self._shown = Shown(settings.file_mode, settings.dir_mode)
         self._gates = Gates(runtime.reactor)
         self._make_driver = make_driver
@@ -89,6 +91,7 @@ class SmbVolume:
         with faults(self.name):
             folds = await self._layout.prepare(self._service, self.name)
         self.names = SmbNames(case_folding=folds)
+        self._adoption = Adoption(self._layout, self.names, self._settings.adoptable)
         self._started = True
         self.cleaned = ensureDeferred(self._clean_up())
 
@@ -148,7 +151,7 @@ class SmbVolume:
         with faults(self.name, vfid):
             aside = f"{self._layout.trash(vfid.scope)}\\{vfid.folder.hex}-{uuid4().hex}"
             root = self._layout.root(vfid)
-            if await self._service.find(root) is None:
+            if await self._service.find(root) is None or await self._adoption.forget(self._service, vfid):
                 return
             await self._service.make_dir(self._layout.trash(vfid.scope), exist_ok=True)
             try:
@@ -165,15 +168,24 @@ class SmbVolume:
                 await trash.remove_tree(self._service, aside)
             await self._layout.drop_shards(self._service, vfid)
 
+    @whole
+    async def adopt_folder(self, vfid: VFolderId, place: str) -> None:
+        if not self._started:
+            raise VolumeUnavailable(self.name, "it has not started, or was stopped")
+        with faults(self.name, vfid):
+            await self._adoption.adopt(self._service, vfid, place)
+
     async def folder(self, vfid: VFolderId, actor: Actor) -> IFolder:
         if not self._started:
             raise VolumeUnavailable(self.name, "it has not started, or was stopped")
         share = self._service if actor.credential is None else self._users.get(actor.credential, self._service)
+        with faults(self.name, vfid):
+            adopted = await self._adoption.target(self._service, vfid)
         tree = Tree(
             self.name,
             vfid,
             share,
-            Place(self._layout.root(vfid), self.names),
+            Place(adopted or self._layout.root(vfid), self.names),
             self._layout.trash(vfid.scope),
             self._gates,
             self._shown,
@@ -185,7 +197,7 @@ class SmbVolume:
     @whole
     async def folders(self) -> Sequence[VFolderId]:
         with faults(self.name):
-            return await self._layout.all(self._service)
+            return await self._layout.all(self._service, files=bool(self._settings.adoptable))
 
 
 @implementer(IVolumeFactory)
