@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from vfgateway import __version__
-from vfgateway.cli import checks
+from vfgateway.cli import checks, surroundings
 from vfgateway.cli.client import Client, path
 from vfgateway.cli.failures import CommandFailed, Exit
 from vfgateway.cli.findings import tell
@@ -40,10 +40,11 @@ def _here(client: Client) -> list[Finding]:
     except CommandFailed as failure:
         findings.append(Finding("gateway", False, failure.message))
         running = failure.exit_code != Exit.UNREACHABLE
-        findings += checks.front_ends(place, running)
+        findings += [*checks.front_ends(place, running), *surroundings.look(place, None)]
         return findings + ([] if running else [*checks.database(place), *checks.volumes(place), checks.logins(place)])
     findings += [_version(report), *_same_configuration(client, report), *_reported(report)]
-    return [*findings, *checks.front_ends(place, running=True), checks.logins(place), *_people(client)]
+    findings += [*checks.front_ends(place, running=True), *surroundings.look(place, report["process"])]
+    return [*findings, checks.logins(place), *_people(client)]
 
 
 def _version(report: dict[str, Any]) -> Finding:
@@ -88,10 +89,13 @@ def _advice(what: str) -> str:
 def _people(client: Client) -> list[Finding]:
     """Whether the accounts can be asked for."""
     try:
-        count = len(client.get(path("users"))["users"])
+        people = client.get(path("users"))["users"]
     except CommandFailed as failure:
         return [Finding("accounts", False, failure.message)]
-    return [Finding("accounts", True, f"{count} users" if count else "no users yet: vfgateway user add NAME")]
+    if not people:
+        return [Finding("accounts", True, "no users yet: vfgateway user add NAME")]
+    chief = sum(one["administrator"] for one in people)
+    return [Finding("accounts", True, f"{len(people)} users, {chief} of them administrators")]
 
 
 def _span(seconds: float) -> str:
