@@ -209,7 +209,7 @@ def contests(arena: Arena) -> Iterator[Contest]:
 
 def section(effort: Effort, only: Sequence[str] | None = None) -> Section:
     """Hold them, for the report."""
-    from benchmarks.sftp_paramiko import neighbour
+    from benchmarks.sftp_paramiko import memory, neighbour
 
     outcomes, notes = [], []
     with arena(effort) as entered:
@@ -217,8 +217,9 @@ def section(effort: Effort, only: Sequence[str] | None = None) -> Section:
             if not only or contest.name in only:
                 print(f"{contest.title}, {contest.setting}", flush=True)
                 outcomes.append(hold(contest, effort.rounds, lambda line: print(line, flush=True)))
-        if not only or "neighbour" in only:
-            notes.append(neighbour(entered))
+        for note in (memory, neighbour):
+            if not only or note.__name__ in only:
+                notes.append(note(entered))
     return Section("SFTP", ABOUT, outcomes, notes)
 
 

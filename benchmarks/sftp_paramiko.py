@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import paramiko
 
@@ -16,6 +17,8 @@ from benchmarks.wire import Work, timed
 
 #: How often the neighbour asks, in seconds.
 PAUSE = 0.01
+#: How often it does.
+PROBES = 300
 
 
 @contextmanager
@@ -41,35 +44,42 @@ def contest(arena: Arena) -> Contest:
     return arena.pair("paramiko", title, BYTES, 1.0, run, arena.same(lambda _: target, "piped"))
 
 
+def memory(arena: Arena) -> str:
+    """What such a ``get`` costs in memory."""
+    meter = arena.ours.server.meter
+    meter.forget_peak()
+    before = meter.peak()
+    with client(arena.ours) as sftp:
+        sftp.get(f"{arena.ours.root}/piped", str(arena.folder / "paramiko"))
+    taken = (meter.peak() - before) / MIB
+    return f"paramiko's `get` of {arena.effort.piped // MIB} MiB took {taken:.0f} MiB of the gateway's memory."
+
+
 def neighbour(arena: Arena) -> str:
-    """What such a ``get`` costs in memory, and what another session sees of it meanwhile."""
-    with client(arena.ours) as other:
-        alone = _latencies(arena.ours, other, threading.Event(), 200)
-        meter = arena.ours.server.meter
-        meter.forget_peak()
-        before = meter.peak()
-        done = threading.Event()
-
-        def fetch() -> None:
-            try:
-                with client(arena.ours) as sftp:
-                    sftp.get(f"{arena.ours.root}/piped", str(arena.folder / "paramiko"))
-            finally:
-                done.set()
-
-        thread = threading.Thread(target=fetch)
-        thread.start()
-        meanwhile = _latencies(arena.ours, other, done, 0)
-        thread.join()
-    return (
-        f"paramiko's `get` of {arena.effort.piped // MIB} MiB took {(meter.peak() - before) / MIB:.0f} MiB of the gateway's memory. Another"
-        f" session of the same client program asked for a file's attributes all the while: {_words(meanwhile)}; before, {_words(alone)}."
-    )
+    """What a session sees of another one that fetches a large file with OpenSSH's client all the while."""
+    told = []
+    for side in (arena.ours, arena.theirs):
+        with client(side) as other:
+            alone = _latencies(side, other)
+            enough = threading.Event()
+            thread = threading.Thread(target=_fetch, args=(side, arena.folder / "back", arena.effort.large, enough))
+            thread.start()
+            meanwhile = _latencies(side, other)
+            enough.set()
+            thread.join()
+        told.append(f"{side.server.title}: {_words(meanwhile)}; before, {_words(alone)}")
+    return f"Attributes of a file, asked for by one session while another fetched a large file. {'. '.join(told)}."
 
 
-def _latencies(side: Side, sftp: paramiko.SFTPClient, done: threading.Event, count: int) -> list[float]:
+def _fetch(side: Side, target: Path, size: int, enough: threading.Event) -> None:
+    """Again and again, in a process of its own."""
+    while not enough.is_set():
+        side.run(f"get source {target}", size)
+
+
+def _latencies(side: Side, sftp: paramiko.SFTPClient) -> list[float]:
     taken: list[float] = []
-    while not done.is_set() and (not count or len(taken) < count):
+    for _ in range(PROBES):
         began = time.perf_counter()
         sftp.stat(f"{side.root}/far")
         taken.append(time.perf_counter() - began)

@@ -29,6 +29,7 @@ _OWN = frozenset(
 _OLD = frozenset({"message", "time", "format", "system", "failure", "why", "requests"})
 #: Characters of one value.
 LONGEST = 8000
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 class Batch(ABC):
@@ -73,9 +74,9 @@ def _fields_of(event: Mapping[str, Any], base: dict[str, Any]) -> Iterator[dict[
     requests = event.get("requests")
     if isinstance(requests, list):
         for request in requests:
-            yield {**base, "message": "request", **{name: _plain(value) for name, value in request.items()}}
+            yield {**base, "message": "request", **{name: plain(value) for name, value in request.items()}}
         return
-    own = {name: _plain(value) for name, value in event.items() if _is_ours(name, value)}
+    own = {name: plain(value) for name, value in event.items() if _is_ours(name, value)}
     if "log_event" in event:
         base["event"] = event["log_event"]
     failure = event.get("log_failure") or event.get("failure")
@@ -93,7 +94,8 @@ def _legacy(event: Mapping[str, Any]) -> str:
     return " ".join(map(str, message)) if isinstance(message, tuple) else str(message)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value that every line can hold."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, bytes):
@@ -106,7 +108,7 @@ def quoted(value: str | bytes) -> str:
     """One value as JSON."""
     if isinstance(value, bytes):
         return encode_basestring(value.decode("utf-8", "backslashreplace")[:LONGEST])
-    return encode_basestring(value[:LONGEST] if value.isascii() else _plain(value))
+    return encode_basestring(value[:LONGEST] if value.isascii() else plain(value))
 
 
 def _iso(seconds: float) -> str:
@@ -116,4 +118,4 @@ def _iso(seconds: float) -> str:
 
 def as_json(fields: Mapping[str, Any]) -> str:
     """One line, without its end."""
-    return json.dumps(fields, ensure_ascii=False, default=str)
+    return _encode(fields)

@@ -45,6 +45,7 @@ from vfgateway.interfaces import (
     IDescriptions,
     IFastClone,
     IFastUsage,
+    IFileAtHand,
     IHardwareInfo,
     ILayout,
     ILinks,
@@ -652,6 +653,35 @@ class OtherAbilityPromises(VolumeCase):
         finally:
             await listing.close()
             await mapped.close()
+
+    async def test_opened_at_hand(self, folder: Able) -> None:
+        """What is opened at once is what the ordinary way opens, and so is what is done with it."""
+        await put(folder, "file", b"0123456789")
+        if not self.claims(IAtHand, folder):
+            return
+        making = OpenMode.READ | OpenMode.WRITE | OpenMode.CREATE | OpenMode.EXCLUSIVE
+        made = folder.open_now(at("new"), making)
+        if made is not None:
+            assert self.claims(IFileAtHand, made)
+            for done in (made.write_now(2, [b"ab", b"cd"]), made.truncate_now(5)):
+                assert done or not made.in_place
+            changed, told = made.set_attrs_now(Attrs(mtime_ns=10**18)), made.stat_now()
+            assert told is None or timeless(told) == timeless(await made.stat())
+            assert changed is None or changed.mtime_ns == 10**18
+            if not made.close_now():
+                await made.close()
+            assert await content_of(folder, "new") == b"\0\0abc"
+            with pytest.raises(AlreadyExists):
+                folder.open_now(at("new"), making)
+        read = folder.open_now(at("file"), OpenMode.READ)
+        if read is not None:
+            assert await read.read(2, 3) == b"234"
+            if not read.close_now():
+                await read.close()
+            for strange in ("missing", "missing/file", "file/inner"):
+                with pytest.raises(NotFound):
+                    folder.open_now(at(strange), OpenMode.READ)
+        assert set(await names_in(folder, "")) <= {"file", "new"}
 
     async def test_usage_walk(self, folder: Able) -> None:
         """Every name is an entry, what is stored counts once, and staging is left out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, ClassVar, TypeVar, cast
@@ -10,6 +10,9 @@ from typing import Any, ClassVar, TypeVar, cast
 import attrs
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger, LogLevel
+
+from vfgateway import loglines
+from vfgateway.loglines import Batch
 
 
 @attrs.frozen(kw_only=True)
@@ -147,11 +150,34 @@ class Events:
             self.log.info("{requests}", requests=lines)
 
 
-class Lines(list[dict[str, Any]]):
+class Lines(Batch):
     """Events of about the same time, told as requests over HTTP are; as text, a line for each."""
 
+    def __init__(self) -> None:
+        self._told: list[dict[str, Any]] = []
+
+    def append(self, line: dict[str, Any]) -> None:
+        """One more."""
+        self._told.append(line)
+
+    def __len__(self) -> int:
+        return len(self._told)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self._told)
+
+    def as_json(self, base: Mapping[str, Any]) -> Iterator[str]:
+        """See :class:`vfgateway.loglines.Batch`."""
+        start = loglines.as_json(base)[:-1]
+        for line in self._told:
+            told = line
+            for name, value in line.items():
+                if type(value) is str and not (value.isascii() and len(value) < loglines.LONGEST):
+                    told = {**told, name: loglines.plain(value)}
+            yield f"{start}, {loglines.as_json(told)[1:]}"
+
     def __str__(self) -> str:
-        return "\n".join([_line(line["event"], line) for line in self])
+        return "\n".join([_line(line["event"], line) for line in self._told])
 
     def __format__(self, form: str) -> str:
         return str(self)

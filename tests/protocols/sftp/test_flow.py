@@ -22,15 +22,16 @@ READ, FSTAT = 5, 8
 LARGEST = (256 << 10) - 1024
 
 
-def read_all(port: int, window: int, size: int) -> bytes:
+def read_all(port: int, window: int, size: int, piece: int) -> bytes:
     """A file with everything asked for at once, and its attributes asked for behind that; new keys in between. Blocks."""
+    often = max(2, size // piece // 4)
     with RawSftp(port, window=window) as client:
         handle = client.open(b"/data/large")
-        wanted = [client.request(READ, handle + struct.pack(">QI", at, LARGEST)) for at in range(0, size, LARGEST)]
+        wanted = [client.request(READ, handle + struct.pack(">QI", at, piece)) for at in range(0, size, piece)]
         last = client.request(FSTAT, handle)
         found = b""
         for number in wanted:
-            if number % 2:
+            if number % often == 1:
                 client.exchange_keys()
             kind, answered, body = client.answer()
             assert (kind, answered) == (103, number)
@@ -40,9 +41,13 @@ def read_all(port: int, window: int, size: int) -> bytes:
         return found
 
 
-@pytest.mark.parametrize("window", [40_000, 100_000, 600_000])
-async def test_answers_that_wait_for_the_window(tmp_path: Path, serve: type_serve, window: int) -> None:
-    """With windows that hold hardly a packet, less than an answer, and a few; also when keys change in the middle of one."""
+@pytest.mark.parametrize(
+    ("window", "piece"),
+    [(40_000, LARGEST), (100_000, LARGEST), (600_000, LARGEST), (100_000, 5_000), (600_000, 32_768), (600_000, 65_536)],
+)
+async def test_answers_that_wait_for_the_window(tmp_path: Path, serve: type_serve, window: int, piece: int) -> None:
+    """With windows that hold hardly a packet, less than an answer, and a few, for one or for several that share packets; also when keys change
+    in the middle of one."""
     volume = VfsVolume("disk", VfsSettings(path=tmp_path / "volume"), make_runtime(tmp_path))
     async with running_gateway(tmp_path, [volume]) as gateway, serve(gateway) as service:
         user = await gateway.accounts.create_user(ALICE[0])
@@ -50,4 +55,4 @@ async def test_answers_that_wait_for_the_window(tmp_path: Path, serve: type_serv
         vfolder = await new_vfolder(gateway, "disk", owner=user.id, name="data")
         content = os.urandom(2_000_000)
         await put(await orchestrator_in(gateway, vfolder), path("large"), content)
-        assert await deferToThread(read_all, port_of(service), window, len(content)) == content
+        assert await deferToThread(read_all, port_of(service), window, len(content), piece) == content

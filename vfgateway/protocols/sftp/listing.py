@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred
 
 from vfgateway.eager import begin
 from vfgateway.model import DirEntry
-from vfgateway.protocols.sftp.longname import PORTION, Owners, encoder, type_portion
+from vfgateway.posix import type_file
+from vfgateway.protocols.sftp.longname import PORTION, Encoder, Owners, type_portion
 from vfgateway.services.reading import Listing
 
 T = TypeVar("T")
@@ -19,6 +20,8 @@ T = TypeVar("T")
 BATCH = 512
 #: Directories of one client for which an answer is made ready ahead.
 MOST_AHEAD = 4
+#: Bytes of the first answer: the client has something to do while the next one, four times as long, is made ready.
+FIRST = 66_000
 
 
 class Ahead:
@@ -43,6 +46,16 @@ class OpenDirectory:
         self._ahead = ahead
         self._running: Deferred[None] | None = None
         self._failure: Exception | None = None
+        self._encode: Encoder | None = None
+        self._most = FIRST
+        self._ended = False
+
+    def prepare(self, now: float) -> None:
+        """Make the first answer ready, since nobody opens a directory without asking for it.
+
+        :param now: epoch seconds
+        """
+        self._begin_ahead(FIRST, now)
 
     async def read(self, limit: int, now: float) -> tuple[int, Sequence[bytes]]:
         """The next entries: how many, and their bytes, about ``limit`` altogether; none at the end. An entry is never split.
@@ -55,6 +68,7 @@ class OpenDirectory:
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
+        limit, self._most = min(limit, self._most), limit
         await self._fill(limit, now)
         count, size = 0, 0
         taken: list[bytes] = []
@@ -62,20 +76,24 @@ class OpenDirectory:
             more, data = self._portions.popleft()
             taken.append(data)
             count, size = count + more, size + len(data)
-        if taken and self._ahead.count < MOST_AHEAD:
+        if taken:
+            self._begin_ahead(self._most, now)
+        return count, taken
+
+    def _begin_ahead(self, limit: int, now: float) -> None:
+        if not self._ended and self._ahead.count < MOST_AHEAD:
             self._ahead.count += 1
             work = begin(self._read_ahead(limit, now))
             self._running = work if isinstance(work, Deferred) else None
-        return count, taken
 
     async def _fill(self, limit: int, now: float) -> None:
         """Have enough for one answer, as far as there is so much."""
-        encode = None
-        while sum(len(data) for _, data in self._portions) < limit:
-            if encode is None:
-                encode = encoder(await self._owners.names(), now)
-            portions = await self._listing.read_mapped(BATCH, encode)
+        while not self._ended and sum(len(data) for _, data in self._portions) < limit:
+            if self._encode is None:
+                self._encode = Encoder(await self._owners.names(), now)
+            portions = await self._listing.read_posix(BATCH, self._encode)
             if portions is None:
+                self._ended = True
                 break
             self._portions += portions
 
@@ -105,9 +123,11 @@ class Known(Listing):
         taken, self._entries = self._entries[:limit], self._entries[limit:]
         return taken
 
-    async def read_mapped(self, limit: int, function: Callable[[Sequence[DirEntry]], T]) -> T | None:
+    async def read_posix(
+        self, limit: int, function: Callable[[Sequence[type_file], Sequence[DirEntry]], T]
+    ) -> T | None:
         taken = await self.read(limit)
-        return function(taken) if taken else None
+        return function((), taken) if taken else None
 
     async def close(self) -> None:
         self._entries = []

@@ -3,13 +3,14 @@ attributes. And the names of owners."""
 
 from __future__ import annotations
 
-import struct
+import stat
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Final, cast
 
-from vfgateway.model import DirEntry, FileType
+from vfgateway.model import DirEntry
+from vfgateway.posix import type_file
 from vfgateway.protocols.sftp import wire
 from vfgateway.services.accounts import Accounts
 
@@ -19,59 +20,55 @@ FRESH = 30.0
 _RECENT = 15_778_476
 #: Bytes of entries that are kept together.
 PORTION: Final = 32 << 10
-_LETTERS = {FileType.FILE: "-", FileType.DIRECTORY: "d", FileType.SYMLINK: "l", FileType.OTHER: "p"}
+_LETTERS = {stat.S_IFREG: "-", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p"}
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_LENGTH = struct.Struct(">I").pack
+_U32_MAX = (1 << 32) - 1
+_ATTRS = wire.ATTRIBUTES.pack
+#: Of a mode: type and permissions.
+_SHOWN = 0o170777
+#: Dates that are kept for the next entry of the same minute.
+_MOST_DATES = 4096
 
 #: How many entries, and their bytes as they are sent.
 type_portion = tuple[int, bytes]
+#: A name, and the numbers of ``os.stat_result``.
+type_found = tuple[str, Sequence[int]]
 
 
-def _mode(kind: FileType, mode: int) -> str:
-    bits = "".join(
-        letter if mode & (1 << place) else "-" for place, letter in zip(range(8, -1, -1), "rwxrwxrwx", strict=True)
-    )
-    return _LETTERS[kind] + bits
+def _mode(mode: int) -> str:
+    return _LETTERS.get(mode & 0o170000, "p") + stat.filemode(mode & 0o777)[1:]
 
 
-@lru_cache(4096)
-def _date(minute: int, recent: bool) -> bytes:
-    """In UTC: the server's time zone is nobody's here."""
-    moment = time.gmtime(minute * 60)
-    head = f"{_MONTHS[moment.tm_mon - 1]} {moment.tm_mday:2}"
-    date = f"{head} {moment.tm_hour:02}:{moment.tm_min:02}" if recent else f"{head}  {moment.tm_year}"
-    return date.encode("ascii")
-
-
-def encoder(owners: Mapping[int, str], now: float) -> Callable[[Sequence[DirEntry]], Sequence[type_portion]]:
-    """What puts entries into the form in which they are sent, in whatever thread.
+class Encoder:
+    """Puts entries into the form in which they are sent, in whatever thread.
 
     :param owners: names of users; who has none is shown as a number, as all groups are
     :param now: epoch seconds
     """
-    soonest, latest = int(now) - _RECENT, int(now) + 86400
-    heads: dict[tuple[FileType, int, int, int, int], bytes] = {}
 
-    def head(key: tuple[FileType, int, int, int, int]) -> bytes:
-        """The line up to the size, and nearly the same for all entries of a directory."""
-        kind, mode, nlink, uid, gid = key
-        owner = owners.get(uid) or str(uid)
-        made = heads[key] = f"{_mode(kind, mode)} {nlink:4} {owner:8} {gid!s:8} ".encode("utf-8", "surrogateescape")
-        return made
+    def __init__(self, owners: Mapping[int, str], now: float) -> None:
+        self._owners = owners
+        self._soonest, self._latest = int(now) - _RECENT, int(now) + 86400
+        self._heads: dict[tuple[int, int, int, int], bytes] = {}
+        self._dates: dict[int, bytes] = {}
 
-    def encode(entries: Sequence[DirEntry]) -> Sequence[type_portion]:
+    def __call__(self, files: Sequence[type_file], others: Sequence[DirEntry]) -> Sequence[type_portion]:
+        """As ``IPosixListing`` calls it."""
         portions: list[type_portion] = []
         parts: list[bytes] = []
         size = count = 0
-        for text, stat in entries:
-            kind, length, mode, uid, gid, mtime_ns, _, _, _, nlink, _ = stat
-            changed = mtime_ns // 1_000_000_000
-            key = (kind, mode, nlink, uid, gid)
+        heads, dates = self._heads, self._dates
+        # Ten whole numbers are what one is made of, whatever its type says.
+        for text, found in cast("Iterable[type_found]", chain(files, map(_as_found, others))):
+            mode, _, _, nlink, uid, gid, length, accessed, changed, _ = found
             name = text.encode("utf-8", "surrogateescape")
-            date = _date(changed // 60, soonest < changed < latest)
-            line = b"%b%8d %b %b" % (heads.get(key) or head(key), length, date, name)
-            attributes = wire.attributes(stat)
-            parts += (_LENGTH(len(name)), name, _LENGTH(len(line)), line, attributes)
+            head = heads.get((mode, nlink, uid, gid)) or self._head(mode, nlink, uid, gid)
+            date = dates.get(changed // 60) or self._date(changed)
+            line = b"%b%8d %b %b" % (head, length, date, name)
+            if not (0 <= accessed <= _U32_MAX and 0 <= changed <= _U32_MAX):
+                accessed, changed = (min(max(seconds, 0), _U32_MAX) for seconds in (accessed, changed))
+            attributes = _ATTRS(wire.A_ALL, length, uid, gid, mode & _SHOWN, accessed, changed)
+            parts += (len(name).to_bytes(4, "big"), name, len(line).to_bytes(4, "big"), line, attributes)
             size += len(name) + len(line) + 40
             count += 1
             if size >= PORTION:
@@ -81,7 +78,42 @@ def encoder(owners: Mapping[int, str], now: float) -> Callable[[Sequence[DirEntr
             portions.append((count, b"".join(parts)))
         return portions
 
-    return encode
+    def _head(self, mode: int, nlink: int, uid: int, gid: int) -> bytes:
+        """The line up to the size, and nearly the same for all entries of a directory."""
+        owner = self._owners.get(uid) or str(uid)
+        words = f"{_mode(mode)} {nlink:4} {owner:8} {gid!s:8} "
+        made = self._heads[mode, nlink, uid, gid] = words.encode("utf-8", "surrogateescape")
+        return made
+
+    def _date(self, changed: int) -> bytes:
+        """In UTC: the server's time zone is nobody's here."""
+        minute = changed // 60
+        moment = time.gmtime(minute * 60)
+        recent = self._soonest < changed < self._latest
+        tail = f" {moment.tm_hour:02}:{moment.tm_min:02}" if recent else f"  {moment.tm_year}"
+        made = f"{_MONTHS[moment.tm_mon - 1]} {moment.tm_mday:2}{tail}".encode("ascii")
+        if len(self._dates) < _MOST_DATES:
+            self._dates[minute] = made
+        return made
+
+
+def _as_found(entry: DirEntry) -> type_found:
+    """What is told in our words, in those of the kernel."""
+    name, facts = entry
+    accessed, changed = (facts.atime_ns or facts.mtime_ns) // 10**9, facts.mtime_ns // 10**9
+    uid, gid = facts.uid & _U32_MAX, facts.gid & _U32_MAX
+    return name, (
+        wire.TYPE_BITS[facts.type] | facts.mode,
+        0,
+        0,
+        facts.nlink,
+        uid,
+        gid,
+        facts.size,
+        accessed,
+        changed,
+        0,
+    )
 
 
 class Owners:

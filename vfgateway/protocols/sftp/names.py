@@ -111,6 +111,7 @@ class Names:
                 listing = await place.folder.list(place.path)
         shown = "/" if place is None else str(place)
         opened = OpenDirectory(shown, listing, self._owners, began, self._table.ahead)
+        opened.prepare(began)
         return wire.answer(wire.HANDLE, request, wire.string(self._table.add(opened)))
 
     async def _vfolders(self) -> list[DirEntry]:

@@ -7,7 +7,6 @@ event that brought the request.
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,8 @@ from vfgateway.protocols.sftp import faults, wire
 from vfgateway.protocols.sftp.extensions import Extensions
 from vfgateway.protocols.sftp.files import Files
 from vfgateway.protocols.sftp.names import Names
-from vfgateway.protocols.sftp.opened import OpenFile, Table
+from vfgateway.protocols.sftp.opened import Table
+from vfgateway.protocols.sftp.pieces import Pieces, type_request, type_write
 from vfgateway.protocols.sftp.places import Places
 from vfgateway.protocols.sftp.wire import Malformed, Reader
 from vfgateway.services.session import Session
@@ -31,12 +31,8 @@ if TYPE_CHECKING:
 
 #: Reads that wait for the storage at once.
 MOST_READS = 16
-#: Bytes of writes that go to the storage together.
-TOGETHER = 512 << 10
 #: Seconds for which requests are dealt with before other connections have their turn.
 TURN = 0.004
-#: Bytes of reads that are answered together, and of the smallest of which this is tried.
-RUN, SMALLEST = 256 << 10, 4096
 #: Buffers of requests that are kept for the next ones.
 MOST_SPARE = 4
 #: Requests that wait taken apart; further ones wait as the bytes that they are, since the smallest would take twenty times their room. And the
@@ -45,11 +41,6 @@ MOST_WAITING, PORTION = 1024, 32 << 10
 
 #: Stands in the queue where the client said that nothing follows.
 _END = -1
-
-#: READ and WRITE: length of the handle, handle, offset, length of the data.
-_PIECE = struct.Struct(">I12sQI")
-
-type_request = tuple[int, int, bytes | bytearray, int]
 
 
 class SftpServer:
@@ -66,7 +57,6 @@ class SftpServer:
         factory = channel.conn.transport.factory
         self._channel = channel
         self._transport = channel.conn.transport
-        self._direct = factory.direct
         self._clock = factory.reactor
         self._queue: deque[type_request] = deque()
         self._unread = bytearray()
@@ -85,6 +75,7 @@ class SftpServer:
         places = Places(session, factory.reactor)
         files = Files(places, self.table)
         names = Names(places, self.table, factory.owners, self)
+        self._pieces = Pieces(channel, self.table, self._perform)
         self._handlers_now = files.handlers_now()
         self._handlers = {
             **files.handlers(),
@@ -239,8 +230,8 @@ class SftpServer:
         if kind == wire.READ:
             if self._reads >= MOST_READS:
                 return False
-            if (count := self._read_now(request, body)) > 0:
-                for _ in range(count):
+            if (count := self._pieces.read_now(self._queue)) > 0:
+                for _ in range(min(count, len(self._queue))):
                     self._channel.consumed(self._queue.popleft()[3])
             else:
                 self._queue.popleft()
@@ -252,11 +243,11 @@ class SftpServer:
         if kind == wire.OPEN and self._channel.conn.transport.factory.stopping:
             return True  # not answered: the connection ends when the other files are through, and the client asks again on a new one
         if kind == wire.WRITE:
-            batch = self._with_followers(request, body, cost)
-            if (answer := self._write_now(batch)) is not None:
+            batch = self._pieces.with_followers((request, body, cost), self._queue)
+            if (answer := self._pieces.write_now(batch)) is not None:
                 self._reply(answer, batch)
             else:
-                self._start(self._write(batch), [(one[1], one[2]) for one in batch], False)
+                self._start(self._pieces.write(batch), [(one[1], one[2]) for one in batch], False)
         elif (answer := self._perform_now(kind, request, body)) is not None:
             self._channel.answer(answer, cost)
         elif kind != _END:
@@ -287,7 +278,7 @@ class SftpServer:
             self.pump()
             self._channel.conn.transport.flush()
 
-    def _reply(self, answer: bytes, batch: Sequence[tuple[int, bytes | bytearray, int]]) -> None:
+    def _reply(self, answer: bytes, batch: Sequence[type_write]) -> None:
         """Answer WRITEs at once."""
         self._channel.answer(answer, sum([cost for _, _, cost in batch]))
         for _, body, _ in batch:
@@ -339,98 +330,6 @@ class SftpServer:
         except Exception as error:
             return self._failed(kind, request, error)
 
-    # --- data ---
-
-    def _read_now(self, request: int, body: bytes | bytearray) -> int:
-        """Answer a READ, and those that wait behind it and go on where it ends, at once, if all of it is at hand; how many."""
-        if len(body) != 33:  # that of a handle of ours
-            return 0
-        handle, offset, length = body[9:21], int.from_bytes(body[21:29], "big"), int.from_bytes(body[29:33], "big")
-        opened = self.table.get(bytes(handle))
-        if not isinstance(opened, OpenFile) or not opened.reads:
-            return 0
-        length = min(length, wire.LARGEST_PIECE)
-        requests = [request]
-        run = RUN // length if length >= SMALLEST else 1
-        if 1 < run <= len(self._queue):
-            for number in range(1, run):
-                kind, following, more, _ = self._queue[number]
-                if kind != wire.READ or more[5:] != _PIECE.pack(12, handle, offset + number * length, length):
-                    del requests[1:]
-                    break
-                requests.append(following)
-        return self._direct.read(self._channel, opened.handle, requests, offset, length)
-
-    def _with_followers(
-        self, request: int, body: bytes | bytearray, cost: int
-    ) -> Sequence[tuple[int, bytes | bytearray, int]]:
-        """A WRITE with those that wait behind it and go on where it ends."""
-        batch = [(request, body, cost)]
-        if not self._queue:
-            return batch
-        place = _place(body)
-        total = len(body)
-        while place is not None and self._queue and total < TOGETHER:
-            kind, following, more, more_cost = self._queue[0]
-            if kind != wire.WRITE or (following_place := _place(more)) is None:
-                break
-            if (following_place[0], following_place[1]) != (place[0], place[2]):
-                break
-            self._queue.popleft()
-            batch.append((following, more, more_cost))
-            place = following_place
-            total += len(more)
-        return batch
-
-    def _write_now(self, batch: Sequence[tuple[int, bytes | bytearray, int]]) -> bytes | None:
-        """The answers to WRITEs that follow upon each other, if nothing has to be waited for. Not a coroutine."""
-        first, body, _ = batch[0]
-        place = _place(body)
-        opened = None if place is None else self.table.get(place[0])
-        if place is None or not isinstance(opened, OpenFile) or not opened.writes or opened.appends:
-            return None
-        try:
-            if not opened.handle.write_now(place[1], [memoryview(each)[33:] for _, each, _ in batch]):
-                return None
-        except Exception as error:
-            return self._not_written(first, opened, error) if len(batch) == 1 else None
-        return wire.success(first) if len(batch) == 1 else b"".join([wire.success(request) for request, _, _ in batch])
-
-    def _not_written(self, request: int, opened: OpenFile, error: Exception) -> bytes:
-        """The answer to a WRITE that failed."""
-        if not isinstance(error, GatewayError):
-            self.log.failure("a write failed")
-        faults.enter_refusal(self.table.session, self.table.gateway, error)
-        self._explain(opened, faults.text(error))
-        return faults.status(request, error)
-
-    async def _write(self, batch: Sequence[tuple[int, bytes | bytearray, int]]) -> bytes:
-        first, body, _ = batch[0]
-        place = _place(body)
-        opened = None if place is None else self.table.get(place[0])
-        if place is not None and isinstance(opened, OpenFile) and opened.writes:
-            chunks = [memoryview(each)[33:] for _, each, _ in batch]
-            try:
-                offset = place[1]
-                if opened.appends:
-                    offset = (await opened.handle.stat()).size
-                await opened.handle.write(offset, chunks)
-                return b"".join([wire.success(request) for request, _, _ in batch])
-            except Exception as error:
-                if len(batch) == 1:
-                    return self._not_written(first, opened, error)
-        # Each by itself, so that what fits is kept and each gets its own answer.
-        if len(batch) > 1:
-            return b"".join([await self._write([one]) for one in batch])
-        return await self._perform(wire.WRITE, first, body)
-
-    def _explain(self, opened: OpenFile, text: str) -> None:
-        """OpenSSH shows people the code of a failed write, which is the same for a full quota, a lock and a broken disk; what comes on
-        the standard error of the channel, it prints."""
-        if opened.error != text and self.version.startswith(b"SSH-2.0-OpenSSH"):
-            self._channel.send_error(f"{opened.place}: {text}\r\n".encode("utf-8", "backslashreplace"))
-        opened.error = text
-
     def stop(self) -> None:
         """See ``Program``."""
         self._stopped = True
@@ -441,11 +340,3 @@ class SftpServer:
     def _end_if_idle(self) -> None:
         if not self.busy:
             self._channel.conn.transport.factory.finish(self.table.close_all())
-
-
-def _place(body: bytes | bytearray) -> tuple[bytes, int, int] | None:
-    """Handle, first offset and the offset after a WRITE; ``None`` if it is not laid out as one for a handle of ours."""
-    if len(body) < 33:
-        return None
-    size, handle, offset, length = _PIECE.unpack_from(body, 5)
-    return (handle, offset, offset + length) if size == 12 and length == len(body) - 33 else None

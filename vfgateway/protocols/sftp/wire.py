@@ -21,20 +21,21 @@ OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, BAD_MESSAGE, NO_CONNECTION, C
 F_READ, F_WRITE, F_APPEND, F_CREATE, F_TRUNCATE, F_EXCLUSIVE = 1, 2, 4, 8, 16, 32
 #: Flags of attributes.
 A_SIZE, A_OWNER, A_MODE, A_TIMES, A_EXTENDED = 1, 2, 4, 8, 0x80000000
-_ALL = A_SIZE | A_OWNER | A_MODE | A_TIMES
+A_ALL = A_SIZE | A_OWNER | A_MODE | A_TIMES
 
 #: Bytes of the longest request: the largest WRITE and room for its head.
 LONGEST_REQUEST = (256 << 10) + 1024
 #: Bytes that one READ or WRITE moves at most (as OpenSSH, so that its answer fits 256 KiB).
 LARGEST_PIECE = (256 << 10) - 1024
 
-_TYPE_BITS = {
+TYPE_BITS = {
     FileType.FILE: 0o100000,
     FileType.DIRECTORY: 0o040000,
     FileType.SYMLINK: 0o120000,
     FileType.OTHER: 0o010000,
 }
-_ATTRS = struct.Struct(">IQIIIII")
+#: Attributes as they are sent: which there are, size, owner, group, type and permissions, times of access and change.
+ATTRIBUTES = struct.Struct(">IQIIIII")
 _U32_MAX = (1 << 32) - 1
 
 
@@ -124,12 +125,12 @@ def _seconds(nanoseconds: int) -> int:
 def attributes(stat: FileStat) -> bytes:
     """Everything that version 3 can say of an entry."""
     change = stat.mtime_ns
-    return _ATTRS.pack(
-        _ALL,
+    return ATTRIBUTES.pack(
+        A_ALL,
         stat.size,
         stat.uid & _U32_MAX,
         stat.gid & _U32_MAX,
-        _TYPE_BITS[stat.type] | stat.mode,
+        TYPE_BITS[stat.type] | stat.mode,
         _seconds(stat.atime_ns or change),
         _seconds(change),
     )
