@@ -333,6 +333,14 @@ class IFileAtHand(IDescriptorRead):
         """As ``IFile.close``. Not a coroutine."""
 
 
+class IWholeStore(Interface):
+    """On folders: small files are stored with one call to the storage."""
+
+    async def store_whole(path: FolderPath, content: type_chunk) -> Published | None:
+        """As ``IAtHand.store_now``, however long it takes; what is stored is as durable as what ``IStagedFile.commit`` publishes. ``None`` if
+        nothing has been done, whatever the reason. Raises what went wrong after the file was there."""
+
+
 class IMappedListing(Interface):
     """On directories: entries are worked on where they were read, off the reactor's thread."""
 

@@ -57,6 +57,7 @@ from vfgateway.interfaces import (
     IServerSideCopy,
     ISnapshots,
     IUsageWalk,
+    IWholeStore,
 )
 from vfgateway.model import (
     ABSENT,
@@ -635,6 +636,25 @@ class OtherAbilityPromises(VolumeCase):
             assert folder.store_now(at(strange), b"content") is None
         assert folder.store_now(ROOT, b"content") is None
         assert set(await names_in(folder, "dir")) <= {"new"}
+        assert list(await folder.stages()) == []
+
+    async def test_stored_whole(self, folder: Able) -> None:
+        """One call does what a stage does; what it refuses leaves nothing."""
+        await put(folder, "file", b"0123456789")
+        await folder.make_dir(at("dir"))
+        if not self.claims(IWholeStore, folder):
+            return
+        before = await folder.stat(at("file"))
+        for name, there in (("file", before), ("dir/new", None)):
+            published = await folder.store_whole(at(name), b"content")
+            assert published is not None
+            assert await content_of(folder, name) == b"content"
+            assert timeless(published.stat) == timeless(await folder.stat(at(name)))
+            assert published.replaced is None if there is None else timeless(published.replaced) == timeless(there)
+        for strange in ("dir", "missing/new", "file/new", ".upload/new"):
+            assert await folder.store_whole(at(strange), b"content") is None
+        assert await folder.store_whole(ROOT, b"content") is None
+        assert set(await names_in(folder, "dir")) == {"new"}
         assert list(await folder.stages()) == []
 
     async def test_mapped_listing(self, folder: Able) -> None:

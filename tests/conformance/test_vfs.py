@@ -32,6 +32,7 @@ from vfgateway.interfaces import (
     IStageOwners,
     IUsageWalk,
     IVolume,
+    IWholeStore,
 )
 
 
@@ -58,6 +59,7 @@ class TestVfs(EveryPromise):
             IServerSideCopy,
             IStageOwners,
             IUsageWalk,
+            IWholeStore,
         }
     )
     resolver: type[Resolver] = KernelResolver

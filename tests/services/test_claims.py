@@ -102,6 +102,25 @@ async def test_others_wait_until_the_claim_is_given_up(tmp_path: Path, clock: Cl
         await made.stop()
 
 
+async def test_a_change_under_way_keeps_the_claim(tmp_path: Path, clock: Clock) -> None:
+    """Others wait for what takes longer, too, however much they want it."""
+    alive: set[int] = set()
+    async with process(tmp_path / "db", clock, 1, alive) as first:
+        vfolder, made = await first.vfolder(), of(first)
+        assert await granted(made, vfolder)
+        async with process(tmp_path / "db", clock, 2, alive) as second:
+            with made.kept(vfolder):
+                entering = begin(lock(second, vfolder, FILE))
+                for _ in range(100):
+                    clock.advance(claims.LOOK)
+                    await turn()
+                assert not entering.called
+                assert len(await first.rows(schema.intents)) == 2
+                assert not made.covers(vfolder, FILE)
+            await while_time_passes(clock, entering)
+        await made.stop()
+
+
 async def test_a_claim_that_somebody_struck_is_not_believed(alone: Process) -> None:
     """Whoever took this process for dead has taken what it announced; it notices, or trusts itself no more."""
     vfolder, made = await alone.vfolder(), of(alone)

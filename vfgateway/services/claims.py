@@ -12,7 +12,8 @@ If the process dies, its claims are taken for changes under way, and the vfolder
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import attrs
@@ -50,6 +51,8 @@ class _Claim:
     intent: str
     stamp: type_stamp
     used: float
+    users: int = 0  # changes under way
+    unused: list[Deferred[None]] = attrs.Factory(list)  # fire when there are none
 
 
 class Claims:
@@ -93,6 +96,19 @@ class Claims:
             return False
         held.used = now
         return self._locks.is_free(vfolder, path)
+
+    @contextmanager
+    def kept(self, vfolder: VFolder) -> Iterator[None]:
+        """Have the claim, which has just been found to cover what is to be changed, last meanwhile."""
+        held = self._held[vfolder.key]
+        held.users += 1
+        try:
+            yield
+        finally:
+            held.users -= 1
+            held.used = self._clock.seconds()
+            while held.unused and not held.users:
+                held.unused.pop().callback(None)
 
     # --- getting one ---
 
@@ -172,7 +188,13 @@ class Claims:
             self._look_later()
 
     async def _give_up(self, keys: Sequence[int]) -> None:
-        self._owed += [self._held.pop(key).intent for key in keys if key in self._held]
+        claims = [self._held.pop(key) for key in keys if key in self._held]
+        for claim in claims:
+            if claim.users:
+                ended_use: Deferred[None] = Deferred()
+                claim.unused.append(ended_use)
+                await ended_use
+        self._owed += [claim.intent for claim in claims]
         if self._owed:
             # Whoever comes next may count what lies there: what was changed under the claim has to be in the figures.
             await self._flush()

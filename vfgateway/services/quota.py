@@ -163,11 +163,6 @@ class Quota:
             await self._ledger.give_back(changed)
         return found
 
-    def subjects_now(self, vfolder: VFolder) -> Sequence[Subject] | None:
-        """As :meth:`subjects`, if that is known. Not a coroutine."""
-        known = self._known_now(vfolder)
-        return None if known is None else known.subjects
-
     def limited_now(self, vfolder: VFolder) -> Sequence[Subject] | None:
         """Those of :meth:`subjects` that have a limit, if that is known. Not a coroutine."""
         known = self._known_now(vfolder)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import attrs
+from twisted.internet.defer import Deferred
 
 from vfgateway import requestcontext
 from vfgateway.errors import AlreadyExists, InvalidPath, IsADirectory, NotFound, VFolderNotFound
@@ -20,7 +21,6 @@ from vfgateway.model import (
     Origin,
     Permission,
     Principal,
-    Published,
     Usage,
     VFolder,
     VFolderId,
@@ -37,7 +37,7 @@ from vfgateway.services.permissions import Access
 from vfgateway.services.quota import Remaining
 from vfgateway.services.reading import Download, FilteredWalk, Listing
 from vfgateway.services.standing import Standing
-from vfgateway.services.storing import store_now
+from vfgateway.services.storing import store_small, type_stored
 from vfgateway.services.transfer import Upload, growth
 from vfgateway.services.trees import Walk, type_progress
 from vfgateway.services.vfolders import VisibleVFolder
@@ -150,10 +150,10 @@ class FolderSession:
         folder = self.context.folder
         return folder.read_now(path, choose) if IAtHand.providedBy(folder) else None
 
-    def store_now(self, path: FolderPath, content: type_chunk) -> Published | None:
-        """Create or replace a small file, if that needs no waiting; else ``None``, and nothing has happened. Not a coroutine."""
+    def store_small(self, path: FolderPath, content: type_chunk) -> type_stored | Deferred[type_stored]:
+        """Create or replace a small file, if that needs little or no waiting; else ``None``, and nothing has happened. Not a coroutine."""
         self.context.allow(Permission.RW, path, "write this")
-        return store_now(self.context, path, content)
+        return store_small(self.context, path, content)
 
     async def list(self, path: FolderPath) -> Listing:
         """Begin to list a directory."""

@@ -29,6 +29,7 @@ from vfgateway.interfaces import (
     IStagedFile,
     IStageOwners,
     IUsageWalk,
+    IWholeStore,
     type_chunk,
 )
 from vfgateway.model import Attrs, Expect, FileStat, OpenMode, Published
@@ -38,7 +39,7 @@ from vfgateway.treeusage import TreeUsage
 P = ParamSpec("P")
 
 
-@implementer(IAtHand, IFolder, IResumableStaging, IServerSideCopy, IStageOwners, ILinks, IModes, IUsageWalk)
+@implementer(IAtHand, IFolder, IResumableStaging, IServerSideCopy, IStageOwners, ILinks, IModes, IUsageWalk, IWholeStore)
 class VfsFolder:
     """One vfolder on behalf of one actor."""
 
@@ -47,7 +48,7 @@ class VfsFolder:
         self._tree = tree
         self._staging = staging
         self._at_hand = AtHand(tree, staging.file_system == TMPFS)
-        self.stores_now = not staging.syncs(True)
+        self._waits = staging.syncs(True)
 
     # --- reading
 
@@ -98,9 +99,15 @@ class VfsFolder:
         pool = self._calls.check()
         return pool.call(self._at_hand.read, path, choose) if pool.in_place else None
 
+    @property
+    def stores_now(self) -> bool:
+        return not self._waits and self._calls.check().in_place
+
     def store_now(self, path: FolderPath, content: type_chunk) -> Published | None:
-        pool = self._calls.check()
-        return pool.call(self._staging.store_now, path, content) if pool.in_place else None
+        return self._calls.check().call(self._staging.store_whole, False, path, content) if self.stores_now else None
+
+    async def store_whole(self, path: FolderPath, content: type_chunk) -> Published | None:
+        return await self._calls.run(self._staging.store_whole, True, path, content)
 
     def open_now(self, path: FolderPath, mode: OpenMode) -> IFile | None:
         pool = self._calls.check()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import secrets
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ import attrs
 from vfgateway.backends.vfs import syscalls
 from vfgateway.backends.vfs.copy import append_content, copy_content
 from vfgateway.backends.vfs.facts import entry_facts, facts, facts_of, names_in
-from vfgateway.backends.vfs.faults import faults, is_missing
+from vfgateway.backends.vfs.faults import faults, is_missing, translate
 from vfgateway.backends.vfs.ownership import PERMISSIONS, PRIVATE
 from vfgateway.backends.vfs.publish import Busy, publish
 from vfgateway.backends.vfs.resolve import DIRECTORY
@@ -52,6 +53,17 @@ def _locked(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+class _TooLate(Exception):
+    """Something failed when the file was there already.
+
+    :ivar error: what
+    """
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 @attrs.frozen
@@ -279,30 +291,41 @@ class Staging:
         except FileNotFoundError:
             raise UploadNotFound(stage.token) from None
 
-    def store_now(self, target: FolderPath, content: type_chunk) -> Published | None:
-        """Make and publish a stage with ``content`` in one go; ``None`` where that needs waiting or fails, and then nothing is left of it."""
-        if self.syncs(True) or target.is_root or self.tree.hidden(target):
+    def store_whole(self, wait: bool, target: FolderPath, content: type_chunk) -> Published | None:
+        """Make and publish a stage with ``content`` in one go, durably where the volume is; ``None`` where that fails, and then nothing is
+        left of it.
+
+        :param wait: whether other publishers may be waited for
+        :raises StorageFailure: it is there, and may not last
+        """
+        if target.is_root or self.tree.hidden(target):
             return None
         try:
             with self._area() as (root, area):
                 parent = self.tree.resolver.open(root, target.parent, DIRECTORY, links=False)
                 try:
-                    return self._store(root, area, parent, target, content)
+                    return self._store(wait, root, area, parent, target, content)
                 finally:
                     os.close(parent)
+        except _TooLate as late:
+            raise translate(late.error) from late.error
         except (OSError, GatewayError, Busy):
             return None
 
-    def _store(self, root: int, area: int, parent: int, target: FolderPath, content: type_chunk) -> Published | None:
-        token = uuid4().hex.encode("ascii")
+    def _store(
+        self, wait: bool, root: int, area: int, parent: int, target: FolderPath, content: type_chunk
+    ) -> Published:
+        token = secrets.token_hex(16).encode("ascii")
         descriptor = os.open(token, _STAGE_FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=area)
         try:
             try:
                 self.tree.ownership.settle_file(descriptor, root, self.tree.actor)
                 if os.write(descriptor, content) != len(content):
                     raise NoSpace
+                if self.syncs(True):
+                    os.fsync(descriptor)
                 name = bytes(FolderPath(target.parts[-1:]))
-                with self.tree.gate.passed(ANY, False):
+                with self.tree.gate.passed(ANY, wait):
                     there = entry_facts(parent, name)
                     if there is not None and not there.is_file:
                         raise UnsupportedFileType(target)
@@ -312,6 +335,10 @@ class Staging:
             except BaseException:
                 os.unlink(token, dir_fd=area)
                 raise
+            try:
+                self.tree.sync_names(parent)
+            except OSError as error:
+                raise _TooLate(error) from error
             return Published(facts_of(descriptor), there)
         finally:
             os.close(descriptor)

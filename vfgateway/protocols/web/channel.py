@@ -35,6 +35,8 @@ READ_SIZE = 256 << 10
 LARGE = 512 << 10
 #: An unread rest of a body of at most so many bytes is read and dropped, to keep the connection; above it, the connection is closed.
 DRAINED = 256 << 10
+#: Bytes that a client may send ahead of an answer of the fast lane before it is kept from sending more.
+MOST_AHEAD = 64 << 10
 #: Seconds for which a client that was refused may go on sending before the connection is cut.
 LINGER = 5.0
 
@@ -64,6 +66,7 @@ class StreamingChannel(http.HTTPChannel):
     _lingering: IDelayedCall | None = None
     _idle: float | None = None
     _begun = b""  # a request for the fast lane of which not all has arrived
+    _ahead: bytes | None = None  # what has come while the lane waits for its answer
 
     # --- the connection ---
 
@@ -107,7 +110,7 @@ class StreamingChannel(http.HTTPChannel):
         """Close after the request that is being answered, or now."""
         self._leave_the_lane()
         self.persistent = False
-        if not self.requests:
+        if not self.requests and self._ahead is None:
             self.loseConnection()
 
     def timeoutConnection(self) -> None:
@@ -122,6 +125,11 @@ class StreamingChannel(http.HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         if self._lingering is not None:
+            return
+        if self._ahead is not None:
+            self._ahead += data
+            if len(self._ahead) > MOST_AHEAD:
+                self._networkProducer.pauseProducing()
             return
         if not self.requests and not self._buffer:  # a head has its time as a whole, however slowly it trickles in
             self.resetTimeout()
@@ -141,6 +149,26 @@ class StreamingChannel(http.HTTPChannel):
         if lane.waits_for_more(data):
             self._begun = data
         return bool(self._begun)
+
+    def wait_for_lane(self) -> None:
+        """The lane answers a little later."""
+        self._ahead = b""
+        self.setTimeout(None)
+
+    def go_on(self, unanswered: bytes) -> None:
+        """The lane has answered, unless there is something ``unanswered``: that goes the ordinary way, and what has come since follows."""
+        ahead, self._ahead = self._ahead or b"", None
+        if self not in self.site.channels:  # nobody is there any more
+            return
+        if len(ahead) > MOST_AHEAD:
+            self._networkProducer.resumeProducing()
+        self.setTimeout(self._idle)
+        if unanswered:
+            super(http.HTTPChannel, self).dataReceived(unanswered + ahead)
+        elif not self.persistent:
+            self.loseConnection()
+        elif ahead:
+            self.dataReceived(ahead)
 
     def _leave_the_lane(self) -> None:
         """Let what was begun go the ordinary way."""
@@ -289,7 +317,7 @@ class StreamingChannel(http.HTTPChannel):
     def send_now(self, head: bytes, body: type_chunk = b"") -> None:
         """Send an answer of the fast lane, what the socket takes of it at once."""
         plain = self.plain_transport
-        if plain is None or plain.dataBuffer or plain._tempDataBuffer or plain.disconnecting:
+        if plain is None or not plain.connected or plain.dataBuffer or plain._tempDataBuffer or plain.disconnecting:
             self.transport.write(head)
             if body:
                 self.transport.write(bytes(body))

@@ -14,8 +14,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ISSLTransport
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES
 from twisted.web.http_headers import Headers
 
@@ -190,7 +192,8 @@ def lines_of(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"\r\n%b: %b" % field for field in fields])
 
 
-type_serve = Callable[[Asked], Answer | None]
+type_served = Answer | None | Deferred[Answer | None]
+type_serve = Callable[[Asked], type_served]
 
 
 @attrs.frozen
@@ -198,7 +201,7 @@ class Route:
     """What answers one method.
 
     :ivar serve: the answer, or ``None`` if it is not at hand; then nothing may have happened. What it raises of the family of errors is
-        taken for that, too
+        taken for that, too. Where the storage has to be waited for, a Deferred of that
     :ivar fields: those that it understands, beside :data:`PLAIN_FIELDS`
     :ivar body: whether requests have a body, which clients often send after the head
     """
@@ -241,8 +244,30 @@ class Lane:
             return False
         if answered is None:
             return False
-        self._answer(channel, asked, answered)
+        if isinstance(answered, Deferred):
+            self._answer_later(channel, asked, data, answered)
+        else:
+            self._answer(channel, asked, answered)
         return True
+
+    def _answer_later(
+        self, channel: StreamingChannel, asked: Asked, data: bytes, coming: Deferred[Answer | None]
+    ) -> None:
+        """What comes on the connection waits; and what could not be answered goes the ordinary way after all."""
+        channel.wait_for_lane()
+
+        def answer(answered: Answer | None) -> None:
+            if answered is not None:
+                self._answer(channel, asked, answered)
+            channel.go_on(b"" if answered is not None else data)
+
+        def failed(failure: Failure) -> None:
+            if not failure.check(GatewayError):
+                self.log.failure("request {request_id} failed on the lane", failure, request_id=asked.request_id)
+            channel.go_on(data)
+
+        coming.addCallbacks(answer, failed)
+        coming.addErrback(lambda failure: self.log.failure("an answer could not be sent", failure))
 
     def _recall(self, route: Route, data: bytes) -> type_known | None:
         """As :meth:`_read`, which needs not look at what it has seen before, to the byte."""

@@ -8,12 +8,12 @@ from functools import partial
 import attrs
 
 from vfgateway.paths import FolderPath
-from vfgateway.protocols.web.lane import CONDITIONS, Answer, Asked, Route, place_in
+from vfgateway.protocols.web.lane import CONDITIONS, Asked, Route, place_in, type_served
 from vfgateway.protocols.webdav import get, propfind, put
 from vfgateway.protocols.webdav.settings import WebDavSettings
 from vfgateway.services.session import FolderSession
 
-type_verb = Callable[[Asked, FolderSession, FolderPath], Answer | None]
+type_verb = Callable[[Asked, FolderSession, FolderPath], type_served]
 
 
 @attrs.frozen
@@ -23,7 +23,7 @@ class _Serve:
     verb: type_verb
     guarded: bool
 
-    def __call__(self, asked: Asked) -> Answer | None:
+    def __call__(self, asked: Asked) -> type_served:
         name, path = place_in(asked.target)
         folder = asked.enter(name, self.guarded)
         return None if folder is None else self.verb(asked, folder, path)
