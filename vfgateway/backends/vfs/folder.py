@@ -39,7 +39,9 @@ from vfgateway.treeusage import TreeUsage
 P = ParamSpec("P")
 
 
-@implementer(IAtHand, IFolder, IResumableStaging, IServerSideCopy, IStageOwners, ILinks, IModes, IUsageWalk, IWholeStore)
+@implementer(
+    IAtHand, IFolder, IResumableStaging, IServerSideCopy, IStageOwners, ILinks, IModes, IUsageWalk, IWholeStore
+)
 class VfsFolder:
     """One vfolder on behalf of one actor."""
 
