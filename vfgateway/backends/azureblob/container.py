@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import attrs
 from lxml import etree
 
+from vfgateway.backends.azureblob.credentials import Pass
 from vfgateway.backends.azureblob.facts import Blob, parse_date
 from vfgateway.backends.azureblob.faults import Refused
 from vfgateway.backends.azureblob.transport import Answer, Transport
@@ -145,9 +146,13 @@ class Container:
         self, blob: str, block: str, source: tuple[Container, Blob], start: int, size: int, headers: Mapping[str, str]
     ) -> None:
         """The same with bytes of another blob, which the storage fetches by itself."""
+        container, origin = source
+        let_in = await self.transport.credential.source(container.name, origin.name)
         sent = {
-            **await self._source(source),
+            "x-ms-copy-source": self.transport.address(f"{container.name}/{origin.name}", {}, let_in),
+            "x-ms-source-if-match": f'"{origin.etag}"',
             "x-ms-source-range": f"bytes={start}-{start + size - 1}",
+            **dict(let_in.source_headers),
             **headers,
         }
         await self._ask("PUT", blob, {"comp": "block", "blockid": _encoded(block)}, sent)
@@ -177,21 +182,13 @@ class Container:
     async def copy(
         self, blob: str, source: tuple[Container, Blob], metadata: Mapping[str, str], headers: Mapping[str, str]
     ) -> Blob:
-        """Replace or create a blob with the content of another one, in one step."""
-        # Metadata that is sent takes the place of the source's; none at all would leave that.
-        sent = {**await self._source(source), **_meta(metadata), **headers}
+        """Replace or create a blob with the content of another one, in one step, as Azurite does it: without asking what lets us read the
+        source, for it would fetch all of it to see that, and at once. Metadata must be given, or the source's is taken."""
+        address = self.transport.address(f"{source[0].name}/{source[1].name}", {}, Pass())
+        matched = {"x-ms-copy-source": address, "x-ms-source-if-match": f'"{source[1].etag}"'}
+        sent = {**matched, **_meta(metadata), **headers}
         answer = await self._ask("PUT", blob, headers=sent)
         return _written(blob, answer, source[1].size, metadata)
-
-    async def _source(self, source: tuple[Container, Blob]) -> dict[str, str]:
-        container, blob = source
-        let_in = await self.transport.credential.source(container.name, blob.name)
-        address = self.transport.address(f"{container.name}/{blob.name}", {}, let_in)
-        return {
-            "x-ms-copy-source": address,
-            "x-ms-source-if-match": f'"{blob.etag}"',
-            **dict(let_in.source_headers),
-        }
 
     async def set_metadata(self, blob: Blob, metadata: Mapping[str, str]) -> Blob:
         """Replace it, if the blob is still the one that was seen."""

@@ -42,7 +42,7 @@ IDLE = 4.0
 #: Seconds before the first repetition, and the longest wait; doubled each time.
 FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0
 #: Bytes given to a connection at once.
-PIECE = 256 << 10
+PIECE = 1 << 20
 #: What is worth another attempt.
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _CUT = (ConnectError, ConnectionClosed, DNSLookupError, ResponseFailed, RequestNotSent, RequestTransmissionFailed)
