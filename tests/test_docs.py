@@ -18,6 +18,7 @@ from vfgateway.authenticators.ldap import LdapSettings
 from vfgateway.authenticators.manager import ManagerSettings as ManagerAuthenticatorSettings
 from vfgateway.backends.azureblob import AzureBlobSettings
 from vfgateway.backends.memory import MemorySettings
+from vfgateway.backends.smb import SmbSettings
 from vfgateway.backends.vfs import VfsSettings
 from vfgateway.config import EventsSettings, GatewaySettings, RedisSettings
 from vfgateway.log_settings import LogSettings, LokiSettings
@@ -77,6 +78,12 @@ def test_every_key_of_a_volume_on_azure_is_explained() -> None:
     """On its own page."""
     page = (ROOT / "docs/azure.md").read_text()
     assert [key for key in keys(AzureBlobSettings) if f"`{key}`" not in page] == []
+
+
+def test_every_key_of_a_volume_on_a_share_is_explained() -> None:
+    """On its own page."""
+    page = (ROOT / "docs/smb.md").read_text()
+    assert [key for key in keys(SmbSettings) if f"`{key}`" not in page] == []
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,6 +19,7 @@ from tests.behaviour.test_promises import (
 )
 from tests.support.process import GatewayProcess, VFolderOfAlice
 from tests.support.samba import Samba
+from tests.support.samba_site import SambaSite
 
 __all__ = [
     "doors",
@@ -33,29 +33,12 @@ __all__ = [
 ]
 
 
-class ShareSite(EveryDoor):
-    """A site whose volume is a share."""
-
-    def __init__(self, folder: Path, samba: Samba) -> None:
-        self.samba = samba
-        super().__init__(folder, {"local": samba.settings(path="volume")})
-
-    def _configuration(self, volumes: Mapping[str, Mapping[str, object]]) -> str:
-        return super()._configuration(volumes).replace('backend = "vfs"', 'backend = "smb"')
-
-    def place_of(self, volume: str, vfid: str) -> Path:
-        """On the server's disk."""
-        scope, _, digits = vfid.rpartition("/")
-        scope = scope.partition(":")[2].replace("-", "")
-        return self.samba.share.joinpath("volume", scope, digits[:2], digits[2:4], digits[4:])
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EveryDoor]:
     """A gateway with all doors open, before a share."""
     folder = tmp_path_factory.mktemp("share")
     with Samba(folder / "server") as samba:
-        site = ShareSite(folder / "site", samba)
+        site = SambaSite(folder / "site", samba)
         with GatewayProcess(site):
             site.populate(name="first")
             site.admit_key()

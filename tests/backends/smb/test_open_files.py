@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.backends.smb.conftest import type_make
-from tests.conformance.harness import READ, at, content_of, new_folder, put
+from tests.conformance.harness import READ, at, content_of, names_in, new_folder, put
 from tests.support.samba import Samba
-from vfgateway.errors import GatewayError
+from vfgateway.errors import DirectoryNotEmpty, GatewayError
 from vfgateway.model import ANY, Actor, Expect
 
 
@@ -57,6 +57,26 @@ async def test_refused_while_it_is_open(samba: Samba, make: type_make, driver: d
         await staged.commit(at("file"), ANY)
     await file.close()
     assert await content_of(folder, "file") == b"old"
+
+
+async def test_a_directory_that_is_being_listed(samba: Samba, make: type_make, driver: dict[str, Any]) -> None:
+    """It goes, and its name is free, at once; one that is not empty stays."""
+    volume = await make(samba, **driver)
+    folder = await new_folder(volume)
+    for path in ("dir", "other", "full", "full/below"):
+        await folder.make_dir(at(path))
+    listings = [await folder.open_dir(at(path)) for path in ("dir", "other", "full")]
+    await folder.remove_dir(at("dir"))
+    await folder.make_dir(at("dir"))
+    await folder.remove_dir(at("dir"))
+    with pytest.raises(DirectoryNotEmpty):
+        await folder.remove_dir(at("full"))
+    await folder.rename(at("full"), at("other"), ANY)
+    assert await names_in(folder) == ["other"]
+    assert await names_in(folder, "other") == ["below"]
+    for listing in listings:
+        await listing.close()
+    assert list(trash_of(samba, volume, folder).iterdir()) == []
 
 
 async def test_puts_back_what_a_crash_left_aside(samba: Samba, make: type_make) -> None:

@@ -133,7 +133,7 @@ class SmbFolder:
             raise InvalidPath(path, "the top of a folder cannot be removed")
         where = self.tree.place.to_write(path, NotFound)
         async with self.tree.faults(path):
-            await self._share.remove_dir(where)
+            await publish.take_dir_away(self.tree, where)
 
     @whole
     async def rename(self, source: FolderPath, target: FolderPath, expect: Expect) -> Published:
@@ -144,9 +144,10 @@ class SmbFolder:
         async with tree.faults(source):
             moved = await self._share.stat(where)
         tree.place.to_write(target)
-        if moved.is_dir and tree.place.folded(target.parent).within(tree.place.folded(source)):
-            raise InvalidPath(target, f"lies inside of what is moved: {target}")
         async with tree.faults(target, through=NotADirectory):
+            if moved.is_dir and tree.place.folded(target.parent).within(tree.place.folded(source)):
+                await self._check_parent(target)
+                raise InvalidPath(target, f"lies inside of what is moved: {target}")
             if tree.place.key(source) == tree.place.key(target):
                 return await self._respell(where, moved, source, target)
             async with publish.turn(tree, target, expect):

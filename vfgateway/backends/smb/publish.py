@@ -69,8 +69,12 @@ async def move(tree: Tree, source: str, moved: Entry, there: Entry | None, targe
     kind = wire.DIRECTORY_FILE if moved.is_dir else wire.NON_DIRECTORY_FILE
     path = tree.place.to_write(target)
     if there is not None and there.is_dir:
-        await tree.share.remove_dir(path)
-        return await tree.share.rename(source, path, replace=False, number=moved.number, kind=kind)
+        await take_dir_away(tree, path)
+        try:
+            return await tree.share.rename(source, path, replace=False, number=moved.number, kind=kind)
+        except Refused:
+            await tree.share.make_dir(path, exist_ok=True)
+            raise
     replace = there is not None or not (expect.absent or moved.is_dir)
     try:
         return await tree.share.rename(source, path, replace=replace, number=moved.number, kind=kind)
@@ -122,6 +126,25 @@ async def take_away(tree: Tree, path: str, entry: Entry) -> None:
         await tree.share.remove_file(aside)
     except Refused:
         return  # gone for everybody who looks for it; the trash is emptied at each start
+
+
+async def take_dir_away(tree: Tree, path: str) -> None:
+    """Remove an empty directory from its name at once, though somebody may be listing it."""
+    aside = f"{tree.trash}\\removed-{uuid4().hex}"
+    await ensure_trash(tree)
+    access, options = wire.DELETE | wire.READ_ATTRIBUTES, wire.DIRECTORY_FILE | wire.OPEN_REPARSE_POINT
+    directory, _ = await tree.share.open(Opening(path, access, options=options), content=False)
+    try:
+        await directory.do(wire.set_disposition())  # refused unless it is empty
+        await directory.do(wire.set_disposition(remove=False))
+        await directory.do(wire.rename(aside, replace=False))
+        try:
+            await directory.do(wire.set_disposition())
+        except Refused:
+            await directory.do(wire.rename(path, replace=False))  # somebody was quicker
+            raise
+    finally:
+        await directory.close()
 
 
 async def ensure_trash(tree: Tree) -> None:

@@ -233,9 +233,9 @@ def set_size(size: int) -> Command:
     return _set(_END_OF_FILE, size.to_bytes(8, "little"))
 
 
-def set_disposition() -> Command:
-    """Remove the file when the last who has it open closes it."""
-    return _set(_DISPOSITION, b"\x01")
+def set_disposition(remove: bool = True) -> Command:
+    """Remove the file when the last who has it open closes it; or do not, after all."""
+    return _set(_DISPOSITION, bytes([remove]))
 
 
 def rename(path: str, replace: bool) -> Command:
