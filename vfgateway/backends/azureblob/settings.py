@@ -26,6 +26,9 @@ def _account(text: Any) -> str:
     return str(text)
 
 
+Containers = Annotated[str, Field(pattern=r"^[a-z0-9$][a-z0-9-]*\*?$|^\*$")]
+
+
 class AzureBlobSettings(Section):
     """A storage account. Exactly one of ``account_key``, ``sas_token`` and ``identity`` says how to be let in.
 
@@ -68,7 +71,7 @@ class AzureBlobSettings(Section):
     redirect_lifetime: Seconds = 300.0
     file_mode: Annotated[int, BeforeValidator(_mode)] = 0o640
     dir_mode: Annotated[int, BeforeValidator(_mode)] = 0o750
-    adoptable: tuple[Annotated[str, Field(pattern=r"^[a-z0-9$][a-z0-9-]*\*?$|^\*$")], ...] = ()
+    adoptable: tuple[Containers, ...] = ()
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
