@@ -147,6 +147,8 @@ class AzureStagedFile:
         self.size += count
         while self._buffered >= volume.plan.size(self._count, volume.buffers.full):
             await self._send(volume.plan.size(self._count, volume.buffers.full))
+        while volume.buffers.full and self._sending:
+            await self._arrived()
 
     def _hold(self, count: int) -> None:
         self._buffered += count
@@ -164,11 +166,11 @@ class AzureStagedFile:
         with self._translated():
             try:
                 await self._prepare()
-                while len(self._sending) >= self._folder.volume.plan.parallel:
-                    await self._settle_first()
             except BaseException:
-                await self._give_up()
+                self._give_up()
                 raise
+        while len(self._sending) >= self._folder.volume.plan.parallel:
+            await self._arrived()
         pieces = self._take(size)
         offset = self.size - self._buffered - size
         # What is on its way is held until it has arrived.
@@ -209,27 +211,27 @@ class AzureStagedFile:
             await self._container.commit(self._name, self.blocks, {}, {})
             self._strays = False
 
-    async def _settle_first(self) -> None:
+    async def _arrived(self) -> None:
+        """Wait for the block that was sent first."""
         block, size, sending = self._sending[0]
-        await sending.get()
-        if self._sending and self._sending[0][0] is block:
-            del self._sending[0]
-            self._folder.volume.buffers.held -= size
-            self.blocks.append(block)
+        with self._translated():
+            try:
+                await sending.get()
+            except BaseException:
+                self._give_up()
+                raise
+        del self._sending[0]
+        self._folder.volume.buffers.held -= size
+        self.blocks.append(block)
 
     async def _flush(self) -> None:
         """Return when the storage has everything."""
         if self._buffered:
             await self._send(self._buffered)
-        with self._translated():
-            try:
-                while self._sending:
-                    await self._settle_first()
-            except BaseException:
-                await self._give_up()
-                raise
+        while self._sending:
+            await self._arrived()
 
-    async def _give_up(self) -> None:
+    def _give_up(self) -> None:
         """After a failure: keep what is there without a gap, and remember that there may be more."""
         sending, self._sending = self._sending, []
         for _, size, work in sending:
