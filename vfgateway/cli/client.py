@@ -51,6 +51,7 @@ class Choice:
     :ivar secret_file: holds the orchestrator's secret
     :ivar key_file: holds an administrator's API key
     :ivar ca_file: certificates to trust instead of the system's
+    :ivar certificate_file: a certificate with its key, for a front end that asks for one
     """
 
     config: Path | None = None
@@ -58,6 +59,7 @@ class Choice:
     secret_file: Path | None = None
     key_file: Path | None = None
     ca_file: Path | None = None
+    certificate_file: Path | None = None
 
 
 class Client:
@@ -137,7 +139,7 @@ class Client:
     def _http(self) -> httpx.Client:
         headers = {"User-Agent": f"vfgateway/{__version__}"}
         if self.choice.url is not None:
-            verify = ssl.create_default_context(cafile=self.choice.ca_file) if self.choice.url[:5] == "https" else False
+            verify = self._tls() if self.choice.url[:5] == "https" else False
             # No proxy of the environment ever sees the secret.
             return httpx.Client(
                 base_url=self.choice.url, headers=headers | self._credential(), verify=verify, trust_env=False
@@ -146,6 +148,15 @@ class Client:
             raise click.UsageError("--secret-file and --key-file go with --url")
         transport = httpx.HTTPTransport(uds=str(self._socket()))
         return httpx.Client(transport=transport, base_url="http://localhost", headers=headers, trust_env=False)
+
+    def _tls(self) -> ssl.SSLContext:
+        try:
+            context = ssl.create_default_context(cafile=self.choice.ca_file)
+            if self.choice.certificate_file is not None:
+                context.load_cert_chain(self.choice.certificate_file)
+        except (OSError, ssl.SSLError) as error:
+            raise CommandFailed(f"cannot use the certificates: {error.strerror or error}") from None
+        return context
 
     def _credential(self) -> dict[str, str]:
         if (self.choice.secret_file is None) == (self.choice.key_file is None):

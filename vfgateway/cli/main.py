@@ -62,6 +62,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     envvar="VFGATEWAY_CA_FILE",
     help="With --url: certificates to trust instead of the system's.",
 )
+@click.option(
+    "--certificate-file",
+    type=_FILE,
+    envvar="VFGATEWAY_CERTIFICATE_FILE",
+    help="With --url: a certificate and its key, where the front end asks for one.",
+)
 @click.pass_context
 def cli(
     context: click.Context,
@@ -70,9 +76,10 @@ def cli(
     secret_file: Path | None,
     key_file: Path | None,
     ca_file: Path | None,
+    certificate_file: Path | None,
 ) -> None:
     """Administers a running vfgateway."""
-    client = Client(Choice(config, url, secret_file, key_file, ca_file))
+    client = Client(Choice(config, url, secret_file, key_file, ca_file, certificate_file))
     context.call_on_close(client.close)
     context.obj = client
 

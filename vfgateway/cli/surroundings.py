@@ -210,10 +210,15 @@ def certificates(place: Place) -> Iterator[Finding]:
 
 
 def _public_host(place: Place, front_end: str) -> str | None:
-    if front_end != "client":
-        return None
-    url = place.section("frontends", "manager").get("client_url")
+    url = _client_url(place) if front_end == "client" else place.section("frontends", front_end).get("public_url")
     return urlsplit(url).hostname if isinstance(url, str) else None
+
+
+def _client_url(place: Place) -> object:
+    """Where people reach the client front end, as far as that is written down."""
+    return place.section("frontends", "manager").get("client_url") or place.section("frontends", "client").get(
+        "public_url"
+    )
 
 
 def _certificate(what: str, file: Path, host: str | None) -> Finding:
@@ -243,7 +248,7 @@ def _certificate(what: str, file: Path, host: str | None) -> Finding:
             what, False, f"{file} names no host (no subjectAltName), which no client takes: have it issued anew"
         )
     if host is not None and not any(_fits(pattern, host) for pattern in good):
-        return Finding(what, False, f"{file} is for {', '.join(good)}, but people come to {host} (client_url)")
+        return Finding(what, False, f"{file} is for {', '.join(good)}, but people come to {host}")
     return Finding(what, True, f"for {', '.join(good)}, until {end:%Y-%m-%d}")
 
 
@@ -257,11 +262,11 @@ def _fits(pattern: str, host: str) -> bool:
 def openness(place: Place) -> Iterator[Finding]:
     """Whether passwords cross the network in the clear, and whether a proxy that must be there is believed."""
     trusted = place.section("gateway").get("trusted_proxies")
-    url = place.section("frontends", "manager").get("client_url")
+    url = _client_url(place)
     client = place.section("frontends", "client")
     if isinstance(url, str) and url.startswith("https:") and client and not _speaks_tls(client) and not trusted:
         detail = (
-            "client_url is https:, and the front end speaks no TLS, so a proxy must: name it in trusted_proxies, or the "
+            "people come by https:, and the front end speaks no TLS, so a proxy must: name it in trusted_proxies, or the "
             "gateway takes it for every caller; or give the front end a certificate and a key"
         )
         yield Finding("proxies", False, detail)

@@ -54,7 +54,7 @@ class ClientService(SiteListener):
         )
         site.lane = Lane(site, ROUTES)
         endpoints = [settings.endpoint] if isinstance(settings.endpoint, str) else list(settings.endpoint)
-        super().__init__(site, endpoints, first_steps=_first_steps)
+        super().__init__(site, endpoints, settings.tls(gateway.reactor), first_steps=_first_steps)
 
     def startService(self) -> None:
         """Begin to answer. Raises ``ConfigurationError`` for a secret that cannot be read."""

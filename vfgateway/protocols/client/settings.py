@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import ByteSize, Field, field_validator
 
+from vfgateway.protocols.web.tls_settings import TlsSettings
 from vfgateway.section import Seconds, Secret, Section
 
 _ORIGIN = re.compile(r"\*|https?://[^/\s]+")
@@ -25,7 +26,7 @@ class SelfServiceSettings(Section):
     max_size: Annotated[ByteSize, Field(gt=0)] | None = None
 
 
-class ClientSettings(Section):
+class ClientSettings(TlsSettings):
     """See the module.
 
     :ivar endpoint: a Twisted endpoint, or a list of them

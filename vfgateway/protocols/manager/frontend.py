@@ -10,9 +10,9 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
@@ -26,7 +26,9 @@ from vfgateway.listening import IWelcoming
 from vfgateway.protocols.manager.access import HEADER
 from vfgateway.protocols.manager.app import Application, Choices
 from vfgateway.protocols.web.site import GatewaySite, SiteListener, Unready
-from vfgateway.section import ConfigPath, Secret, Section
+from vfgateway.protocols.web.tls import ReloadingCertificate
+from vfgateway.protocols.web.tls_settings import TlsSettings
+from vfgateway.section import ConfigPath, Secret
 from vfgateway.services.gateway import Gateway
 from vfgateway.sockets import IBindsLate
 
@@ -36,10 +38,11 @@ LONGEST_SOCKET = 107
 _ENDPOINT = re.compile(r"(tcp6?|ssl):(?:port=)?(\d+)(?::(.*))?")
 
 
-class ManagerSettings(Section):
+class ManagerSettings(TlsSettings):
     """``[frontends.manager]``.
 
     :ivar endpoint: a Twisted endpoint, or a list of them
+    :ivar client_ca: a PEM file of authorities: only callers with a certificate of theirs get through, and still need the secret
     :ivar secret: what managers show; a list, the current one first, so that it can be rotated. ``secret_file`` is
         made when missing, and ``manager.secret`` in ``data_dir`` by default
     :ivar socket: where the command line connects; by default ``manager.sock`` in ``data_dir``, ``false`` for none
@@ -52,6 +55,7 @@ class ManagerSettings(Section):
     """
 
     endpoint: str | tuple[str, ...] = "tcp:6022:interface=127.0.0.1"
+    client_ca: ConfigPath | None = None
     secret: Secret = Secret()
     socket: ConfigPath | bool = True
     scandir_limit: int = Field(default=10_000, ge=0)
@@ -59,6 +63,18 @@ class ManagerSettings(Section):
     clone_patience: float = Field(default=10.0, ge=0, le=280)
     public_metrics: bool = False
     client_url: str = ""
+
+    @model_validator(mode="after")
+    def _shows_its_own(self) -> Self:
+        if self.client_ca is not None and self.certificate is None:
+            raise ValueError("client_ca needs certificate: callers are asked for theirs over TLS")
+        return self
+
+    def tls(self, clock: Any) -> ReloadingCertificate | None:
+        """As of every front end; with the authorities of callers."""
+        if self.certificate is None:
+            return None
+        return ReloadingCertificate(self.certificate, self.key, clock, self.client_ca)
 
     @field_validator("socket", mode="before")
     @classmethod
@@ -101,7 +117,7 @@ class ManagerService(Service):
         self.application = Application(gateway, choices)
         self._site = GatewaySite(Unready(), gateway, "manager")
         endpoints = [settings.endpoint] if isinstance(settings.endpoint, str) else list(settings.endpoint)
-        self._listener = SiteListener(self._site, endpoints, first_steps=self._steps)
+        self._listener = SiteListener(self._site, endpoints, settings.tls(gateway.reactor), first_steps=self._steps)
         self._socket_site: GatewaySite | None = None
         self._socket_port: IListeningPort | None = None
 
@@ -222,5 +238,5 @@ def client_url(gateway: Gateway) -> str:
             host = interface[1].replace("\\:", ":") if interface else "localhost"
             host = "localhost" if host in ("", "0.0.0.0", "::") else host  # noqa: S104
             host = f"[{host}]" if ":" in host else host
-            return f"{'https' if kind == 'ssl' else 'http'}://{host}:{number}"
+            return f"{'https' if kind == 'ssl' or 'certificate' in table else 'http'}://{host}:{number}"
     return ""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from OpenSSL import SSL
 from OpenSSL.crypto import Error as CryptoError
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import Certificate as SslCertificate
-from twisted.internet.ssl import CertificateOptions, KeyPair, PrivateCertificate
+from twisted.internet.ssl import CertificateOptions, KeyPair, PrivateCertificate, trustRootFromCertificates
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
@@ -31,13 +32,15 @@ class ReloadingCertificate:
 
     :param certificate: a PEM file: the server's certificate, then those between it and its root
     :param key: a PEM file with its key; may be the same file
+    :param client_ca: a PEM file of authorities: only who shows a certificate of theirs gets through
     """
 
     log = Logger()
 
-    def __init__(self, certificate: Path, key: Path | None, clock: Any) -> None:
+    def __init__(self, certificate: Path, key: Path | None, clock: Any, client_ca: Path | None = None) -> None:
         self._certificate = certificate
         self._key = key or certificate
+        self._client_ca = client_ca
         self._clock = clock
         self._context: SSL.Context | None = None
         self._state: type_state = ()
@@ -50,9 +53,8 @@ class ReloadingCertificate:
             self._context = self._read()
         except (OSError, ValueError, SSL.Error, CryptoError) as error:
             reason = getattr(error, "strerror", None) or str(error) or "no certificate and key that fit each other"
-            raise ConfigurationError(
-                "certificate", f"cannot use {self._certificate} and {self._key}: {reason}"
-            ) from None
+            files = " and ".join(map(str, self._files))
+            raise ConfigurationError("certificate", f"cannot use {files}: {reason}") from None
         self._state = state
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
@@ -73,16 +75,18 @@ class ReloadingCertificate:
         except (OSError, ConfigurationError) as error:  # half-way through a renewal, perhaps: the old one still serves
             self.log.warn("the certificate cannot be read anew: {error}", error=str(error))
 
+    @property
+    def _files(self) -> Sequence[Path]:
+        files = (self._certificate, self._key)
+        return files if self._client_ca is None else (*files, self._client_ca)
+
     def _now(self) -> type_state:
-        found = (path.stat() for path in (self._certificate, self._key))
+        found = (path.stat() for path in self._files)
         return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in found)
 
     def _read(self) -> SSL.Context:
-        pem = self._certificate.read_bytes()
-        blocks = [block + _END for block in pem.split(_END) if _BEGIN in block]
-        chain = [SslCertificate.loadPEM(block[block.index(_BEGIN) :]) for block in blocks]
-        if not chain:
-            raise ValueError("there is no certificate in it")
+        chain = _certificates(self._certificate)
+        callers = None if self._client_ca is None else trustRootFromCertificates(_certificates(self._client_ca))
         key = KeyPair.load(self._key.read_bytes(), 1)  # 1: PEM
         own = PrivateCertificate.fromCertificateAndKeyPair(chain[0], key)
         options = CertificateOptions(
@@ -90,8 +94,17 @@ class ReloadingCertificate:
             certificate=own.original,
             extraCertChain=[each.original for each in chain[1:]],
             acceptableProtocols=[b"http/1.1"],
+            trustRoot=callers,
         )
         return options.getContext()
+
+
+def _certificates(file: Path) -> list[Any]:
+    """All in a PEM file. ``ValueError`` if there is none."""
+    blocks = [block + _END for block in file.read_bytes().split(_END) if _BEGIN in block]
+    if not blocks:
+        raise ValueError(f"there is no certificate in {file}")
+    return [SslCertificate.loadPEM(block[block.index(_BEGIN) :]) for block in blocks]
 
 
 def speaking_tls(creator: ReloadingCertificate, factory: Any) -> TLSMemoryBIOFactory:

@@ -11,7 +11,6 @@ from zope.interface import implementer
 from vfgateway.interfaces import IFrontEnd
 from vfgateway.protocols.web.lane import Lane
 from vfgateway.protocols.web.site import GatewaySite, SiteListener
-from vfgateway.protocols.web.tls import ReloadingCertificate
 from vfgateway.protocols.webdav import express
 from vfgateway.protocols.webdav.app import WebDav
 from vfgateway.protocols.webdav.faults import fail
@@ -47,10 +46,7 @@ class WebDavService(SiteListener):
         )
         site.lane = Lane(site, express.routes(settings))
         endpoints = [settings.endpoint] if isinstance(settings.endpoint, str) else list(settings.endpoint)
-        certificate = None
-        if settings.certificate is not None:
-            certificate = ReloadingCertificate(settings.certificate, settings.key, gateway.reactor)
-        super().__init__(site, endpoints, certificate, first_steps=_first_steps)
+        super().__init__(site, endpoints, settings.tls(gateway.reactor), first_steps=_first_steps)
 
 
 def _first_steps(url: str) -> Sequence[str]:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Self
 
-from pydantic import ByteSize, Field, field_validator, model_validator
+from pydantic import ByteSize, Field, field_validator
 
-from vfgateway.section import ConfigPath, Seconds, Section
+from vfgateway.protocols.web.tls_settings import TlsSettings
+from vfgateway.section import Seconds
 
 
-class WebDavSettings(Section):
+class WebDavSettings(TlsSettings):
     """See the module.
 
     :ivar endpoint: a Twisted endpoint, or a list of them
-    :ivar certificate: a PEM file with the chain; with it TLS is spoken on every endpoint, and the file is read anew when it changes
-    :ivar key: the PEM file of its key; by default it is in the same file
     :ivar allow_plain_login: take passwords over unencrypted connections from other machines, too
     :ivar depth_infinity: answer PROPFIND on whole trees
     :ivar longest_lock: the longest time for which a lock is given
@@ -25,8 +23,6 @@ class WebDavSettings(Section):
     """
 
     endpoint: str | tuple[str, ...] = "tcp:6023:interface=127.0.0.1"
-    certificate: ConfigPath | None = None
-    key: ConfigPath | None = None
     allow_plain_login: bool = False
     depth_infinity: bool = False
     longest_lock: Seconds = 24 * 3600.0
@@ -40,9 +36,3 @@ class WebDavSettings(Section):
         if value and not re.fullmatch(r"https?://[^/\s]+/?", value):
             raise ValueError("should be scheme://host[:port]")
         return value
-
-    @model_validator(mode="after")
-    def _pair(self) -> Self:
-        if self.key is not None and self.certificate is None:
-            raise ValueError("key is of no use without certificate")
-        return self
