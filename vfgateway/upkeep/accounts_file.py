@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vfgateway.errors import Conflict, InvalidArgument
 
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
