@@ -12,10 +12,13 @@ from pathlib import Path
 import smbclient
 
 from benchmarks.contest import GIB, MIB
-from benchmarks.volumes import ENTRIES, PIECE, by_gateway, contest, list_by_gateway
+from benchmarks.volumes import ENTRIES, by_gateway, contest, list_by_gateway
 from tests.support.process import GatewayProcess, VFolderOfAlice
 from tests.support.samba import Samba
 from tests.support.samba_site import SambaSite
+
+#: Bytes that the library is given, or asked for, at once: about what suits it best.
+LARGE = 4 * MIB
 
 
 class Bare:
@@ -34,15 +37,15 @@ class Bare:
     def write(self, path: Path, size: int) -> None:
         """As durable as the gateway does it."""
         with smbclient.open_file(self.at(path), mode="wb", buffering=0, **self._options) as file:
-            piece = bytes(PIECE)
-            for _ in range(size // PIECE):
+            piece = bytes(LARGE)
+            for _ in range(size // LARGE):
                 file.write(piece)
             file.fd.flush()
 
     def read(self, path: Path, size: int) -> None:
         with smbclient.open_file(self.at(path), mode="rb", buffering=0, share_access="rwd", **self._options) as file:
             while size:
-                size -= len(file.read(PIECE))
+                size -= len(file.read(LARGE))
 
     def list(self, path: Path) -> int:
         """With the facts of each entry, which come along."""

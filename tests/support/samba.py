@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -57,7 +57,7 @@ class Samba:
     :param share: the share's directory; by default a new one
     """
 
-    user = getpass.getuser()
+    user = pwd.getpwuid(os.getuid()).pw_name
     password = PASSWORD
 
     def __init__(

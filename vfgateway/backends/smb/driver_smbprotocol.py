@@ -15,7 +15,6 @@ from smbprotocol.exceptions import LogonFailure, SMBAuthenticationError, SMBExce
 from smbprotocol.session import Session
 from smbprotocol.transport import Tcp
 from smbprotocol.tree import TreeConnect
-from twisted.internet.defer import Deferred, TimeoutError
 
 from vfgateway.backends.smb.faults import BAD_NETWORK_NAME, LoginRefused, Lost
 from vfgateway.backends.smb.link import CREDIT, Login, Server
@@ -140,12 +139,16 @@ class SmbprotocolDriver:
 
     async def connect(self) -> None:
         self._pool.start()
+        # The library waits for some answers without a limit; a connection that is cut lets it go.
+        overdue = self._reactor.callLater(3 * self._server.timeout, self._abort)
         try:
-            # Each of its steps has the time that an answer has.
-            await self._in_time(self._connect, patience=3 * self._server.timeout)
+            await self._pool.run(self._connect)
         except BaseException:
             await self.close()
             raise
+        finally:
+            if overdue.active():
+                overdue.cancel()
 
     def _connect(self) -> None:
         server, login = self._server, self._login
@@ -178,12 +181,13 @@ class SmbprotocolDriver:
     # --- commands
 
     async def exchange(self, commands: Sequence[Command]) -> list[Reply]:
+        if self._closed:
+            raise Lost("the connection was closed")
         try:
-            replies: list[Reply] = await self._in_time(self._exchange, commands, patience=self._server.timeout)
+            return await self._pool.run(self._exchange, commands)
         except Lost:
             await self.close()
             raise
-        return replies
 
     def _exchange(self, commands: Sequence[Command]) -> list[Reply]:
         tree, session = self._tree, self._session
@@ -218,18 +222,6 @@ class SmbprotocolDriver:
             header = error.header
         return Reply(header["status"].get_value(), header["data"].get_value())
 
-    async def _in_time(self, function: Callable[..., Any], *args: Any, patience: float) -> Any:
-        """Call in a thread. When it takes too long the connection is cut, which lets the thread go."""
-        if self._closed:
-            raise Lost("the connection was closed")
-        calling = Deferred.fromCoroutine(_awaited(self._pool.run(function, *args)))
-        overdue = self._reactor.callLater(patience, self._abort)
-        try:
-            return await calling
-        finally:
-            if overdue.active():
-                overdue.cancel()
-
     def _abort(self) -> None:
         wire = self._connection.transport
         if wire is not None:
@@ -240,7 +232,3 @@ class SmbprotocolDriver:
             self._closed = True
             self._abort()
             await self._pool.stop()
-
-
-async def _awaited(call: Any) -> Any:
-    return await call
