@@ -105,7 +105,10 @@ def create(
 @json_option
 @click.pass_obj
 def adopt(client: Client, name: str, place: str, volume: str, kind: str | None, writable: bool, as_json: bool) -> None:
-    """Make a vfolder of a directory that is there already, without moving it; deleting the vfolder leaves the content."""
+    """Make a vfolder of a directory (or a container) that is there already, without moving it; deleting the vfolder leaves the content.
+
+    PLACE is in the words of the storage: an absolute path, a path on the share, the name of a container.
+    """
     owner, short = owner_and_name(name)
     body = {"owner": owner, "name": short, "place": place, "volume": volume, "read_only": not writable}
     made = client.post(path("vfolders", "adopt"), body | given(kind=kind))

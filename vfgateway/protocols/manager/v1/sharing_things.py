@@ -45,7 +45,8 @@ class TrashedList(Answer):
 
 
 class AdoptionOrder(Closed):
-    """What lies on a volume already, to be made a vfolder where it lies: ``place`` in the storage's own words (an absolute path)."""
+    """What lies on a volume already, to be made a vfolder where it lies: ``place`` in the storage's own words (an absolute path, a
+    path on the share, the name of a container)."""
 
     owner: Account
     name: Name
