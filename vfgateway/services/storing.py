@@ -3,6 +3,7 @@
 What :mod:`vfgateway.services.transfer` does in a dozen steps, each of which may wait for a thread or for the database, is done here in one
 turn of the reactor, or with one call in a thread where the storage has to be waited for: under a claim there are no locks and no properties, and
 nobody has to be told of the change; room is taken from what the process has leased; usage is written a little later, together with that of others.
+Where there is no claim the change is announced and settled as any other, and only the stage is spared.
 """
 
 from __future__ import annotations
@@ -13,26 +14,33 @@ from typing import cast
 from twisted.internet.defer import Deferred
 
 from vfgateway import eager
+from vfgateway.errors import Unsupported
 from vfgateway.interfaces import IAtHand, IWholeStore, type_chunk
-from vfgateway.model import Published, Usage
+from vfgateway.model import Expect, Published, Usage
 from vfgateway.paths import FolderPath
 from vfgateway.services import trees
 from vfgateway.services.claimed import is_claimed, settle_now, take_now
 from vfgateway.services.context import FolderContext
+from vfgateway.services.transfer import publish
 
 type_stored = Published | None
 
 
 def store_small(context: FolderContext, target: FolderPath, content: type_chunk) -> type_stored | Deferred[type_stored]:
-    """Create or replace the file ``target``, at once or, where storage has to be waited for, a little later; ``None`` if the ordinary way has to
-    be taken, and nothing has happened."""
+    """Create or replace the file ``target``, at once, or a little later where storage or others have to be waited for; ``None`` if the ordinary
+    way has to be taken, and nothing has happened."""
     folder = context.folder
     at_once = IAtHand.providedBy(folder) and folder.stores_now
-    if not (at_once or IWholeStore.providedBy(folder)) or not is_claimed(context, target):
+    whole = IWholeStore.providedBy(folder)
+    if not (at_once or whole):
         return None
+    claimed = is_claimed(context, target)
     needs = take_now(context, len(content), 1)
-    if needs is None:
+    if needs is None:  # whoever has to ask for room may be refused, once
         return None
+    if not claimed:
+        settle_now(context, target, Usage(), needs)
+        return eager.begin(_store_announced(context, target, content)) if whole else None
     if not at_once:
         return eager.begin(_store_soon(context, target, content, needs))
     published: Published | None = None
@@ -41,6 +49,34 @@ def store_small(context: FolderContext, target: FolderPath, content: type_chunk)
     finally:
         _settle(context, target, published, len(content), needs)
     return published
+
+
+class _Whole:
+    """What :func:`vfgateway.services.transfer.publish` needs of a stage, for content that is there.
+
+    :ivar published: what has become of it
+    """
+
+    def __init__(self, context: FolderContext, content: type_chunk) -> None:
+        self._folder = cast(IWholeStore, context.folder)
+        self._content = content
+        self.size = len(content)
+        self.published: Published | None = None
+
+    async def commit(self, target: FolderPath, expect: Expect) -> Published:
+        self.published = await self._folder.store_whole(target, self._content)
+        if self.published is None:
+            raise Unsupported("storing this with one call")
+        return self.published
+
+
+async def _store_announced(context: FolderContext, target: FolderPath, content: type_chunk) -> Published | None:
+    """As any upload is published, but for the stage. What it raises, the ordinary way would have, or need not."""
+    whole = _Whole(context, content)
+    async with await context.gateway.quota.begin(context.vfolder) as reservation:
+        await publish(context, whole, target, reservation)
+    context.gateway.metrics.received(context.origin.protocol, len(content))
+    return whole.published
 
 
 async def _store_soon(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from sqlalchemy import Connection
 
@@ -22,7 +22,7 @@ from vfgateway.errors import (
     TooLarge,
 )
 from vfgateway.interfaces import IStagedFile
-from vfgateway.model import ANY, Expect, FileStat, Permission, Usage
+from vfgateway.model import ANY, Expect, FileStat, Permission, Published, Usage
 from vfgateway.paths import FolderPath
 from vfgateway.services import trees
 from vfgateway.services.changes import Change
@@ -49,10 +49,19 @@ async def growth(context: FolderContext, target: FolderPath, size: int, expect: 
     return Usage(size, 1) - trees.freed(present)
 
 
+class Publishable(Protocol):
+    """What :func:`publish` needs of a stage."""
+
+    size: int
+
+    async def commit(self, target: FolderPath, expect: Expect) -> Published:
+        """As ``IStagedFile.commit``."""
+
+
 @whole
 async def publish(
     context: FolderContext,
-    stage: IStagedFile,
+    stage: IStagedFile | Publishable,
     target: FolderPath,
     reservation: Reservation,
     *,

@@ -36,14 +36,12 @@ class Door:
     """One front end, asked on connections that stay open, with its lane or without.
 
     :ivar taken: what the lane said to each request
-    :ivar at_once: whether it knows at once what it will answer
     """
 
     dav: Any
     site: GatewaySite
     prefix: str
     taken: list[bool] = attrs.Factory(list)
-    at_once: bool = True
 
     async def ask(
         self, method: str, path: str, body: bytes = b"", *, lane: bool = True, user: str = "alice", **fields: Any
@@ -83,9 +81,10 @@ class Door:
     async def both(self, method: str, path: str, body: bytes = b"", **fields: Any) -> tuple[Answer, bool]:
         """What both ways answer, once they are seen to be the same; and whether the lane took it. If not, both went the same way."""
         ordinary = await self.ask(method, path, body, lane=False, **fields)
-        answer = await self.ask(method, path, body, **fields)
-        if not self.taken[-1] and answer.status < 400:  # on a busy machine what the lane knew may have become too old
+        for _ in range(10):  # on a busy machine what the lane knew may have become too old
             answer = await self.ask(method, path, body, **fields)
+            if self.taken[-1] or answer.status >= 400:
+                break
         assert answer.status == ordinary.status
         if self.taken[-1]:
             assert comparable(answer) == comparable(ordinary), (method, path, fields)
@@ -293,9 +292,7 @@ async def test_locks_and_properties_are_told(tmp_path: Path) -> None:
 async def storing(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Door]:
     """WebDAV to a volume that makes nothing durable, or everything, on which a small upload has gone the ordinary way."""
     async with webdav(tmp_path, storage={"durability": request.param}) as dav:
-        door = await _writing(await _furnished(Door(dav, dav.site, "/data")))
-        door.at_once = request.param == "none"
-        yield door
+        yield await _writing(await _furnished(Door(dav, dav.site, "/data")))
 
 
 async def _writing(door: Door) -> Door:
@@ -367,8 +364,7 @@ async def test_every_upload_means_the_same(storing: Door) -> None:
             charged = await quota.usage(storing.dav.vfolder) - before
             found.append((status, told, _REFUSAL.sub(b"", body.replace(way.encode(), b"WAY")), kept, charged))
         assert found[0] == found[1], (path, fields)
-        assert quick or not (taken and storing.at_once), (path, fields)
-        took += taken
+        took += taken and quick
     assert took > 0
     assert list((root / ".upload").iterdir()) == []
 

@@ -109,6 +109,8 @@ class VfsFolder:
         return self._calls.check().call(self._staging.store_whole, False, path, content) if self.stores_now else None
 
     async def store_whole(self, path: FolderPath, content: type_chunk) -> Published | None:
+        if self.stores_now:
+            return self.store_now(path, content)
         return await self._calls.run(self._staging.store_whole, True, path, content)
 
     def open_now(self, path: FolderPath, mode: OpenMode) -> IFile | None:
