@@ -166,8 +166,12 @@ class Standings:
         for standing in list(self._guarded):
             if standing in self._guarded:
                 standing.change(await self.access(standing))
+        may_stay: dict[object, bool] = {}  # of whoever has many connections, asked once
         for key, (principal, lost) in list(self._present.items()):
-            if key in self._present and not await self._may_stay(principal):
+            whose = (principal.user_id, principal.credential)
+            if whose not in may_stay:
+                may_stay[whose] = await self._may_stay(principal)
+            if key in self._present and not may_stay[whose]:
                 self._present.pop(key, None)
                 lost()
 
