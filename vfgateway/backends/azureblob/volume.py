@@ -9,6 +9,7 @@ from uuid import uuid4
 import attrs
 from zope.interface import implementer
 
+from vfgateway.backends.azureblob.blocks import BlockPlan, Buffers
 from vfgateway.backends.azureblob.container import Container, parse_containers
 from vfgateway.backends.azureblob.credentials import make_credential
 from vfgateway.backends.azureblob.facts import MODE
@@ -18,7 +19,7 @@ from vfgateway.backends.azureblob.moving import Mover
 from vfgateway.backends.azureblob.names import container_name, folder_of, foreign_container
 from vfgateway.backends.azureblob.reading import PieceCache
 from vfgateway.backends.azureblob.settings import AzureBlobSettings
-from vfgateway.backends.azureblob.staging import AzureStagedFile, BlockPlan, Buffers
+from vfgateway.backends.azureblob.staging import AzureStagedFile
 from vfgateway.backends.azureblob.transport import Transport
 from vfgateway.directaccess import ISharedAccess, SharedAccess
 from vfgateway.errors import (
