@@ -9,6 +9,7 @@ import pytest
 
 from tests.backends.smb.conftest import type_make
 from tests.conformance.harness import READ, at, content_of, names_in, new_folder, put
+from tests.support.mounts import small_tmpfs
 from tests.support.samba import Samba
 from vfgateway.errors import DirectoryNotEmpty, GatewayError
 from vfgateway.model import ANY, Actor, Expect
@@ -77,6 +78,19 @@ async def test_a_directory_that_is_being_listed(samba: Samba, make: type_make, d
     for listing in listings:
         await listing.close()
     assert list(trash_of(samba, volume, folder).iterdir()) == []
+
+
+async def test_removes_what_lies_on_another_file_system(samba: Samba, make: type_make) -> None:
+    """From where nothing can be moved to the trash."""
+    folder = await new_folder(await make(samba))
+    place = samba.share.joinpath(*folder.tree.place.root.split("\\"), "mounted")
+    with small_tmpfs(place, "1m"):
+        (place / "file").write_bytes(b"x")
+        (place / "dir").mkdir()
+        await folder.remove(at("mounted/file"), ANY)
+        await folder.remove_dir(at("mounted/dir"))
+        assert await names_in(folder, "mounted") == []
+        assert list(place.iterdir()) == []
 
 
 async def test_puts_back_what_a_crash_left_aside(samba: Samba, make: type_make) -> None:

@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 from vfgateway.backends.smb import wire
-from vfgateway.backends.smb.faults import ACCESS_DENIED, IN_USE, NAME_COLLISION, Refused
+from vfgateway.backends.smb.faults import ACCESS_DENIED, IN_USE, NAME_COLLISION, NOT_SAME_DEVICE, Refused
+from vfgateway.backends.smb.link import check
 from vfgateway.backends.smb.tree import Tree
 from vfgateway.backends.smb.wire import Entry, Opening
 from vfgateway.errors import AlreadyExists, IsADirectory, NotADirectory, PreconditionFailed
@@ -119,13 +120,15 @@ async def take_away(tree: Tree, path: str, entry: Entry) -> None:
             await tree.share.rename(path, aside, replace=False, number=entry.number, kind=wire.NON_DIRECTORY_FILE)
             break
         except Refused as error:
+            if error.status == NOT_SAME_DEVICE:  # a vfolder that was adopted elsewhere
+                return await tree.share.remove_file(path)
             if attempt == 2 or not error.missing:
                 raise
             await ensure_trash(tree)
     try:
         await tree.share.remove_file(aside)
     except Refused:
-        return  # gone for everybody who looks for it; the trash is emptied at each start
+        return None  # gone for everybody who looks for it; the trash is emptied at each start
 
 
 async def take_dir_away(tree: Tree, path: str) -> None:
@@ -137,11 +140,14 @@ async def take_dir_away(tree: Tree, path: str) -> None:
     try:
         await directory.do(wire.set_disposition())  # refused unless it is empty
         await directory.do(wire.set_disposition(remove=False))
-        await directory.do(wire.rename(aside, replace=False))
+        moved = await directory.ask(wire.rename(aside, replace=False))
+        if moved.status != NOT_SAME_DEVICE:  # else a vfolder that was adopted elsewhere
+            check(moved)
         try:
             await directory.do(wire.set_disposition())
         except Refused:
-            await directory.do(wire.rename(path, replace=False))  # somebody was quicker
+            if not moved.status:
+                await directory.do(wire.rename(path, replace=False))  # somebody was quicker
             raise
     finally:
         await directory.close()
