@@ -138,15 +138,17 @@ class Handle:
         await self._let_go()
 
     def close_now(self) -> bool:
-        """See :meth:`close`, and the module. Not a coroutine."""
+        """See :meth:`close`, and the module; what raises has closed it all the same. Not a coroutine."""
         if self._closed or not self._at_hand:
             return False
         self._give_back()
-        if not self._file.close_now():
-            return False
         self._closed = True
-        self._unguard()
-        return True
+        try:
+            self._closed = self._file.close_now()
+        finally:
+            if self._closed:
+                self._unguard()
+        return self._closed
 
     async def _let_go(self) -> None:
         self._unguard()

@@ -242,11 +242,11 @@ class WritableHandle(Handle):
             return False
         if window is not None and (window.over or window.intent.standing.tracked):
             return False
-        if not super().close_now():
-            return False
-        if window is not None:
-            self._in_background(self._end(window))
-        return True
+        try:
+            return super().close_now()
+        finally:
+            if self._closed and window is not None:
+                self._in_background(self._end(window))
 
 
 class CopyHandle(Handle):

@@ -121,11 +121,21 @@ class Table:
     def close_now(self, handle: bytes) -> bool:
         """As :meth:`close`, of a file with which nothing has to be waited for; ``False`` if nothing has happened. Not a coroutine."""
         opened = self._open.get(handle)
-        if not isinstance(opened, OpenFile) or not opened.handle.close_now():
+        if not isinstance(opened, OpenFile):
             return False
+        try:
+            if not opened.handle.close_now():
+                return False
+        except GatewayError as failure:  # it is closed all the same
+            opened.error = faults.text(failure)
+            self._told_closed(handle, opened)
+            raise
+        self._told_closed(handle, opened)
+        return True
+
+    def _told_closed(self, handle: bytes, opened: OpenFile) -> None:
         del self._open[handle]
         self.tell_of_file("write" if opened.writes else "read", opened.place, opened.handle, opened.began, opened.error)
-        return True
 
     async def _close(self, opened: OpenFile | OpenDirectory) -> None:
         if isinstance(opened, OpenDirectory):

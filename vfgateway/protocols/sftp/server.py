@@ -102,6 +102,8 @@ class SftpServer:
 
     def data(self, view: memoryview) -> None:
         """See ``Program``."""
+        if self._stopped:
+            return
         if self._body is None and not self._head and not self._unread and len(self._queue) < MOST_WAITING:
             length = int.from_bytes(view[:4], "big")
             if length + 4 == len(view) and 5 <= length <= wire.LONGEST_REQUEST:  # most come in one message each
