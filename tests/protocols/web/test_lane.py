@@ -23,7 +23,9 @@ from tests.support.gateway import ALICE
 from tests.support.site import Client
 from tests.support.uploading import Answer, RawConnection, head
 from tests.support.webdav import basic, webdav
+from vfgateway.backends.vfs.folder import VfsFolder
 from vfgateway.model import Limits, Permission, Usage
+from vfgateway.paths import FolderPath
 from vfgateway.protocols.web.lane import Lane
 from vfgateway.protocols.web.site import GatewaySite
 
@@ -407,6 +409,46 @@ async def test_half_a_body_is_no_upload(storing: Door) -> None:
     await closing
     assert client.received.startswith(b"HTTP/1.1 201 ")
     assert (storing.dav.root / "half").read_bytes() == b"0123456789"
+
+
+@pytest.mark.parametrize("how", ["more", "leaves", "ends"])
+async def test_while_storage_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """What comes meanwhile is answered afterwards, in order; who leaves does not take the file along; and a front end that stops answers first."""
+    async with webdav(tmp_path, storage={"durability": "sync"}) as dav:
+        door = await _writing(await _furnished(Door(dav, dav.site, "/data")))
+        held: list[Deferred[None]] = []
+        store = VfsFolder.store_whole
+
+        async def slowly(self: VfsFolder, path: FolderPath, content: bytes) -> Any:
+            held.append(Deferred())
+            await held[-1]
+            return await store(self, path, content)
+
+        monkeypatch.setattr(VfsFolder, "store_whole", slowly)
+        client = await RawConnection.open(dav.port)
+        client.send(head("PUT", "/data/slow", Authorization=basic("alice"), Content_Length=7) + b"content")
+        while not held:
+            await turns()
+        closing: Deferred[None] | None = None
+        if how == "more":
+            client.send(head("GET", "/data/small.txt", Authorization=basic("alice"), Connection="close"))
+        elif how == "leaves":
+            await client.cut()
+        else:
+            closing = Deferred.fromCoroutine(door.site.close_connections())
+        await turns()
+        assert client.received == b""
+        held[0].callback(None)
+        while not (dav.root / "slow").exists():
+            await turns()
+        assert (dav.root / "slow").read_bytes() == b"content"
+        if how == "leaves":
+            return
+        await client.lost
+        assert client.received.startswith(b"HTTP/1.1 201 ")
+        assert client.received.endswith((dav.root / "small.txt").read_bytes()) is (how == "more")
+        if closing is not None:
+            await closing
 
 
 async def test_locks_limits_and_marks_hold_for_small_uploads(storing: Door) -> None:
