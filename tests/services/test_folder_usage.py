@@ -16,6 +16,7 @@ from tests.services.test_session import put
 from tests.support.gateway import new_vfolder, orchestrator_in, running_gateway
 from tests.support.processes import turn
 from vfgateway import treeusage
+from vfgateway.errors import QuotaExceeded
 from vfgateway.model import OpenMode, Usage, VFolder
 from vfgateway.paths import TRASH_NAME
 from vfgateway.paths import parse_text as path
@@ -126,6 +127,28 @@ async def test_what_is_deleted_lies_in_the_trash(tmp_path: Path) -> None:
         assert again is not None
         await gateway.file_trash.purge(folder, again.id)
         assert await shares(gateway, vfolder) == on_the_disk(root)
+
+
+async def test_what_is_in_the_trash_is_charged_and_needs_no_room_to_come_back(tmp_path: Path) -> None:
+    """Nobody gets past a limit by way of the trash, nor is kept from restoring at it."""
+    async with on_disk(tmp_path) as gateway:
+        vfolder = await new_vfolder(gateway, "disk", limit_bytes=10)
+        folder = await orchestrator_in(gateway, vfolder)
+        await put(folder, path("a/file"), b"0123456789")
+        item = await gateway.file_trash.discard(folder, path("a"))
+        assert item is not None
+        with pytest.raises(QuotaExceeded):
+            await put(folder, path("b"), b"1")
+        await gateway.file_trash.restore(folder, item.id)
+        with pytest.raises(QuotaExceeded):
+            await put(folder, path("b"), b"1")
+        await gateway.trash.put(vfolder, "alice")
+        assert await gateway.quota.usage(vfolder) == Usage(10, 3)
+        await gateway.trash.restore(vfolder.key, "alice")
+        with pytest.raises(QuotaExceeded):
+            await put(folder, path("b"), b"1")
+        await folder.remove(path("a/file"))
+        await put(folder, path("b"), b"1")
 
 
 async def test_a_large_directory_that_moved_is_counted_by_itself(
