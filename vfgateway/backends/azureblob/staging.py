@@ -224,7 +224,10 @@ class AzureStagedFile:
         self._sending.clear()
         self._buffer.clear()
         self._hold(-self._buffered)
-        self._folder.volume.open_stages.get(self._container.name, {}).pop(self.token, None)
+        others = self._folder.volume.open_stages.get(self._container.name, {})
+        others.pop(self.token, None)
+        if not others:
+            self._folder.volume.open_stages.pop(self._container.name, None)
 
     async def discard(self) -> None:
         if self._published is None and not self._discarded:

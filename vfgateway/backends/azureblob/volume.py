@@ -47,6 +47,8 @@ ADOPTED = "vfgateway_adopted"
 SCOPE_MARK = "scope-"
 #: Seconds for which it is believed that a container is there. Azure gives its name to no other one for longer than that.
 FRESH = 5.0
+#: Containers that are remembered.
+MOST_KNOWN = 10_000
 #: Seconds between two looks for moves that were cut.
 MEND_AFTER = 60.0
 #: Seconds for which a name is waited for whose container is being deleted, and between two attempts.
@@ -213,6 +215,8 @@ class AzureBlobVolume:
         if now >= fresh.mend_at:
             fresh.mend_at = now + MEND_AFTER
             await Mover(content, self.calls).mend_all()
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
         self._known[vfid] = fresh
         return fresh
 
