@@ -21,12 +21,12 @@ SOCKET, WATCHDOG, WATCHDOG_PID = "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID
 class ServiceManager:
     """Whoever started this process and wants to be told of it.
 
-    :param reactor: what the watchdog watches
+    :param reactor: what the watchdog watches; may be missing where nobody is told
     :param address: of a datagram socket, ``@`` for an abstract one; empty for nobody
     :param watchdog: seconds after which silence is taken for a hang; ``None`` if nobody waits
     """
 
-    def __init__(self, reactor: Any, address: str = "", watchdog: float | None = None) -> None:
+    def __init__(self, reactor: Any = None, address: str = "", watchdog: float | None = None) -> None:
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._watchdog = watchdog
         self._alive = LoopingCall(self._tell, "WATCHDOG=1")

@@ -53,7 +53,7 @@ class Supervisor(Service):
         observer: Any = None,
         told: ServiceManager | None = None,
     ) -> None:
-        self._told = told or ServiceManager(reactor)
+        self._told = told or ServiceManager()
         self._observer = observer
         self._reactor = reactor
         self._plan = plan

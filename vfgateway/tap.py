@@ -214,7 +214,7 @@ class Root(Service):
         told: ServiceManager | None = None,
     ) -> None:
         self._observer = observer
-        self._told = told or ServiceManager(gateway.reactor)
+        self._told = told or ServiceManager()
         self._gateway = gateway
         self._front_ends = front_ends
         self._fail = fail
