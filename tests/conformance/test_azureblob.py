@@ -35,7 +35,7 @@ class TestAzureBlob(EveryPromise):
     abilities = frozenset({IAdoption, IModes, IResumableStaging, IServerSideCopy, IUsageWalk})
     settings: ClassVar[dict[str, Any]] = {}
     many = 250
-    url: str
+    url: ClassVar[str]
 
     def _container(self, tmp_path: Path) -> str:
         return f"adopt-{hashlib.sha256(bytes(tmp_path)).hexdigest()[:16]}"
@@ -64,7 +64,6 @@ class TestAzureBlob(EveryPromise):
 
     @pytest_twisted.async_yield_fixture
     async def volume(self, tmp_path: Path, azurite: Azurite) -> AsyncIterator[IVolume]:
-        self.url = azurite.url
         prefix = f"t{uuid4().hex[:8]}-"
         chosen = AzureBlobSettings(**azurite.settings(container_prefix=prefix, adoptable=["adopt-*"], **self.settings))
         volume = AzureBlobVolume("blobs", chosen, make_runtime(tmp_path))
@@ -89,8 +88,9 @@ class AzureBlobMachine(FolderMachine):
 
 @pytest.fixture(scope="module", autouse=True)
 def machines_on_it(azurite: Azurite) -> None:
-    """So that machines, which are given no fixtures, find it."""
+    """So that machines, and what is asked of a class without fixtures, find it."""
     AzureBlobMachine.azurite = azurite
+    TestAzureBlob.url = azurite.url
 
 
 TestAzureBlobMachine = AzureBlobMachine.TestCase
