@@ -334,6 +334,8 @@ async def test_silent_holder_makes_room(tmp_path: Path) -> None:
     async with staged(tmp_path) as (gateway, folder):
         upload = await gateway.staging.begin(folder, TARGET, size=10)
         dead = Deferred.fromCoroutine(send(gateway, upload, Feed(b"hello", length=10, end=False), 0))
+        while upload.lease is None or upload.offset < 5:
+            await tick()
         again = await gateway.staging.resume(folder, upload.id)
         assert await again.refresh() == 5
         with pytest.raises(UploadLost):
