@@ -158,7 +158,7 @@ def export(client: Client, file: Path, password_hashes: bool) -> None:
 @json_option
 @click.pass_obj
 def import_file(client: Client, file: Path, form: str | None, user: str | None, dry_run: bool, as_json: bool) -> None:
-    """Take in accounts from a FILE of `db export`, or of another program. What is there already stays as it is."""
+    """Take in accounts from a FILE that db export wrote, or another program. What is there already stays as it is."""
     from vfgateway.upkeep import accounts_file, foreign, importing
 
     try:
