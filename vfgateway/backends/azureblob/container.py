@@ -1,7 +1,7 @@
 """The operations of Azure's protocol that a volume needs, on one container.
 
 https://learn.microsoft.com/rest/api/storageservices/blob-service-rest-api; answers that refuse are raised as
-:class:`~vfgateway.backends.azureblob.faults.Refused`.
+:class:`vfgateway.backends.azureblob.faults.Refused`.
 """
 
 from __future__ import annotations
