@@ -26,20 +26,7 @@ from tests.conformance.harness import (
     new_vfid,
     put,
 )
-from vfgateway.errors import (
-    AlreadyExists,
-    GatewayError,
-    IsADirectory,
-    LeavesFolder,
-    NotADirectory,
-    NotFound,
-    PreconditionFailed,
-    StorageFailure,
-    Unsupported,
-    VFolderExists,
-    VFolderNotFound,
-)
-from vfgateway.interfaces import (
+from vfgateway.abilities import (
     IAtHand,
     IAttributes,
     IDescriptions,
@@ -58,6 +45,19 @@ from vfgateway.interfaces import (
     ISnapshots,
     IUsageWalk,
     IWholeStore,
+)
+from vfgateway.errors import (
+    AlreadyExists,
+    GatewayError,
+    IsADirectory,
+    LeavesFolder,
+    NotADirectory,
+    NotFound,
+    PreconditionFailed,
+    StorageFailure,
+    Unsupported,
+    VFolderExists,
+    VFolderNotFound,
 )
 from vfgateway.model import (
     ABSENT,

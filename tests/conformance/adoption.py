@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.conformance.harness import VolumeCase, at, content_of, exists, names_in, new_vfid, put
+from vfgateway.abilities import IAdoption
 from vfgateway.errors import InvalidPath, NotADirectory, NotFound, VFolderExists, VFolderNotFound
-from vfgateway.interfaces import IAdoption, IVolume
+from vfgateway.interfaces import IVolume
 from vfgateway.model import ANY, Actor, FolderOptions
 
 

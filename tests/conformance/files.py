@@ -9,6 +9,7 @@ import pytest
 from zope.interface.verify import verifyObject
 
 from tests.conformance.harness import READ, WRITE_NEW, Able, VolumeCase, at, content_of, exists, names_in, put
+from vfgateway.abilities import IDescriptorRead, IRandomWrite
 from vfgateway.errors import (
     GatewayError,
     InvalidPath,
@@ -19,7 +20,7 @@ from vfgateway.errors import (
     StorageFailure,
     Unsupported,
 )
-from vfgateway.interfaces import IDescriptorRead, IDirectory, IFile, IFolder, IRandomWrite, IVolume
+from vfgateway.interfaces import IDirectory, IFile, IFolder, IVolume
 from vfgateway.model import ANY, OpenMode
 from vfgateway.paths import ROOT, FolderPath, parse_bytes
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conformance.harness import VolumeCase, at, content_of, exists, names_in, new_folder, put
+from vfgateway.abilities import IModes
 from vfgateway.errors import (
     AlreadyExists,
     DirectoryNotEmpty,
@@ -14,7 +15,7 @@ from vfgateway.errors import (
     NotFound,
     PreconditionFailed,
 )
-from vfgateway.interfaces import IFolder, IModes, IVolume
+from vfgateway.interfaces import IFolder, IVolume
 from vfgateway.model import ABSENT, ANY, Actor, Attrs, Expect, FileType
 from vfgateway.paths import ROOT
 

@@ -10,6 +10,7 @@ from twisted.internet.defer import DeferredList, ensureDeferred
 from zope.interface.verify import verifyObject
 
 from tests.conformance.harness import Able, VolumeCase, at, content_of, names_in, new_folder, put
+from vfgateway.abilities import IDescriptorWrite, IModes, IResumableStaging, IStageOwners
 from vfgateway.errors import (
     AlreadyExists,
     GatewayError,
@@ -19,7 +20,7 @@ from vfgateway.errors import (
     PreconditionFailed,
     UploadNotFound,
 )
-from vfgateway.interfaces import IDescriptorWrite, IFolder, IModes, IResumableStaging, IStagedFile, IStageOwners
+from vfgateway.interfaces import IFolder, IStagedFile
 from vfgateway.model import ABSENT, ANY, Attrs, Expect
 from vfgateway.paths import ROOT
 

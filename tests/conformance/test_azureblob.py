@@ -17,8 +17,9 @@ from tests.conformance.harness import make_runtime
 from tests.conformance.machine import FolderMachine
 from tests.conformance.suite import EveryPromise
 from tests.support.azurite import KEY, Azurite
+from vfgateway.abilities import IAdoption, IModes, IResumableStaging, IServerSideCopy, IUsageWalk
 from vfgateway.backends.azureblob import AzureBlobSettings, AzureBlobVolume, listing
-from vfgateway.interfaces import IAdoption, IModes, IResumableStaging, IServerSideCopy, IUsageWalk, IVolume
+from vfgateway.interfaces import IVolume
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,7 @@ from pathlib import Path
 from twisted.internet import reactor
 
 from tests.conformance.suite import EveryPromise
-from vfgateway.backends.memory import MemoryVolume
-from vfgateway.backends.memory.volume import SMB_FORBIDDEN
-from vfgateway.interfaces import (
+from vfgateway.abilities import (
     IAttributes,
     IDescriptions,
     IFastClone,
@@ -19,8 +17,10 @@ from vfgateway.interfaces import (
     IRandomWrite,
     IResumableStaging,
     IServerSideCopy,
-    IVolume,
 )
+from vfgateway.backends.memory import MemoryVolume
+from vfgateway.backends.memory.volume import SMB_FORBIDDEN
+from vfgateway.interfaces import IVolume
 
 
 class TestMemory(EveryPromise):

@@ -13,8 +13,9 @@ import pytest
 from tests.conformance.harness import Able, at, make_runtime, names_in
 from tests.conformance.suite import EveryPromise
 from tests.support.samba import Samba
+from vfgateway.abilities import IAdoption, IRandomWrite, IResumableStaging, IServerSideCopy
 from vfgateway.backends.smb import SmbVolumeFactory
-from vfgateway.interfaces import IAdoption, IRandomWrite, IResumableStaging, IServerSideCopy, IVolume
+from vfgateway.interfaces import IVolume
 
 _running: list[Samba] = []
 

@@ -11,9 +11,7 @@ import pytest
 from tests.conformance.harness import make_runtime
 from tests.conformance.suite import EveryPromise
 from tests.support.mounts import small_tmpfs
-from vfgateway.backends.vfs import VfsSettings, VfsVolume
-from vfgateway.backends.vfs.resolve import KernelResolver, Resolver, WalkResolver
-from vfgateway.interfaces import (
+from vfgateway.abilities import (
     IAdoption,
     IAtHand,
     IDescriptions,
@@ -31,9 +29,11 @@ from vfgateway.interfaces import (
     IServerSideCopy,
     IStageOwners,
     IUsageWalk,
-    IVolume,
     IWholeStore,
 )
+from vfgateway.backends.vfs import VfsSettings, VfsVolume
+from vfgateway.backends.vfs.resolve import KernelResolver, Resolver, WalkResolver
+from vfgateway.interfaces import IVolume
 
 
 class TestVfs(EveryPromise):

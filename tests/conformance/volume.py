@@ -7,8 +7,9 @@ from twisted.internet.defer import ensureDeferred, gatherResults
 from zope.interface.verify import verifyObject
 
 from tests.conformance.harness import READ, VolumeCase, at, content_of, names_in, new_scope, new_vfid, put
+from vfgateway.abilities import IModes
 from vfgateway.errors import GatewayError, QuotaScopeExists, VFolderExists, VFolderNotFound
-from vfgateway.interfaces import IFolder, IModes, IVolume
+from vfgateway.interfaces import IFolder, IVolume
 from vfgateway.model import ANY, Actor, FolderOptions, HealthState, NameRules, VFolderId
 from vfgateway.paths import ROOT
 

@@ -12,9 +12,9 @@ from tests.services.test_lifecycle import finished
 from tests.services.test_scanning import scanned
 from tests.services.test_session import put
 from tests.support.gateway import ALICE, new_vfolder, orchestrator_in, running_gateway
+from vfgateway.abilities import INativeQuota
 from vfgateway.backends.memory import MemoryVolume
 from vfgateway.errors import QuotaExceeded, QuotaScopeNotFound, StorageFailure
-from vfgateway.interfaces import INativeQuota
 from vfgateway.model import Limits, QuotaScopeId, ScopeKind, Usage
 from vfgateway.paths import parse_text as path
 from vfgateway.services.nativelimits import NativeDifference

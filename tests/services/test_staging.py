@@ -12,6 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 
 from tests.support.gateway import new_vfolder, orchestrator_in, running_gateway
+from vfgateway.abilities import IResumableStaging
 from vfgateway.backends.memory import MemoryVolume
 from vfgateway.errors import (
     ChecksumMismatch,
@@ -27,7 +28,6 @@ from vfgateway.errors import (
     UploadLost,
     UploadNotFound,
 )
-from vfgateway.interfaces import IResumableStaging
 from vfgateway.model import ABSENT, Origin
 from vfgateway.paths import FolderPath, parse_text
 from vfgateway.services.checksums import Checksum

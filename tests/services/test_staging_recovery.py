@@ -15,10 +15,11 @@ from zope.interface import implementer_only
 
 from tests.services.test_staging import TARGET, Feed, content, held_bytes, send, staged, stages, tick
 from tests.support.gateway import new_vfolder, orchestrator_in, running_gateway
+from vfgateway.abilities import IResumableStaging
 from vfgateway.backends.memory import MemoryVolume
 from vfgateway.backends.memory.folder import MemoryFolder
 from vfgateway.errors import QuotaExceeded, Unsupported, UploadBusy, UploadLost, UploadNotFound
-from vfgateway.interfaces import IFolder, IResumableStaging
+from vfgateway.interfaces import IFolder
 from vfgateway.model import Actor, Usage, VFolderId
 from vfgateway.paths import parse_text
 from vfgateway.services import holds

@@ -22,8 +22,9 @@ from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 
 from tests.support.gateway import ALICE, new_vfolder, orchestrator_in, running_gateway
+from vfgateway.abilities import IResumableStaging
 from vfgateway.errors import AuthenticationFailed
-from vfgateway.interfaces import IResumableStaging, IVolume
+from vfgateway.interfaces import IVolume
 from vfgateway.model import Origin, Principal, PrincipalKind, VFolder
 from vfgateway.paths import ROOT, FolderPath, parse_text
 from vfgateway.protocols.client.tus_routes import PeoplesUploads

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import attrs
 from sqlalchemy import Connection
 
+from vfgateway.abilities import IResumableStaging
 from vfgateway.errors import GatewayError, InvalidArgument, Unsupported, UploadNotFound
-from vfgateway.interfaces import IResumableStaging, IStagedFile
+from vfgateway.interfaces import IStagedFile
 from vfgateway.model import Usage
 from vfgateway.services import holds
 from vfgateway.services.context import FolderContext

@@ -19,8 +19,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from vfgateway.abilities import IDescriptions
 from vfgateway.errors import GatewayError, VFolderNotFound
-from vfgateway.interfaces import IDescriptions
 from vfgateway.model import ScopeKind, VFolderId, VFolderStatus
 from vfgateway.services.description_tables import descriptions
 from vfgateway.services.logins import GENERATION as ACCOUNTS

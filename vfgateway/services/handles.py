@@ -11,8 +11,9 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from vfgateway.abilities import IDescriptorRead, IFileAtHand, IFileAttributes
 from vfgateway.errors import PermissionDenied, StorageFailure
-from vfgateway.interfaces import IDescriptorRead, IFileAtHand, IFileAttributes, type_chunk
+from vfgateway.interfaces import type_chunk
 from vfgateway.model import Attrs, FileStat, Permission
 from vfgateway.paths import FolderPath
 from vfgateway.services.context import FolderContext

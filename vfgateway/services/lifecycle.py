@@ -12,6 +12,7 @@ from uuid import UUID
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.logger import Logger
 
+from vfgateway.abilities import IAdoption, IFastClone, IFastUsage, IMountable, IResumableStaging
 from vfgateway.errors import (
     Conflict,
     GatewayError,
@@ -24,7 +25,7 @@ from vfgateway.errors import (
     VFolderNotFound,
     VolumeUnavailable,
 )
-from vfgateway.interfaces import IAdoption, IFastClone, IFastUsage, IFolder, IMountable, IResumableStaging
+from vfgateway.interfaces import IFolder
 from vfgateway.model import (
     INTERNAL,
     ORCHESTRATOR,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from vfgateway.abilities import ILinks
 from vfgateway.errors import Unsupported
-from vfgateway.interfaces import ILinks
 from vfgateway.model import Permission, Usage
 from vfgateway.paths import FolderPath
 from vfgateway.services.changes import Change

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from twisted.internet.defer import DeferredLock
 from zope.interface import implementer
 
+from vfgateway.abilities import IRandomWrite
 from vfgateway.blocking import Pool
 from vfgateway.errors import AlreadyExists, GatewayError, NoSpace, NotFound, StorageFailure, TooLarge
-from vfgateway.interfaces import IFile, IRandomWrite, type_chunk
+from vfgateway.interfaces import IFile, type_chunk
 from vfgateway.model import ABSENT, ANY, Attrs, FileStat, OpenMode, Usage
 from vfgateway.paths import FolderPath
 from vfgateway.services.reservations import Reservation

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 from twisted.logger import LogLevel
 
+from vfgateway.abilities import INativeQuota
 from vfgateway.errors import GatewayError, QuotaScopeNotFound, VolumeUnavailable
-from vfgateway.interfaces import INativeQuota, IVolume
+from vfgateway.interfaces import IVolume
 from vfgateway.model import Limits, QuotaScopeId, Usage
 from vfgateway.services.events import Event
 from vfgateway.services.quota import Quota

@@ -7,8 +7,9 @@ from typing import cast
 
 import attrs
 
+from vfgateway.abilities import IAtHand, IRandomWrite
 from vfgateway.errors import AlreadyExists, IsADirectory, Locked, NotFound, Unsupported
-from vfgateway.interfaces import IAtHand, IFile, IRandomWrite
+from vfgateway.interfaces import IFile
 from vfgateway.model import FileStat, OpenMode, Permission, Usage
 from vfgateway.paths import FolderPath
 from vfgateway.services.claimed import is_claimed, settle_now, take_now

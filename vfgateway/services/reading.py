@@ -8,7 +8,8 @@ from typing import TypeVar, cast
 
 import attrs
 
-from vfgateway.interfaces import IDirectory, IFile, IMappedListing
+from vfgateway.abilities import IMappedListing
+from vfgateway.interfaces import IDirectory, IFile
 from vfgateway.model import DirEntry, FileStat, Permission
 from vfgateway.paths import RESERVED_NAMES, FolderPath
 from vfgateway.posix import IPosixListing, type_file

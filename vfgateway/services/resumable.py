@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from vfgateway.abilities import IResumableStaging
 from vfgateway.errors import (
     GatewayError,
     IncompleteBody,
@@ -24,7 +25,7 @@ from vfgateway.errors import (
     UploadLost,
     UploadNotFound,
 )
-from vfgateway.interfaces import IResumableStaging, IStagedFile, type_chunk
+from vfgateway.interfaces import IStagedFile, type_chunk
 from vfgateway.model import FileStat, Permission, Usage
 from vfgateway.paths import FolderPath
 from vfgateway.services import transfer

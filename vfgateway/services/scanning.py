@@ -14,8 +14,9 @@ from sqlalchemy import Connection
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.logger import Logger
 
+from vfgateway.abilities import IFastUsage, ILayout, IResumableStaging
 from vfgateway.errors import GatewayError, VFolderNotFound
-from vfgateway.interfaces import IFastUsage, ILayout, IResumableStaging, IVolume
+from vfgateway.interfaces import IVolume
 from vfgateway.model import Actor, Usage, VFolder, VFolderId, VFolderStatus
 from vfgateway.scan_settings import ScanSettings
 from vfgateway.services import nativelimits, trees

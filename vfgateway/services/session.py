@@ -10,8 +10,9 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from vfgateway import requestcontext
+from vfgateway.abilities import IAtHand
 from vfgateway.errors import AlreadyExists, InvalidPath, IsADirectory, NotFound, VFolderNotFound
-from vfgateway.interfaces import IAtHand, IVolume, type_chunk
+from vfgateway.interfaces import IVolume, type_chunk
 from vfgateway.model import (
     ANY,
     Attrs,

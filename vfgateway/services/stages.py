@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
+from vfgateway.abilities import IResumableStaging
 from vfgateway.errors import GatewayError, NotFound, UploadBusy, UploadNotFound
-from vfgateway.interfaces import IFolder, IResumableStaging, IStagedFile
+from vfgateway.interfaces import IFolder, IStagedFile
 from vfgateway.model import VFolder
 from vfgateway.paths import FolderPath
 from vfgateway.services import holds

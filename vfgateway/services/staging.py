@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from vfgateway.abilities import IResumableStaging
 from vfgateway.errors import (
     ChecksumMismatch,
     InvalidArgument,
@@ -25,7 +26,7 @@ from vfgateway.errors import (
     UploadNotFound,
     VFolderNotFound,
 )
-from vfgateway.interfaces import IResumableStaging, IStagedFile
+from vfgateway.interfaces import IStagedFile
 from vfgateway.model import ANY, Actor, Expect, Permission, Usage, VFolder
 from vfgateway.paths import FolderPath
 from vfgateway.services import transfer

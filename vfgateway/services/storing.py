@@ -14,8 +14,9 @@ from typing import cast
 from twisted.internet.defer import Deferred
 
 from vfgateway import eager
+from vfgateway.abilities import IAtHand, IWholeStore
 from vfgateway.errors import Unsupported
-from vfgateway.interfaces import IAtHand, IWholeStore, type_chunk
+from vfgateway.interfaces import type_chunk
 from vfgateway.model import Expect, Published, Usage
 from vfgateway.paths import FolderPath
 from vfgateway.services import trees

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
+from vfgateway.abilities import IResumableStaging, IStageOwners
 from vfgateway.errors import GatewayError, UploadNotFound, VFolderNotFound
-from vfgateway.interfaces import IResumableStaging, IStageOwners
 from vfgateway.model import Actor, VFolder, VFolderStatus
 from vfgateway.services.processes import wait
 from vfgateway.services.tasks import RunningTask

@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 
+from vfgateway.abilities import ILinks, IServerSideCopy, IUsageWalk
 from vfgateway.errors import AlreadyExists, DirectoryNotEmpty, GatewayError, NotADirectory, NotFound
-from vfgateway.interfaces import IDirectory, IFolder, ILinks, IServerSideCopy, IUsageWalk
+from vfgateway.interfaces import IDirectory, IFolder
 from vfgateway.model import ANY, Expect, FileStat, FileType, OpenMode, Published, Usage
 from vfgateway.paths import ROOT, FolderPath
 from vfgateway.services.folderusage import folder_of

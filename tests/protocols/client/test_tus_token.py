@@ -12,8 +12,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from tests.support.uploading import RawConnection, Uploading, head, uploading
+from vfgateway.abilities import ILinks
 from vfgateway.backends.memory import MemoryVolume
-from vfgateway.interfaces import ILinks
 from vfgateway.paths import parse_text
 
 SECRET = b"0123456789abcdef0123456789abcdef"

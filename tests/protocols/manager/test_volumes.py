@@ -15,9 +15,9 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from tests.support.manager import Serving, serving_manager
+from vfgateway.abilities import IPerformanceMetrics
 from vfgateway.backends.memory import MemoryVolume
 from vfgateway.errors import VolumeUnavailable
-from vfgateway.interfaces import IPerformanceMetrics
 from vfgateway.model import Health, HealthState, PerformanceMetric
 from vfgateway.protocols.manager.health import HealthMonitor
 from vfgateway.services.volumes import PATIENCE

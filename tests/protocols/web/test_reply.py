@@ -17,7 +17,8 @@ from zope.interface import implementer
 from tests.support.site import Client, listening
 from tests.support.tls import certificate
 from tests.support.uploading import head
-from vfgateway.interfaces import IDescriptorRead, IFile
+from vfgateway.abilities import IDescriptorRead
+from vfgateway.interfaces import IFile
 from vfgateway.model import FileStat, FileType
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.web import sending

@@ -10,6 +10,7 @@ from uuid import uuid4
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from vfgateway.abilities import IModes, IResumableStaging, IServerSideCopy, IUsageWalk
 from vfgateway.backends.azureblob.container import FREE, Container, same
 from vfgateway.backends.azureblob.facts import IS_FOLDER, WRITER, Blob, stat_of, with_attrs
 from vfgateway.backends.azureblob.faults import Refused, faults
@@ -34,16 +35,7 @@ from vfgateway.errors import (
     Unsupported,
     VFolderNotFound,
 )
-from vfgateway.interfaces import (
-    IDirectory,
-    IFile,
-    IFolder,
-    IModes,
-    IResumableStaging,
-    IServerSideCopy,
-    IStagedFile,
-    IUsageWalk,
-)
+from vfgateway.interfaces import IDirectory, IFile, IFolder, IStagedFile
 from vfgateway.model import Actor, Attrs, Expect, FileStat, FileType, OpenMode, Published, VFolderId
 from vfgateway.paths import ROOT, FolderPath
 from vfgateway.treeusage import TreeUsage

@@ -9,6 +9,7 @@ from uuid import uuid4
 import attrs
 from zope.interface import implementer
 
+from vfgateway.abilities import IAdoption
 from vfgateway.backends.azureblob.blocks import BlockPlan, Buffers
 from vfgateway.backends.azureblob.container import Container, parse_containers
 from vfgateway.backends.azureblob.credentials import make_credential
@@ -33,7 +34,7 @@ from vfgateway.errors import (
     VFolderNotFound,
     VolumeUnavailable,
 )
-from vfgateway.interfaces import IAdoption, IFolder, IVolume, IVolumeFactory
+from vfgateway.interfaces import IFolder, IVolume, IVolumeFactory
 from vfgateway.model import Actor, FolderOptions, Health, HealthState, NameRules, QuotaScopeId, Space, VFolderId
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
+from vfgateway.abilities import IRandomWrite
 from vfgateway.backends.memory.tree import Node, Tree
 from vfgateway.errors import StorageFailure, UploadNotFound
-from vfgateway.interfaces import IDirectory, IFile, IRandomWrite, IStagedFile, type_chunk
+from vfgateway.interfaces import IDirectory, IFile, IStagedFile, type_chunk
 from vfgateway.model import DirEntry, Expect, FileStat, Published
 from vfgateway.paths import FolderPath
 

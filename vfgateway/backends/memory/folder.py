@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from zope.interface import implementer
 
+from vfgateway.abilities import IAttributes, ILinks, IModes, IResumableStaging, IServerSideCopy
 from vfgateway.backends.memory.files import MemoryDirectory, MemoryFile, MemoryStagedFile, MemoryWritableFile
 from vfgateway.backends.memory.tree import Node, Tree
 from vfgateway.errors import (
@@ -24,17 +25,7 @@ from vfgateway.errors import (
     UnsupportedFileType,
     UploadNotFound,
 )
-from vfgateway.interfaces import (
-    IAttributes,
-    IDirectory,
-    IFile,
-    IFolder,
-    ILinks,
-    IModes,
-    IResumableStaging,
-    IServerSideCopy,
-    IStagedFile,
-)
+from vfgateway.interfaces import IDirectory, IFile, IFolder, IStagedFile
 from vfgateway.model import Actor, Attrs, Expect, FileStat, FileType, OpenMode, Published, VFolderId
 from vfgateway.paths import FolderPath
 

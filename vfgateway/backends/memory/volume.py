@@ -9,10 +9,11 @@ from pydantic import ByteSize
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from vfgateway.abilities import IDescriptions, IFastClone, IFastUsage
 from vfgateway.backends.memory.folder import MemoryFolder
 from vfgateway.backends.memory.tree import Inodes, Node, Tree, descend
 from vfgateway.errors import NoSpace, QuotaScopeExists, VFolderExists, VFolderNotFound
-from vfgateway.interfaces import IDescriptions, IFastClone, IFastUsage, IFolder, IVolume, IVolumeFactory
+from vfgateway.interfaces import IFolder, IVolume, IVolumeFactory
 from vfgateway.model import (
     Actor,
     FileType,

@@ -11,6 +11,7 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from zope.interface import implementer
 
+from vfgateway.abilities import IFileAttributes, IRandomWrite
 from vfgateway.backends.smb import wire
 from vfgateway.backends.smb.facts import Shown
 from vfgateway.backends.smb.faults import END_OF_FILE, Lost, Refused, faults
@@ -19,7 +20,7 @@ from vfgateway.backends.smb.reading import ReadAhead
 from vfgateway.backends.smb.share import Share, next_page
 from vfgateway.backends.smb.wire import Entry, Opening
 from vfgateway.errors import StorageFailure
-from vfgateway.interfaces import IDirectory, IFile, IFileAttributes, IRandomWrite, type_chunk
+from vfgateway.interfaces import IDirectory, IFile, type_chunk
 from vfgateway.model import Attrs, DirEntry, FileStat
 from vfgateway.uninterrupted import uninterrupted
 

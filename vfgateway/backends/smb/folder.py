@@ -7,6 +7,7 @@ from typing import Any
 
 from zope.interface import implementer
 
+from vfgateway.abilities import IResumableStaging, IServerSideCopy
 from vfgateway.backends.smb import publish, wire
 from vfgateway.backends.smb.faults import FILE_IS_A_DIRECTORY, Refused
 from vfgateway.backends.smb.files import READ_ACCESS, WRITE_ACCESS, SmbDirectory, SmbFile, SmbWritableFile, held
@@ -24,7 +25,7 @@ from vfgateway.errors import (
     Unsupported,
     UnsupportedFileType,
 )
-from vfgateway.interfaces import IDirectory, IFile, IFolder, IResumableStaging, IServerSideCopy, IStagedFile
+from vfgateway.interfaces import IDirectory, IFile, IFolder, IStagedFile
 from vfgateway.model import Attrs, Expect, FileStat, OpenMode, Published
 from vfgateway.paths import FolderPath
 from vfgateway.uninterrupted import whole

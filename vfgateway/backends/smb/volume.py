@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from vfgateway.abilities import IAdoption
 from vfgateway.backends.smb import trash, wire
 from vfgateway.backends.smb.adoption import Adoption
 from vfgateway.backends.smb.facts import Shown
@@ -24,7 +25,7 @@ from vfgateway.backends.smb.settings import LoginSettings, SmbSettings
 from vfgateway.backends.smb.share import Share
 from vfgateway.backends.smb.tree import Tree
 from vfgateway.errors import ConfigurationError, StorageFailure, VolumeUnavailable
-from vfgateway.interfaces import IAdoption, IFolder, IVolume, IVolumeFactory
+from vfgateway.interfaces import IFolder, IVolume, IVolumeFactory
 from vfgateway.model import Actor, FolderOptions, Health, HealthState, QuotaScopeId, Space, VFolderId
 from vfgateway.uninterrupted import whole
 

@@ -10,6 +10,14 @@ from typing import Any, Final, TypeVar
 
 from zope.interface import implementer
 
+from vfgateway.abilities import (
+    IDescriptorRead,
+    IDescriptorWrite,
+    IFileAtHand,
+    IFileAttributes,
+    IMappedListing,
+    IRandomWrite,
+)
 from vfgateway.backends.vfs.descriptors import Calls, Descriptor, Line
 from vfgateway.backends.vfs.facts import entry_facts, facts, facts_of, name_of
 from vfgateway.backends.vfs.faults import would_block
@@ -18,18 +26,7 @@ from vfgateway.backends.vfs.publish import Busy
 from vfgateway.backends.vfs.staging import Stage, Staging
 from vfgateway.backends.vfs.tree import change_attrs
 from vfgateway.errors import UploadNotFound
-from vfgateway.interfaces import (
-    IDescriptorRead,
-    IDescriptorWrite,
-    IDirectory,
-    IFile,
-    IFileAtHand,
-    IFileAttributes,
-    IMappedListing,
-    IRandomWrite,
-    IStagedFile,
-    type_chunk,
-)
+from vfgateway.interfaces import IDirectory, IFile, IStagedFile, type_chunk
 from vfgateway.model import Attrs, DirEntry, Expect, FileStat, Published
 from vfgateway.paths import FolderPath
 from vfgateway.posix import IPosixListing, type_entries, type_file

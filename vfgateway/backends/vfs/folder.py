@@ -9,6 +9,16 @@ from typing import ParamSpec
 
 from zope.interface import implementer
 
+from vfgateway.abilities import (
+    IAtHand,
+    ILinks,
+    IModes,
+    IResumableStaging,
+    IServerSideCopy,
+    IStageOwners,
+    IUsageWalk,
+    IWholeStore,
+)
 from vfgateway.backends.vfs.athand import AtHand
 from vfgateway.backends.vfs.descriptors import Calls, Descriptor
 from vfgateway.backends.vfs.files import Listing, VfsDirectory, VfsFile, VfsStagedFile, VfsWritableFile
@@ -17,21 +27,7 @@ from vfgateway.backends.vfs.staging import Stage, Staging
 from vfgateway.backends.vfs.syscalls import TMPFS
 from vfgateway.backends.vfs.tree import STAGING, Tree
 from vfgateway.errors import Unsupported
-from vfgateway.interfaces import (
-    IAtHand,
-    IDirectory,
-    IFile,
-    IFolder,
-    ILinks,
-    IModes,
-    IResumableStaging,
-    IServerSideCopy,
-    IStagedFile,
-    IStageOwners,
-    IUsageWalk,
-    IWholeStore,
-    type_chunk,
-)
+from vfgateway.interfaces import IDirectory, IFile, IFolder, IStagedFile, type_chunk
 from vfgateway.model import Attrs, Expect, FileStat, OpenMode, Published
 from vfgateway.paths import FolderPath
 from vfgateway.treeusage import TreeUsage

@@ -14,6 +14,7 @@ from twisted.internet.defer import TimeoutError, ensureDeferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from vfgateway.abilities import IAdoption, IDescriptions, IFastClone, ILayout, IMountable
 from vfgateway.backends.vfs import syscalls
 from vfgateway.backends.vfs.adoption import Adoption
 from vfgateway.backends.vfs.clone import Cloner
@@ -28,16 +29,7 @@ from vfgateway.backends.vfs.settings import VfsSettings
 from vfgateway.backends.vfs.staging import Staging
 from vfgateway.backends.vfs.tree import Tree
 from vfgateway.errors import GatewayError, VolumeUnavailable
-from vfgateway.interfaces import (
-    IAdoption,
-    IDescriptions,
-    IFastClone,
-    IFolder,
-    ILayout,
-    IMountable,
-    IVolume,
-    IVolumeFactory,
-)
+from vfgateway.interfaces import IFolder, IVolume, IVolumeFactory
 from vfgateway.model import Actor, FolderOptions, Health, HealthState, NameRules, QuotaScopeId, Space, VFolderId
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from vfgateway.abilities import IPerformanceMetrics
 from vfgateway.errors import Unsupported
-from vfgateway.interfaces import IPerformanceMetrics
 from vfgateway.model import PerformanceMetric
 from vfgateway.services.gateway import Gateway
 

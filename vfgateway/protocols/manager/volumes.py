@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import attrs
 
+from vfgateway.abilities import IFastUsage, IHardwareInfo, IPerformanceMetrics
 from vfgateway.errors import Unsupported
-from vfgateway.interfaces import IFastUsage, IHardwareInfo, IPerformanceMetrics, IVolume
+from vfgateway.interfaces import IVolume
 from vfgateway.model import Health, HealthState
 from vfgateway.protocols.manager import faults
 from vfgateway.protocols.manager.fields import NOOP

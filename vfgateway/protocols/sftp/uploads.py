@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import attrs
 from twisted.internet.defer import DeferredLock
 
+from vfgateway.abilities import IResumableStaging
 from vfgateway.errors import (
     AlreadyExists,
     Conflict,
@@ -24,7 +25,7 @@ from vfgateway.errors import (
     UploadLost,
     UploadNotFound,
 )
-from vfgateway.interfaces import IResumableStaging, type_chunk
+from vfgateway.interfaces import type_chunk
 from vfgateway.model import ANY, Attrs, DirEntry, Expect, FileStat, FileType, OpenMode, Permission
 from vfgateway.paths import LONGEST_NAME, ROOT, FolderPath
 from vfgateway.protocols.sftp.listing import Known

@@ -13,8 +13,9 @@ from twisted.internet.interfaces import IPullProducer, IPushProducer
 from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
+from vfgateway.abilities import IDescriptorRead
 from vfgateway.errors import StorageFailure
-from vfgateway.interfaces import IDescriptorRead, IFile
+from vfgateway.interfaces import IFile
 from vfgateway.protocols.web.request import StreamingRequest
 
 #: Bytes that one writable event may send, so that other connections get their turn.

@@ -1,0 +1,280 @@
+"""What volumes, folders and files can do beyond the core of :mod:`vfgateway.interfaces`, and what is true of them. A caller asks with ``providedBy``;
+each has a road for when it is missing. The rules of that module hold here, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from zope.interface import Attribute, Interface
+
+from vfgateway.interfaces import IFile, IFolder, IStagedFile, type_chunk
+from vfgateway.model import (
+    Attrs,
+    DirEntry,
+    Expect,
+    FileStat,
+    Health,
+    Limits,
+    OpenMode,
+    PerformanceMetric,
+    Published,
+    QuotaScopeId,
+    Usage,
+    VFolderId,
+)
+from vfgateway.paths import FolderPath
+from vfgateway.treeusage import TreeUsage
+
+
+class IRandomWrite(Interface):
+    """On files opened with ``WRITE``: bytes change in place."""
+
+    async def write(offset: int, chunks: Sequence[type_chunk]) -> None:
+        """Write all chunks from ``offset`` on; a gap becomes zeros."""
+
+    async def truncate(size: int) -> None:
+        """Cut or extend with zeros."""
+
+
+class IFileAttributes(Interface):
+    """On files: mode and times of what is open, whatever its name has become. Else they are changed by path."""
+
+    async def set_attrs(attrs: Attrs) -> FileStat:
+        """As ``IFolder.set_attrs``, also for a file that has lost its last name."""
+
+
+class IDescriptorRead(Interface):
+    """On files: a descriptor that ``sendfile`` and ``pread`` may use."""
+
+    in_memory: bool = Attribute("whether the storage is memory, so that no read ever has to wait for it")
+
+    def borrow() -> int:
+        """A descriptor that stays open until :meth:`give_back`, even if the file is closed before. Not a coroutine."""
+
+    def give_back() -> None:
+        """End one :meth:`borrow`. The last user closes. Not a coroutine."""
+
+
+class IDescriptorWrite(Interface):
+    """On staged files: a descriptor for zero-copy writing at the end; ``borrow`` and ``give_back`` as for reading."""
+
+    def borrow() -> int:
+        """See :class:`IDescriptorRead`."""
+
+    def give_back() -> None:
+        """See :class:`IDescriptorRead`."""
+
+    def wrote(count: int) -> None:
+        """Tell that ``count`` bytes were appended through the descriptor. Not a coroutine."""
+
+
+class IAtHand(Interface):
+    """On folders: what is asked for in place of a coroutine, when all is in memory and nothing has to be waited for. ``None`` wherever it is
+    not so, or not sure; and wherever a link is in the way. The ordinary way is for those cases, and for telling what is wrong."""
+
+    stores_now: bool = Attribute("Whether :meth:`store_now` ever does anything here.")
+
+    def stat_now(path: FolderPath) -> FileStat | None:
+        """As ``IFolder.stat``. ``None`` also where nothing is. Not a coroutine."""
+
+    def read_now(
+        path: FolderPath, choose: Callable[[FileStat], tuple[int, int] | None]
+    ) -> tuple[FileStat, type_chunk] | None:
+        """A regular file's facts, and the bytes of it that ``choose`` asks for by offset and length: all of them, or ``None`` is the answer.
+        What ``choose`` raises goes through. Not a coroutine."""
+
+    def store_now(path: FolderPath, content: type_chunk) -> Published | None:
+        """Create or replace a regular file, whole or not at all, as a stage with that content would. ``None`` if nothing has been done; also
+        where what is stored has to be made durable first. Not a coroutine."""
+
+    def open_now(path: FolderPath, mode: OpenMode) -> IFile | None:
+        """As ``IFolder.open``, with all that it raises. What is opened provides ``IFileAtHand``. Not a coroutine."""
+
+
+class IFileAtHand(IDescriptorRead):
+    """On files: what is asked for in place of a coroutine, as in ``IAtHand``; ``None`` or ``False`` if nothing has been done."""
+
+    in_place: bool = Attribute("whether short calls on the descriptor have to wait for nothing now")
+
+    def stat_now() -> FileStat | None:
+        """As ``IFile.stat``. Not a coroutine."""
+
+    def write_now(offset: int, chunks: Sequence[type_chunk]) -> bool:
+        """As ``IRandomWrite.write``, for files opened with ``WRITE``. What is raised may come after a part was written. Not a coroutine."""
+
+    def truncate_now(size: int) -> bool:
+        """As ``IRandomWrite.truncate``, for files opened with ``WRITE``. Not a coroutine."""
+
+    def set_attrs_now(attrs: Attrs) -> FileStat | None:
+        """As ``IFileAttributes.set_attrs``. Not a coroutine."""
+
+    def close_now() -> bool:
+        """As ``IFile.close``. Not a coroutine."""
+
+
+class IWholeStore(Interface):
+    """On folders: small files are stored with one call to the storage."""
+
+    async def store_whole(path: FolderPath, content: type_chunk) -> Published | None:
+        """As ``IAtHand.store_now``, however long it takes; what is stored is as durable as what ``IStagedFile.commit`` publishes. ``None`` if
+        nothing has been done, whatever the reason. Raises what went wrong after the file was there."""
+
+
+class IMappedListing(Interface):
+    """On directories: entries are worked on where they were read, off the reactor's thread."""
+
+    async def read_mapped(limit: int, function: Callable[[Sequence[DirEntry]], Any]) -> Any:
+        """What ``function`` makes of up to ``limit`` further entries, of which it is given at least one; ``None`` at the end. It is called
+        in whatever thread has read them, and so must touch nothing that belongs to the reactor."""
+
+
+class IUsageWalk(Interface):
+    """On folders: adds up what is in them where it lies, off the reactor's thread. Elsewhere the gateway lists and adds."""
+
+    async def walk_usage(path: FolderPath, progress: Callable[[int], Awaitable[None]] | None = None) -> TreeUsage:
+        """Usage below a directory, with the shares of the directories in it: the size of each regular file once, whatever its names; every
+        name is an entry. Staging is left out. What vanishes meanwhile or cannot be listed is passed over. ``NotFound``, ``NotADirectory``.
+
+        :param progress: called now and then with the entries counted so far; counting goes on when it returns
+        """
+
+
+class IResumableStaging(Interface):
+    """On folders: stages survive their process."""
+
+    async def resume(token: str, keep: int | None = None) -> IStagedFile:
+        """Open a stage again; with ``keep`` cut it back to that many bytes first. ``UploadNotFound`` if there is none, or if it is
+        shorter than ``keep``: never padded."""
+
+    async def stages() -> Sequence[tuple[str, FileStat]]:
+        """All stages of the vfolder by token, to find leftovers."""
+
+    async def join(target: FolderPath, tokens: Sequence[str]) -> IStagedFile:
+        """A new stage with the content of ``tokens`` one after the other; those stay."""
+
+
+class IStageOwners(Interface):
+    """On folders: the storage knows which stages are still being written."""
+
+    async def abandoned() -> Sequence[str]:
+        """Tokens of the stages that no living process has open; those that are to be continued are among them."""
+
+
+class IServerSideCopy(Interface):
+    """On folders: copy without the bytes passing through the gateway."""
+
+    async def copy_file(source: FolderPath, folder: IFolder, target: FolderPath, expect: Expect) -> Published:
+        """Copy one regular file to ``target`` in ``folder`` (of the same volume), atomically, with its mode and times."""
+
+
+class IFastClone(Interface):
+    """On volumes: copy a whole vfolder at once."""
+
+    async def clone_folder(source: VFolderId, target: VFolderId) -> None:
+        """``target`` becomes a copy of ``source``; it must not exist."""
+
+
+class ILayout(Interface):
+    """On volumes: vfolders lie in places of a certain form, so that one sees what does not belong."""
+
+    async def misplaced() -> Sequence[str]:
+        """What lies where only vfolders may, each by its path in words; the first hundred. Scans report it; nobody removes it."""
+
+
+class IDescriptions(Interface):
+    """On volumes: keep a small text beside each vfolder, which is no part of it: those who enter it do not see it, and it is not in its usage."""
+
+    async def describe(vfid: VFolderId, text: bytes) -> None:
+        """Keep ``text`` (a few KiB) in place of what was kept, whole or not at all, until the vfolder is deleted. ``VFolderNotFound``."""
+
+    async def description(vfid: VFolderId) -> bytes | None:
+        """What is kept, if anything is."""
+
+
+class INativeQuota(Interface):
+    """On volumes: the storage enforces limits of quota scopes itself."""
+
+    async def set_limits(scope: QuotaScopeId, limits: Limits) -> None:
+        """Set or lift. The scope must exist."""
+
+    async def native_usage(scope: QuotaScopeId) -> tuple[Usage, Limits]:
+        """Usage and limits as the storage sees them."""
+
+
+class IFastUsage(Interface):
+    """On volumes: the storage knows the usage of a vfolder without a walk."""
+
+    async def fast_usage(vfid: VFolderId) -> Usage:
+        """Usage of one vfolder; staging included."""
+
+
+class ISnapshots(Interface):
+    """On volumes: read-only pictures of a vfolder."""
+
+    async def snapshot(vfid: VFolderId, label: str) -> None:
+        """Take one. ``AlreadyExists``."""
+
+    async def snapshots(vfid: VFolderId) -> Sequence[str]:
+        """Labels, oldest first."""
+
+    async def drop_snapshot(vfid: VFolderId, label: str) -> None:
+        """Remove one. ``NotFound``."""
+
+    async def open_snapshot(vfid: VFolderId, label: str) -> IFolder:
+        """Its content; everything that writes raises ``Unsupported``."""
+
+
+class IAttributes(Interface):
+    """On folders: small named values kept with a file (extended attributes)."""
+
+    async def attributes(path: FolderPath) -> Mapping[str, bytes]:
+        """All of them."""
+
+    async def set_attribute(path: FolderPath, name: str, value: bytes | None) -> None:
+        """Set, or remove with ``None``."""
+
+
+class IModes(Interface):
+    """On folders: every entry keeps permission bits of its own. Elsewhere all show those that the volume is configured with, and what
+    ``set_attrs``, or who makes a vfolder, asks for is passed over. It has no members."""
+
+
+class ILinks(Interface):
+    """On folders: symbolic and hard links."""
+
+    async def make_link(path: FolderPath, target: str) -> None:
+        """Make a symbolic link; ``target`` is kept as written. ``AlreadyExists``."""
+
+    async def hard_link(source: FolderPath, target: FolderPath) -> None:
+        """Give a file a second name. ``AlreadyExists``."""
+
+
+class IMountable(Interface):
+    """On volumes: agents can mount vfolders."""
+
+    async def mount_path(vfid: VFolderId) -> str:
+        """Absolute path of the vfolder's root as agents see it. ``VFolderNotFound``."""
+
+
+class IAdoption(Interface):
+    """On volumes: data that was there before the gateway can become a vfolder, where it lies."""
+
+    async def adopt_folder(vfid: VFolderId, place: str) -> None:
+        """``vfid`` becomes what lies at ``place`` (in the storage's own words), unchanged. Deleting the vfolder gives it back: its content
+        stays. ``VFolderExists``, ``NotFound``, ``NotADirectory``; ``InvalidPath`` for what the configuration does not allow."""
+
+
+class IHardwareInfo(Interface):
+    """On volumes: more than ``health`` tells, from the vendor's API."""
+
+    async def hardware_info() -> Health:
+        """The vendor's view, with metadata."""
+
+
+class IPerformanceMetrics(Interface):
+    """On volumes: the storage measures itself."""
+
+    async def performance() -> PerformanceMetric:
+        """Rates now."""
