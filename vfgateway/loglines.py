@@ -33,7 +33,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 class Batch(ABC):
-    """What one event tells of several requests, as its ``requests``: their facts one by one."""
+    """What one event tells of several requests, as its ``requests``: their facts one by one; as a string, their lines of text."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -56,10 +56,21 @@ def lines_of(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield fields["level"], as_json(fields)
 
 
+class _Persistable(list[dict[str, Any]]):
+    """The facts of a batch, which JSON can hold, with the text of the batch, which goes along for those who write text."""
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__(batch)
+        self._text = str(batch)
+
+    def __str__(self) -> str:
+        return self._text
+
+
 def persistable(event: Mapping[str, Any]) -> dict[str, Any]:
     """An event that another process can be told."""
     requests = event.get("requests")
-    return {**event, "requests": list(requests)} if isinstance(requests, Batch) else dict(event)
+    return {**event, "requests": _Persistable(requests)} if isinstance(requests, Batch) else dict(event)
 
 
 def _base(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -214,4 +214,4 @@ def test_a_broken_distribution_does_not_hide_the_others(plain: Environment, tmp_
         "print([each.name for each in plugins.installed(kind)])"
     )
     done = plain.run(str(plain.python), "-c", script, cwd=tmp_path)
-    assert done.stdout == "['acme', 'memory', 'vfs']\n", done.stderr
+    assert done.stdout == "['acme', 'azureblob', 'memory', 'smb', 'vfs']\n", done.stderr

@@ -403,6 +403,6 @@ async def test_what_cannot_be_asked(tmp_path: Path) -> None:
             assert answer.status == 400
             assert problem(answer)["status"] == 400
         assert (await alice.ask("GET", "/vfolders/none/entries")).status == 404
-        assert (await alice.ask("POST", "/vfolders")).status == 405
+        assert (await alice.ask("PUT", "/vfolders")).status == 405
         assert (await api.ask("GET", f"{V1}/vfolders")).status == 401
         assert [path.name for path in api.root.iterdir() if path.name != ".upload"] == []
