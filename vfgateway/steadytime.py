@@ -21,21 +21,22 @@ JUMP = 1.0
 class SteadyTime:
     """Keeps the time of one reactor; a second one of the same does nothing. It looks at the clock once in each round of the reactor's loop; between, nothing costs more than before.
 
-    :param wall: what the machine's clock says, in epoch seconds
+    :param wall: what the machine's clock says, in epoch seconds; by default what the reactor has taken for the time so far
     :param steady: seconds since some moment, which nobody sets
     """
 
     log = Logger()
 
     def __init__(
-        self, reactor: Any, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
+        self, reactor: Any, wall: Callable[[], float] | None = None, steady: Callable[[], float] = time.monotonic
     ) -> None:
         self._reactor = reactor
         if isinstance(getattr(reactor.runUntilCurrent, "__self__", None), SteadyTime):
             return
-        self._wall, self._steady = wall, steady
-        self._last, self._last_steady = wall(), steady()
-        reactor.seconds = wall
+        self._wall: Callable[[], float] = wall or reactor.seconds
+        self._steady = steady
+        self._last, self._last_steady = self._wall(), steady()
+        reactor.seconds = self._wall
         self._run = reactor.runUntilCurrent
         reactor.runUntilCurrent = self._run_until_current
 
