@@ -104,17 +104,22 @@ async def test_while_the_gateway_is_not_ready(tmp_path: Path) -> None:
 
 
 async def test_stopping_lets_requests_finish(tmp_path: Path) -> None:
-    """Idle connections are closed at once; an answer under way is completed."""
+    """Idle connections are closed at once; an answer under way is completed; a request that was on its way is answered, once."""
     async with running_gateway(tmp_path) as gateway:
         service: Any = ClientFrontEnd().configure({"endpoint": ENDPOINT, "token_secret": SECRET}, gateway)
         service.startService()
         port = service.ports[0].getHost().port
-        idle, busy = await Client.open(port), await Client.open(port)
+        idle, busy, new = [await Client.open(port) for _ in range(3)]
+        idle.send(head("GET", "/"))
+        await idle.until(b"client-facing")
         busy.send(head("GET", "/"))
         await busy.until(b"client-facing")
         stopped = service.stopService()
         await idle.lost
         await busy.lost
+        new.send(head("GET", "/"))
+        await new.until(b"client-facing")
+        await new.lost
         await stopped
 
 

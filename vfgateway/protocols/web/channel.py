@@ -40,6 +40,9 @@ MOST_AHEAD = 64 << 10
 #: Seconds for which a client that was refused may go on sending before the connection is cut.
 LINGER = 5.0
 
+#: Seconds for which who has connected and not asked anything yet is waited for when connections end: the request may be on its way.
+FIRST_WORDS = 2.0
+
 
 class StreamingChannel(http.HTTPChannel):
     """See above. Idle time counts only while we wait for the client: between requests, within a head, or for a body that a
@@ -67,6 +70,8 @@ class StreamingChannel(http.HTTPChannel):
     _idle: float | None = None
     _begun = b""  # a request for the fast lane of which not all has arrived
     _ahead: bytes | None = None  # what has come while the lane waits for its answer
+    _asked = False  # whether there ever was a request
+    _ending = False
 
     # --- the connection ---
 
@@ -107,10 +112,15 @@ class StreamingChannel(http.HTTPChannel):
         self.transport.abortConnection()
 
     def end_soon(self) -> None:
-        """Close after the request that is being answered, or now."""
+        """Close after the request that is being answered or is coming in, or now. Who has only just come is answered once."""
         self._leave_the_lane()
+        self._ending = True
+        under_way = self.requests or self._ahead is not None
+        if not under_way and (self._buffer or not self._asked):
+            self.setTimeout(FIRST_WORDS)
+            return
         self.persistent = False
-        if not self.requests and self._ahead is None:
+        if not under_way:
             self.loseConnection()
 
     def timeoutConnection(self) -> None:
@@ -142,9 +152,10 @@ class StreamingChannel(http.HTTPChannel):
     def _on_the_lane(self, data: bytes) -> bool:
         """Whether the fast lane has answered, or waits for the rest."""
         lane = self.site.lane
-        if lane is None or not (self.line_mode and self.persistent) or self._waitingForTransport:
+        if lane is None or self._ending or not (self.line_mode and self.persistent) or self._waitingForTransport:
             return False
         if lane.take(self, data):
+            self._asked = True
             return True
         if lane.waits_for_more(data):
             self._begun = data
@@ -178,6 +189,7 @@ class StreamingChannel(http.HTTPChannel):
 
     def allHeadersReceived(self) -> None:
         request = self.requests[-1]
+        self._asked = True
         self.persistent = self.checkPersistence(request, self._version)
         self.setTimeout(None)
         if self.length != 0:
@@ -190,7 +202,7 @@ class StreamingChannel(http.HTTPChannel):
     def checkPersistence(self, request: http.Request, version: bytes) -> bool:
         fields = request.requestHeaders.getRawHeaders(b"Connection") or ()
         tokens = {token.strip() for field in fields for token in field.lower().split(b",")}
-        return version == b"HTTP/1.1" and b"close" not in tokens
+        return version == b"HTTP/1.1" and b"close" not in tokens and not self._ending
 
     def headerReceived(self, line: bytes) -> bool:
         begin = line[:15].lower()
