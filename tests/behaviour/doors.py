@@ -250,7 +250,7 @@ class HttpDoor(_WebDoor):
         while url is not None:
             page = self.ask("GET", url).json()
             for entry in page["entries"]:
-                found[entry["name"]] = Facts(entry["size"], int(entry["modified"]), entry["type"] == "directory")
+                found[entry["name"]] = Facts(entry["size"], int(entry["modified"]), entry["type"] == "DIRECTORY")
             url = page["next"]
         return found
 
