@@ -90,6 +90,9 @@ class Receiving:
             await upload.acquire(unverified=terms.checksum is not None)
         if upload.published:
             return self._add_nothing()
+        lease = upload.lease
+        assert lease is not None
+        lease.heard, lease.on_ask = (lambda: self._body.arrived), self._hang_up
         try:
             await self._agree()
             await self._take_in()
@@ -129,7 +132,6 @@ class Receiving:
         upload, checksum = self._upload, self._terms.checksum
         lease = upload.lease
         assert lease is not None
-        lease.heard, lease.on_ask = (lambda: self._body.arrived), self._hang_up
         try:
             while chunks := await self._read():
                 await self._write(chunks)

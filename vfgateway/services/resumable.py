@@ -94,6 +94,7 @@ class ResumableUpload(UploadFacts):
         :raises UploadNotFound: it is gone, or bytes that were acknowledged are
         """
         lease, row = await self._staging.leases.take(self.id, force)
+        lease.working = True  # whoever asks waits until the bytes that have come are taken or refused
         try:
             self._row = row
             if self.published:
@@ -117,6 +118,7 @@ class ResumableUpload(UploadFacts):
             await self._close_stage()
             await self._give_up(lease)
             raise
+        lease.working = False
         self._lease = lease
 
     async def release(self) -> None:
@@ -349,6 +351,7 @@ class ResumableUpload(UploadFacts):
         return await uninterrupted(self._refresh())
 
     async def _refresh(self) -> int:
+        await self._staging.arrivals.settled(self.id)
         self._row = await self._staging.uploads.get(self.id)
         if self.published or await self._staging.is_at_rest(self._context, self._row):
             return self._row.mark

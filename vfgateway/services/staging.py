@@ -30,6 +30,7 @@ from vfgateway.interfaces import IStagedFile
 from vfgateway.model import ANY, Actor, Expect, Permission, Usage, VFolder
 from vfgateway.paths import FolderPath
 from vfgateway.services import transfer
+from vfgateway.services.arrivals import Arrivals
 from vfgateway.services.concatenation import concatenate
 from vfgateway.services.context import FolderContext
 from vfgateway.services.leases import Leases, Patience
@@ -71,6 +72,7 @@ class Staging:
         self.lifetime = LIFETIME
         self.uploads = Uploads(gateway.database, gateway.reactor)
         self.stages = Stages(gateway, self.uploads)
+        self.arrivals = Arrivals(gateway.reactor)
         self.leases = Leases(self.uploads, gateway.processes.id, gateway.reactor, patience or Patience())
         self._sweeper = Sweeper(gateway, self)
 

@@ -91,14 +91,17 @@ class PeoplesUploads:
     async def _on_upload(self, request: StreamingRequest, method: str, draft: bool, upload_id: str) -> None:
         if not draft and method != "GET":
             tus_replies.check_version(request, required=True)
+        if method == "PATCH":
+            with self._gateway.staging.arrivals.coming(upload_id):
+                upload = await self._gateway.staging.find(await self._login(request), upload_id)
+            await (self._resumable if draft else self._tus).append(request, upload)
+            return
         upload = await self._gateway.staging.find(await self._login(request), upload_id)
         if method == "GET":
             set_fields(request, {"Cache-Control": "no-store"})
             faults.answer_json(request, await self._describe(self._gateway.staging.describe(upload)))
         elif method == "HEAD":
             await (self._resumable if draft else self._tus).look(request, upload)
-        elif method == "PATCH":
-            await (self._resumable if draft else self._tus).append(request, upload)
         elif method == "DELETE" and draft:
             await self._resumable.cancel(request, upload)
         elif method == "DELETE":

@@ -58,13 +58,16 @@ class TokenUploads:
         except InvalidToken as error:
             raise bad_token(error) from None
         target = parse_text(query.optional("dst_dir") or "").join(parse_text(claims.relpath))
+        if method == "PATCH":
+            with self._gateway.staging.arrivals.coming(claims.session):
+                upload = await self._find(request, claims)
+            await self._append(request, upload, target)
+            return
         upload = await self._find(request, claims)
         if method == "HEAD":
             offset = await upload.refresh()
             request.setResponseCode(200)
             tus_replies.tell_state(request, upload, offset)
-        elif method == "PATCH":
-            await self._append(request, upload, target)
         elif method == "DELETE":
             await upload.cancel()
             request.setResponseCode(204)
