@@ -76,6 +76,16 @@ async def test_a_database_that_cannot_be_written_loses_nothing(tmp_path: Path) -
         assert [entry.who for entry in await entries(gateway)] == ["bob"]
 
 
+async def test_what_is_being_written_is_found(tmp_path: Path) -> None:
+    """Who asks while the audit writes waits for the end of that, and sees it."""
+    async with running_gateway(tmp_path) as gateway:
+        gateway.audit.refused(PermissionDenied("f"), asking("bob"))
+        writing = Deferred.fromCoroutine(gateway.audit.flush())
+        assert not writing.called
+        assert [entry.who for entry in await entries(gateway)] == ["bob"]
+        await writing
+
+
 async def test_old_entries_go(tmp_path: Path) -> None:
     """What is older than it is kept for, and what is beyond the most that are kept; the rest stays."""
     async with running_gateway(tmp_path) as gateway:

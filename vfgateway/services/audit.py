@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -104,7 +104,7 @@ class Audit:
         self._rows = 0
         self._logins: dict[tuple[Any, ...], float] = {}
         self._later: IDelayedCall | None = None
-        self._writing: Deferred[None] | None = None
+        self._writing = DeferredLock()
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = clock
         events.subscribe(LoginSucceeded, self._logged_in)
@@ -237,7 +237,11 @@ class Audit:
         Deferred.fromCoroutine(self.flush()).addErrback(lambda failure: self.log.failure("could not write", failure))
 
     async def flush(self) -> None:
-        """Write what waits. What cannot be written now is tried again."""
+        """Write what waits, and see what is being written to its end. What cannot be written now is tried again."""
+        async with self._writing:
+            await self._write()
+
+    async def _write(self) -> None:
         if not self._waiting and not self._folded:
             return
         entries, self._waiting = self._waiting, []
