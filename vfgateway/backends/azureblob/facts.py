@@ -48,6 +48,11 @@ class Blob:
         return self.implied or self.metadata.get(IS_FOLDER, "").lower() == "true"
 
     @property
+    def identity(self) -> str:
+        """As of :class:`~vfgateway.model.FileStat`."""
+        return self.etag
+
+    @property
     def lasting(self) -> dict[str, str]:
         """Metadata that a copy of the file has, too."""
         return {name: value for name, value in self.metadata.items() if name not in PASSING}

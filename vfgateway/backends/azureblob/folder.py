@@ -17,7 +17,7 @@ from vfgateway.backends.azureblob.faults import Refused, faults
 from vfgateway.backends.azureblob.listing import AzureDirectory, walk
 from vfgateway.backends.azureblob.moving import Mover
 from vfgateway.backends.azureblob.names import blob_name, check_names, hidden
-from vfgateway.backends.azureblob.places import check, look, look_with_parent, require_parent
+from vfgateway.backends.azureblob.places import look, look_with_parent, require_parent
 from vfgateway.backends.azureblob.publish import publish, transplant
 from vfgateway.backends.azureblob.reading import FIRST, AzureFile
 from vfgateway.backends.azureblob.staging import AzureStagedFile, Stages, new_token
@@ -38,6 +38,7 @@ from vfgateway.errors import (
 from vfgateway.interfaces import IDirectory, IFile, IFolder, IStagedFile
 from vfgateway.model import Actor, Attrs, Expect, FileStat, FileType, OpenMode, Published, VFolderId
 from vfgateway.paths import ROOT, FolderPath
+from vfgateway.targets import check_expected, check_kind
 from vfgateway.treeusage import TreeUsage
 from vfgateway.uninterrupted import uninterrupted
 
@@ -231,13 +232,12 @@ class AzureBlobFolder:
         there = await look_with_parent(self._container, target)
         if source == target:
             return Published(self.facts(moving))
-        check(target, there, expect)
+        check_expected(there, target, expect)
         mover = Mover(self._container, self.volume.calls)
         if not moving.is_dir:
             return self.published(*await mover.move_file(moving, target, expect))
         if there is not None:
-            if not there.is_dir:
-                raise NotADirectory(target)
+            check_kind(True, there.is_dir, target)
             if there.implied or await self._container.any_below(there.name):
                 raise DirectoryNotEmpty(target)
         return self.published(await mover.move_directory(moving, target, blob_name(target), there), None)

@@ -8,15 +8,11 @@ from vfgateway.backends.azureblob.faults import Refused
 from vfgateway.backends.azureblob.names import blob_name, check_names
 from vfgateway.backends.azureblob.together import together
 from vfgateway.errors import (
-    AlreadyExists,
     InvalidPath,
-    IsADirectory,
     NotADirectory,
     NotFound,
     PathError,
-    PreconditionFailed,
 )
-from vfgateway.model import Expect
 from vfgateway.paths import FolderPath
 
 
@@ -68,14 +64,3 @@ async def look_with_parent(container: Container, path: FolderPath) -> Blob | Non
     found: Blob | None
     _, found = await together(require_parent(container, path), look(container, path))
     return found
-
-
-def check(target: FolderPath, there: Blob | None, expect: Expect) -> None:
-    """Raise what a target that is not as expected deserves."""
-    if expect.absent and there is not None:
-        raise AlreadyExists(target)
-    if expect.identity is not None:
-        if there is not None and there.is_dir:
-            raise IsADirectory(target)
-        if there is None or there.etag != expect.identity:
-            raise PreconditionFailed(target)

@@ -18,11 +18,12 @@ from vfgateway.backends.azureblob.container import FREE, Block, Container, same
 from vfgateway.backends.azureblob.facts import MODE, WRITER, Blob
 from vfgateway.backends.azureblob.faults import Refused
 from vfgateway.backends.azureblob.names import blob_name
-from vfgateway.backends.azureblob.places import check, look, look_with_parent
+from vfgateway.backends.azureblob.places import look, look_with_parent
 from vfgateway.backends.azureblob.together import together
 from vfgateway.errors import GatewayError, IsADirectory, StorageFailure
 from vfgateway.model import Expect
 from vfgateway.paths import FolderPath
+from vfgateway.targets import check_expected, check_kind
 
 #: Seconds for which it is tried against other writers of the same name, and the waits between, which grow.
 PATIENCE, FIRST_WAIT, LONGEST_WAIT = 90.0, 0.02, 1.0
@@ -59,9 +60,8 @@ async def publish(
         there = await look_with_parent(container, target)
         if there is not None and there.metadata.get(WRITER) == writer:
             return there, None
-        check(target, there, expect)
-        if there is not None and there.is_dir:
-            raise IsADirectory(target)
+        check_expected(there, target, expect)
+        check_kind(False, None if there is None else there.is_dir, target)
         described = {**metadata, WRITER: writer}
         if there is not None and MODE in there.metadata and MODE not in metadata:
             described[MODE] = there.metadata[MODE]

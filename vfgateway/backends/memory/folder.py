@@ -28,6 +28,7 @@ from vfgateway.errors import (
 from vfgateway.interfaces import IDirectory, IFile, IFolder, IStagedFile
 from vfgateway.model import Actor, Attrs, Expect, FileStat, FileType, OpenMode, Published, VFolderId
 from vfgateway.paths import FolderPath
+from vfgateway.targets import check_expected, check_kind
 
 if TYPE_CHECKING:
     from vfgateway.backends.memory.volume import MemoryVolume
@@ -176,7 +177,7 @@ class MemoryFolder:
                 tree.put(new_parent, target, node)
                 tree.inodes.changed(node)
             return Published(node.stat())
-        _check_expectation(target, there, expect)
+        check_expected(None if there is None else there.stat(), target, expect)
         replaced = self._make_way(tree, node, new_parent, target)
         tree.take(old_parent, source)
         tree.put(new_parent, target, node)
@@ -188,10 +189,7 @@ class MemoryFolder:
         there = tree.entry(parent, target)
         if there is None:
             return None
-        if there.is_dir and not node.is_dir:
-            raise IsADirectory(target)
-        if node.is_dir and not there.is_dir:
-            raise NotADirectory(target)
+        check_kind(node.is_dir, there.is_dir, target)
         if there.entries:
             raise DirectoryNotEmpty(target)
         before = there.stat()
@@ -262,7 +260,7 @@ class MemoryFolder:
         parent = tree.place(target)
         tree.check_name(target)
         there = tree.entry(parent, target)
-        _check_expectation(target, there, expect)
+        check_expected(None if there is None else there.stat(), target, expect)
         replaced = self._make_way(tree, node, parent, target)
         if replaced is not None and replaced.is_file:
             node.mode = replaced.mode  # an edited script stays executable
@@ -300,16 +298,6 @@ class MemoryFolder:
         else:
             node.attributes[name] = bytes(value)
         tree.inodes.changed(node)
-
-
-def _check_expectation(target: FolderPath, there: Node | None, expect: Expect) -> None:
-    if expect.absent and there is not None:
-        raise AlreadyExists(target)
-    if expect.identity is not None:
-        if there is not None and there.is_dir:
-            raise IsADirectory(target)
-        if there is None or there.stat().identity != expect.identity:
-            raise PreconditionFailed(target)
 
 
 def _folded(tree: Tree, path: FolderPath) -> FolderPath:

@@ -166,8 +166,7 @@ class SmbFolder:
         there = await tree.find(target)
         if there is None:
             await self._check_parent(target)
-        publish.checked(tree, there, target, expect)
-        publish.check_kind(moved.is_dir, there, target)
+        publish.check_target(tree, moved.is_dir, there, target, expect)
         put = await publish.move(tree, where, moved, there, target, expect)
         replaced = None if there is None or there.is_dir else tree.shown.stat(there)
         return Published(tree.shown.stat(put), replaced)

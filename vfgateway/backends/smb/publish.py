@@ -16,9 +16,9 @@ from vfgateway.backends.smb.faults import ACCESS_DENIED, IN_USE, NAME_COLLISION,
 from vfgateway.backends.smb.link import check
 from vfgateway.backends.smb.tree import Tree
 from vfgateway.backends.smb.wire import Entry, Opening
-from vfgateway.errors import AlreadyExists, IsADirectory, NotADirectory, PreconditionFailed
 from vfgateway.model import Expect
 from vfgateway.paths import FolderPath
+from vfgateway.targets import check_expected, check_kind
 
 #: Ends the name of the note beside a file that was moved aside.
 NOTE = ".was"
@@ -42,23 +42,10 @@ async def ensure_staging(tree: Tree) -> None:
     await tree.share.make_dir(tree.place.staging, exist_ok=True)
 
 
-def checked(tree: Tree, there: Entry | None, target: FolderPath, expect: Expect) -> None:
-    """Refuse unless what stands at ``target`` is what was expected."""
-    if expect.absent and there is not None:
-        raise AlreadyExists(target)
-    if expect.identity is not None:
-        if there is not None and there.is_dir:
-            raise IsADirectory(target)
-        if there is None or tree.shown.stat(there).identity != expect.identity:
-            raise PreconditionFailed(target)
-
-
-def check_kind(directory: bool, there: Entry | None, target: FolderPath) -> None:
-    """Refuse to put a file in a directory's place or a directory in a file's."""
-    if there is not None and there.is_dir and not directory:
-        raise IsADirectory(target)
-    if there is not None and directory and not there.is_dir:
-        raise NotADirectory(target)
+def check_target(tree: Tree, directory: bool, there: Entry | None, target: FolderPath, expect: Expect) -> None:
+    """Refuse unless what stands at ``target`` is what was expected, and gives way to a file or to a ``directory``."""
+    check_expected(None if there is None else tree.shown.stat(there), target, expect)
+    check_kind(directory, None if there is None else there.is_dir, target)
 
 
 async def move(tree: Tree, source: str, moved: Entry, there: Entry | None, target: FolderPath, expect: Expect) -> Entry:

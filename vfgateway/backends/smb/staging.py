@@ -121,8 +121,7 @@ class Staging:
         async with tree.faults(target, through=NotADirectory):
             async with publish.turn(tree, target, expect):
                 there = await tree.find(target)
-                publish.checked(tree, there, target, expect)
-                publish.check_kind(False, there, target)
+                publish.check_target(tree, False, there, target, expect)
                 await self._check_there(token)
                 if attrs is not None:
                     await tree.share.set_times(self.path(token), attrs.atime_ns, attrs.mtime_ns)

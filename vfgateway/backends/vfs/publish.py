@@ -19,9 +19,10 @@ import attrs
 from vfgateway.backends.vfs import syscalls
 from vfgateway.backends.vfs.facts import entry_facts
 from vfgateway.backends.vfs.faults import faults, is_missing, translate_rename, would_block
-from vfgateway.errors import AlreadyExists, IsADirectory, NotADirectory, PreconditionFailed
+from vfgateway.errors import AlreadyExists
 from vfgateway.model import ANY, Expect, FileStat
 from vfgateway.paths import FolderPath
+from vfgateway.targets import check_expected, check_kind
 
 
 class Busy(Exception):
@@ -54,25 +55,6 @@ class Gate:
             os.close(descriptor)
 
 
-def checked(there: FileStat | None, target: FolderPath, expect: Expect) -> None:
-    """Refuse unless what stands at ``target`` is what was expected."""
-    if expect.absent and there is not None:
-        raise AlreadyExists(target)
-    if expect.identity is not None:
-        if there is not None and there.is_dir:
-            raise IsADirectory(target)
-        if there is None or there.identity != expect.identity:
-            raise PreconditionFailed(target)
-
-
-def check_kind(directory: bool, there: FileStat | None, target: FolderPath) -> None:
-    """Refuse to put a file in a directory's place or a directory in a file's."""
-    if there is not None and there.is_dir and not directory:
-        raise IsADirectory(target)
-    if there is not None and directory and not there.is_dir:
-        raise NotADirectory(target)
-
-
 def publish(
     staging: int, token: bytes, parent: int, name: bytes, target: FolderPath, expect: Expect, keep_mode: int | None
 ) -> FileStat | None:
@@ -82,8 +64,8 @@ def publish(
     """
     with faults(target):
         there = entry_facts(parent, name)
-    checked(there, target, expect)
-    check_kind(False, there, target)
+    check_expected(there, target, expect)
+    check_kind(False, None if there is None else there.is_dir, target)
     if keep_mode is not None and there is not None and there.is_file:
         os.fchmod(keep_mode, there.mode)  # an edited script stays executable
     move(staging, token, parent, name, target, expect)

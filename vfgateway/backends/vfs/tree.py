@@ -16,7 +16,7 @@ from vfgateway.backends.vfs.adoption import Adoption
 from vfgateway.backends.vfs.facts import entry_facts, facts_at, facts_of
 from vfgateway.backends.vfs.faults import faults, is_link, translate
 from vfgateway.backends.vfs.ownership import Ownership, changed_mode, strip_set_id
-from vfgateway.backends.vfs.publish import Gate, check_kind, checked, move
+from vfgateway.backends.vfs.publish import Gate, move
 from vfgateway.backends.vfs.resolve import DIRECTORY, PATH_ONLY, Resolver
 from vfgateway.errors import (
     AlreadyExists,
@@ -31,6 +31,7 @@ from vfgateway.errors import (
 )
 from vfgateway.model import Actor, Attrs, Expect, FileStat, NameRules, OpenMode, Published, VFolderId
 from vfgateway.paths import FolderPath
+from vfgateway.targets import check_expected, check_kind
 
 #: The directory at the top of a vfolder that holds its stages.
 STAGING: Final = ".upload"
@@ -342,8 +343,8 @@ class Tree:
         if same_file and (stat.S_ISDIR(moved.st_mode) or self._same_name(source, target)):
             move(old.parent, old.name, new.parent, new.name, target, Expect())  # one name in another case
             return None
-        checked(there, target, expect)
-        check_kind(stat.S_ISDIR(moved.st_mode), there, target)
+        check_expected(there, target, expect)
+        check_kind(stat.S_ISDIR(moved.st_mode), None if there is None else there.is_dir, target)
         if same_file:
             # Two names of one file: rename(2) would do nothing and leave both.
             os.unlink(old.name, dir_fd=old.parent)
