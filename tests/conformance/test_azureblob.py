@@ -17,7 +17,7 @@ from tests.conformance.harness import make_runtime
 from tests.conformance.machine import FolderMachine
 from tests.conformance.suite import EveryPromise
 from tests.support.azurite import KEY, Azurite
-from vfgateway.abilities import IAdoption, IModes, IResumableStaging, IServerSideCopy, IUsageWalk
+from vfgateway.abilities import IAdoption, IDescriptions, IModes, IResumableStaging, IServerSideCopy, IUsageWalk
 from vfgateway.backends.azureblob import AzureBlobSettings, AzureBlobVolume, listing
 from vfgateway.interfaces import IVolume
 
@@ -33,7 +33,7 @@ class TestAzureBlob(EveryPromise):
     """As it comes."""
 
     backend = "azureblob"
-    abilities = frozenset({IAdoption, IModes, IResumableStaging, IServerSideCopy, IUsageWalk})
+    abilities = frozenset({IAdoption, IDescriptions, IModes, IResumableStaging, IServerSideCopy, IUsageWalk})
     settings: ClassVar[dict[str, Any]] = {}
     many = 250
     url: ClassVar[str]

@@ -13,7 +13,7 @@ import pytest
 from tests.conformance.harness import Able, at, make_runtime, names_in
 from tests.conformance.suite import EveryPromise
 from tests.support.samba import Samba
-from vfgateway.abilities import IAdoption, IRandomWrite, IResumableStaging, IServerSideCopy
+from vfgateway.abilities import IAdoption, IDescriptions, IRandomWrite, IResumableStaging, IServerSideCopy
 from vfgateway.backends.smb import SmbVolumeFactory
 from vfgateway.interfaces import IVolume
 
@@ -32,7 +32,7 @@ class TestSmb(EveryPromise):
     """By smbprotocol, encrypted."""
 
     backend = "smb"
-    abilities = frozenset({IAdoption, IRandomWrite, IResumableStaging, IServerSideCopy})
+    abilities = frozenset({IAdoption, IDescriptions, IRandomWrite, IResumableStaging, IServerSideCopy})
     settings: ClassVar[dict[str, Any]] = {"durability": "none"}
     many = 3000
 

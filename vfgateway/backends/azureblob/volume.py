@@ -9,7 +9,8 @@ from uuid import uuid4
 import attrs
 from zope.interface import implementer
 
-from vfgateway.abilities import IAdoption
+from vfgateway.abilities import IAdoption, IDescriptions
+from vfgateway.backends.azureblob import descriptions
 from vfgateway.backends.azureblob.blocks import BlockPlan, Buffers
 from vfgateway.backends.azureblob.container import Container, parse_containers
 from vfgateway.backends.azureblob.credentials import make_credential
@@ -72,7 +73,7 @@ class Known:
     mend_at: float = 0.0
 
 
-@implementer(IVolume, IAdoption, ISharedAccess)
+@implementer(IVolume, IAdoption, IDescriptions, ISharedAccess)
 class AzureBlobVolume:
     """A storage account.
 
@@ -193,6 +194,20 @@ class AzureBlobVolume:
             self._known.pop(vfid, None)
             await self.container(vfid).remove()
             self._known.pop(vfid, None)
+            await descriptions.forget(self._descriptions, vfid)
+
+    @property
+    def _descriptions(self) -> Container:
+        return Container(self.transport, self.settings.container_prefix + descriptions.CONTAINER)
+
+    async def describe(self, vfid: VFolderId, text: bytes) -> None:
+        with faults(self.name, vfid):
+            await self.known(vfid)
+            await descriptions.describe(self._descriptions, vfid, text)
+
+    async def description(self, vfid: VFolderId) -> bytes | None:
+        with faults(self.name, vfid):
+            return await descriptions.description(self._descriptions, vfid)
 
     async def known(self, vfid: VFolderId) -> Known:
         """What is known of the container of a vfolder. ``VFolderNotFound``."""

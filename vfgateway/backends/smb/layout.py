@@ -7,6 +7,7 @@
     <path>\\<2>\\<2>\\<28>\\                       a vfolder of the old form, without a scope
     <scope or path>\\.deleted\\                 what is being removed
     <scope>\\.kind                             "user" or "project"
+    <scope or path>\\.vfolders\\<32>.json       what a vfolder is
 
 In the place of a vfolder that was adopted is a file (:mod:`vfgateway.backends.smb.adoption`).
 """
@@ -29,6 +30,7 @@ from vfgateway.model import QuotaScopeId, ScopeKind, VFolderId
 VERSION: Final = b"3"
 VERSION_FILE: Final = "version.txt"
 TRASH: Final = ".deleted"
+DESCRIPTIONS: Final = ".vfolders"
 KIND_FILE: Final = ".kind"
 #: How often to begin again when others remove the empty shards that we have just made.
 MOST_RACES: Final = 100
@@ -63,6 +65,11 @@ class Layout:
         digits = vfid.folder.hex
         scope = "" if vfid.scope is None else vfid.scope.uuid.hex
         return self._at(scope, digits[:2], digits[2:4], digits[4:])
+
+    def description(self, vfid: VFolderId) -> str:
+        """Where the vfolder's description is kept, beside the vfolders of its scope."""
+        scope = "" if vfid.scope is None else vfid.scope.uuid.hex
+        return self._at(scope, DESCRIPTIONS, f"{vfid.folder.hex}.json")
 
     # --- start
 
@@ -183,4 +190,4 @@ async def _dirs(share: Share, path: str, pattern: re.Pattern[str], files: bool =
 
 
 def _may_be_ours(name: str) -> bool:
-    return name == TRASH or bool(_SCOPE.fullmatch(name) or _SHARD.fullmatch(name))
+    return name in (TRASH, DESCRIPTIONS) or bool(_SCOPE.fullmatch(name) or _SHARD.fullmatch(name))

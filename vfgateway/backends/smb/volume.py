@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from vfgateway.abilities import IAdoption
-from vfgateway.backends.smb import trash, wire
+from vfgateway.abilities import IAdoption, IDescriptions
+from vfgateway.backends.smb import descriptions, trash, wire
 from vfgateway.backends.smb.adoption import Adoption
 from vfgateway.backends.smb.facts import Shown
 from vfgateway.backends.smb.faults import LoginRefused, Lost, Refused, faults, translate
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _log = Logger()
 
 
-@implementer(IVolume, IAdoption)
+@implementer(IVolume, IAdoption, IDescriptions)
 class SmbVolume:
     """A directory of a share.
 
@@ -150,24 +150,36 @@ class SmbVolume:
     @whole
     async def delete_folder(self, vfid: VFolderId) -> None:
         with faults(self.name, vfid):
-            aside = f"{self._layout.trash(vfid.scope)}\\{vfid.folder.hex}-{uuid4().hex}"
-            root = self._layout.root(vfid)
-            if await self._service.find(root) is None or await self._adoption.forget(self._service, vfid):
+            await self._remove_folder(vfid)
+            await descriptions.forget(self._service, self._layout, vfid)
+
+    async def _remove_folder(self, vfid: VFolderId) -> None:
+        aside = f"{self._layout.trash(vfid.scope)}\\{vfid.folder.hex}-{uuid4().hex}"
+        root = self._layout.root(vfid)
+        if await self._service.find(root) is None or await self._adoption.forget(self._service, vfid):
+            return
+        await self._service.make_dir(self._layout.trash(vfid.scope), exist_ok=True)
+        try:
+            await self._service.rename(root, aside, replace=False, kind=wire.DIRECTORY_FILE)
+        except Refused as error:
+            if error.missing:
                 return
-            await self._service.make_dir(self._layout.trash(vfid.scope), exist_ok=True)
-            try:
-                await self._service.rename(root, aside, replace=False, kind=wire.DIRECTORY_FILE)
-            except Refused as error:
-                if error.missing:
-                    return
-                # Servers other than Samba do not move a directory in which somebody has a file open.
-                if not await trash.remove_tree(self._service, root):
-                    raise StorageFailure(
-                        "files of the vfolder are in use; it is removed when it is tried again"
-                    ) from error
-            else:
-                await trash.remove_tree(self._service, aside)
-            await self._layout.drop_shards(self._service, vfid)
+            # Servers other than Samba do not move a directory in which somebody has a file open.
+            if not await trash.remove_tree(self._service, root):
+                raise StorageFailure("files of the vfolder are in use; it is removed when it is tried again") from error
+        else:
+            await trash.remove_tree(self._service, aside)
+        await self._layout.drop_shards(self._service, vfid)
+
+    @whole
+    async def describe(self, vfid: VFolderId, text: bytes) -> None:
+        with faults(self.name, vfid):
+            await descriptions.describe(self._service, self._layout, vfid, text)
+
+    @whole
+    async def description(self, vfid: VFolderId) -> bytes | None:
+        with faults(self.name, vfid):
+            return await descriptions.description(self._service, self._layout, vfid)
 
     @whole
     async def adopt_folder(self, vfid: VFolderId, place: str) -> None:
