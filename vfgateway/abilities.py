@@ -21,6 +21,7 @@ from vfgateway.model import (
     PerformanceMetric,
     Published,
     QuotaScopeId,
+    Snapshot,
     Usage,
     VFolderId,
 )
@@ -211,19 +212,28 @@ class IFastUsage(Interface):
 
 
 class ISnapshots(Interface):
-    """On volumes: read-only pictures of a vfolder."""
+    """On volumes: read-only pictures of vfolders, kept by the storage itself.
 
-    async def snapshot(vfid: VFolderId, label: str) -> None:
-        """Take one. ``AlreadyExists``."""
+    A picture shows the whole vfolder as it was at one moment, and takes room only for what has changed since. It is no part of the vfolder:
+    it is in no listing and no usage of it, and ``IVolume.delete_folder`` takes all of them along. A label is one name as
+    :func:`vfgateway.paths.checked_label` has it. All methods raise ``VFolderNotFound`` where the vfolder is not there, and ``Unsupported`` for a
+    vfolder of which the storage can keep none (one that was adopted, say).
+    """
 
-    async def snapshots(vfid: VFolderId) -> Sequence[str]:
-        """Labels, oldest first."""
+    async def snapshot(vfid: VFolderId, label: str) -> Snapshot:
+        """Take one, all of it or none; what was acknowledged before is in it, what is staged may be, unseen. ``AlreadyExists`` if the label is
+        taken, ``NoSpace``."""
+
+    async def snapshots(vfid: VFolderId) -> Sequence[Snapshot]:
+        """All there are, oldest first; also those that somebody took without the gateway, if they have labels that fit."""
 
     async def drop_snapshot(vfid: VFolderId, label: str) -> None:
-        """Remove one. ``NotFound``."""
+        """Remove one; its room may come back only some time later. ``NotFound``. Files of it that are open are read to their end, or raise
+        ``NotFound`` or ``StorageFailure``."""
 
     async def open_snapshot(vfid: VFolderId, label: str) -> IFolder:
-        """Its content; everything that writes raises ``Unsupported``."""
+        """Its content, cheap as ``IVolume.folder`` is. ``NotFound``. Everything that writes raises ``Unsupported``. Where folders of this volume
+        provide ``IServerSideCopy``, so does this one, to folders that can be written."""
 
 
 class IAttributes(Interface):

@@ -146,6 +146,15 @@ class PermissionDenied(PathError):
         )
 
 
+class ReadOnlyPath(PermissionDenied):
+    """What is shown there can be read, but never changed by anybody: a snapshot."""
+
+    refuser = ""
+
+    def __init__(self, path: object = "") -> None:
+        super().__init__(path, "change a snapshot")
+
+
 class AuthenticationFailed(GatewayError):
     """Wrong name or wrong credential; which of the two is never told."""
 
@@ -432,9 +441,13 @@ class Conflict(GatewayError):
 
 
 class ConfigurationError(GatewayError):
-    """The configuration cannot be used: ``key`` is the dotted key, ``str()`` says what was meant."""
+    """The configuration cannot be used: ``key`` is the dotted key, ``str()`` says what was meant.
 
-    def __init__(self, key: str, message: str) -> None:
+    :ivar place: ``FILE:LINE`` where it is written, as far as that is known; told first
+    """
+
+    def __init__(self, key: str, message: str, place: str = "") -> None:
         self.key = key
         self.message = message
-        super().__init__(f"{key}: {message}" if key else message)
+        self.place = place
+        super().__init__(": ".join(part for part in (place, key, message) if part))

@@ -213,6 +213,17 @@ class HealthState(enum.Enum):
 
 
 @attrs.frozen
+@attrs.frozen
+class Snapshot:
+    """A read-only picture of a vfolder.
+
+    :ivar created: epoch seconds, by the storage's clock
+    """
+
+    label: str
+    created: float
+
+
 class Health:
     """How a volume is: ``info`` is one sentence for the administrator, ``metadata`` vendor facts."""
 

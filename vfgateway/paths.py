@@ -8,6 +8,7 @@ be read back. A parsed path never holds ``.``, ``..``, an empty name, NUL or a s
 from __future__ import annotations
 
 import base64
+import re
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import attrs
@@ -20,8 +21,11 @@ LONGEST_NAME = 255
 LONGEST_PATH = 4096
 #: Where deleted files of a vfolder lie.
 TRASH_NAME = ".trash"
+#: Where the snapshots of a vfolder are shown.
+SNAPSHOTS_NAME = ".snapshots"
 #: Names at the top of a vfolder that belong to the gateway: staged uploads, their view for people, snapshots, deleted files.
-RESERVED_NAMES = frozenset({".upload", ".uploads", ".snapshots", TRASH_NAME})
+RESERVED_NAMES = frozenset({".upload", ".uploads", SNAPSHOTS_NAME, TRASH_NAME})
+_LABEL = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @attrs.frozen(order=True)
@@ -95,6 +99,16 @@ def checked_name(name: str) -> str:
     if len(raw) > LONGEST_NAME:
         raise NameTooLong(name)
     return name
+
+
+def checked_label(label: str) -> str:
+    """``label`` itself if a snapshot can be called so, on every storage and in every client: up to 100 letters, digits, ``.``, ``_`` and ``-``,
+    the first a letter or a digit. Raises :class:`InvalidPath`."""
+    if not _LABEL.fullmatch(label):
+        raise InvalidPath(
+            label, "a snapshot is called by up to 100 letters, digits, '.', '_' and '-', a letter or digit first"
+        )
+    return label
 
 
 def parse_text(text: str) -> FolderPath:

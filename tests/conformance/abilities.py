@@ -42,7 +42,6 @@ from vfgateway.abilities import (
     IPerformanceMetrics,
     IRandomWrite,
     IServerSideCopy,
-    ISnapshots,
     IUsageWalk,
     IWholeStore,
 )
@@ -773,5 +772,5 @@ class OtherAbilityPromises(VolumeCase):
 
     async def test_claims_nothing_else(self, volume: Able) -> None:
         """Abilities that the class does not name are not provided."""
-        for ability in (ILayout, INativeQuota, ISnapshots, IHardwareInfo, IPerformanceMetrics):
+        for ability in (ILayout, INativeQuota, IHardwareInfo, IPerformanceMetrics):
             self.claims(ability, volume)

@@ -4,6 +4,7 @@ from tests.conformance.abilities import CopyPromises, LinkPromises, OtherAbility
 from tests.conformance.adoption import AdoptionPromises
 from tests.conformance.files import FilePromises, ListingPromises, NamePromises
 from tests.conformance.folder import FolderPromises, RenamePromises
+from tests.conformance.snapshots import SnapshotPromises
 from tests.conformance.staging import ResumableStagingPromises, StagingPromises
 from tests.conformance.volume import VolumePromises
 
@@ -22,5 +23,6 @@ class EveryPromise(
     CopyPromises,
     OtherAbilityPromises,
     AdoptionPromises,
+    SnapshotPromises,
 ):
     """The whole suite."""

@@ -17,6 +17,7 @@ from vfgateway.abilities import (
     IRandomWrite,
     IResumableStaging,
     IServerSideCopy,
+    ISnapshots,
 )
 from vfgateway.backends.memory import MemoryVolume
 from vfgateway.backends.memory.volume import SMB_FORBIDDEN
@@ -38,6 +39,7 @@ class TestMemory(EveryPromise):
             IRandomWrite,
             IResumableStaging,
             IServerSideCopy,
+            ISnapshots,
         }
     )
 

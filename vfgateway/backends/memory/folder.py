@@ -36,15 +36,19 @@ if TYPE_CHECKING:
 
 @implementer(IFolder, IResumableStaging, IServerSideCopy, ILinks, IModes, IAttributes)
 class MemoryFolder:
-    """One vfolder on behalf of one actor; looks its tree up at each call, as a path on disk would be."""
+    """One vfolder on behalf of one actor; looks its tree up at each call, as a path on disk would be.
 
-    def __init__(self, volume: MemoryVolume, vfid: VFolderId, actor: Actor) -> None:
+    :param label: of the snapshot that is meant in its place
+    """
+
+    def __init__(self, volume: MemoryVolume, vfid: VFolderId, actor: Actor, label: str | None = None) -> None:
         self._volume = volume
         self._vfid = vfid
         self._actor = actor
+        self._label = label
 
     def _tree(self) -> Tree:
-        return self._volume.tree(self._vfid)
+        return self._volume.tree(self._vfid, self._label)
 
     # --- reading
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from pydantic import ByteSize
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from vfgateway.abilities import IDescriptions, IFastClone, IFastUsage
+from vfgateway.abilities import IDescriptions, IFastClone, IFastUsage, ISnapshots
 from vfgateway.backends.memory.folder import MemoryFolder
 from vfgateway.backends.memory.tree import Inodes, Node, Tree, descend
-from vfgateway.errors import NoSpace, QuotaScopeExists, VFolderExists, VFolderNotFound
+from vfgateway.errors import AlreadyExists, NoSpace, NotFound, QuotaScopeExists, VFolderExists, VFolderNotFound
 from vfgateway.interfaces import IFolder, IVolume, IVolumeFactory
 from vfgateway.model import (
     Actor,
@@ -22,10 +23,13 @@ from vfgateway.model import (
     HealthState,
     NameRules,
     QuotaScopeId,
+    Snapshot,
     Space,
     Usage,
     VFolderId,
 )
+from vfgateway.paths import checked_label
+from vfgateway.readonly import ReadOnlyFolder
 from vfgateway.section import Section
 
 if TYPE_CHECKING:
@@ -37,7 +41,15 @@ USUAL_CAPACITY = 1 << 30
 SMB_FORBIDDEN = frozenset('\\:*?"<>|' + "".join(map(chr, range(32))))
 
 
-@implementer(IVolume, IFastClone, IFastUsage, IDescriptions)
+@attrs.frozen(eq=False)
+class _Picture:
+    """A snapshot: what is told of it, and what it holds."""
+
+    facts: Snapshot
+    tree: Tree
+
+
+@implementer(IVolume, IFastClone, IFastUsage, IDescriptions, ISnapshots)
 class MemoryVolume:
     """A volume in memory.
 
@@ -68,6 +80,7 @@ class MemoryVolume:
         self._trees: dict[VFolderId, Tree] = {}
         self._scopes: set[QuotaScopeId] = set()
         self._descriptions: dict[VFolderId, bytes] = {}
+        self._snapshots: dict[VFolderId, dict[str, _Picture]] = {}
 
     async def start(self) -> None:
         """Nothing to reach."""
@@ -90,6 +103,8 @@ class MemoryVolume:
     async def delete_folder(self, vfid: VFolderId) -> None:
         tree = self._trees.pop(vfid, None)
         self._descriptions.pop(vfid, None)
+        for picture in self._snapshots.pop(vfid, {}).values():
+            self._inodes.drop_tree(picture.tree.root)
         if tree is not None:
             self._inodes.drop_tree(tree.root)
             for node in tree.stages.values():
@@ -127,6 +142,26 @@ class MemoryVolume:
     async def description(self, vfid: VFolderId) -> bytes | None:
         return self._descriptions.get(vfid)
 
+    async def snapshot(self, vfid: VFolderId, label: str) -> Snapshot:
+        original, taken = self.tree(vfid), self._snapshots.setdefault(vfid, {})
+        if checked_label(label) in taken:
+            raise AlreadyExists(label)
+        created = Snapshot(label, self._inodes.now() / 1e9)
+        taken[label] = _Picture(created, Tree(self._inodes, self.names, self._copy(original.root)))
+        return created
+
+    async def snapshots(self, vfid: VFolderId) -> Sequence[Snapshot]:
+        self.tree(vfid)
+        return [picture.facts for picture in self._snapshots.get(vfid, {}).values()]
+
+    async def drop_snapshot(self, vfid: VFolderId, label: str) -> None:
+        self._inodes.drop_tree(self.tree(vfid, label).root)
+        del self._snapshots[vfid][label]
+
+    async def open_snapshot(self, vfid: VFolderId, label: str) -> IFolder:
+        self.tree(vfid, label)
+        return ReadOnlyFolder(MemoryFolder(self, vfid, Actor(), label))
+
     def _copy(self, top: Node) -> Node:
         """``top`` and all below it anew; files with several names keep them. ``NoSpace`` leaves nothing."""
         copies: dict[int, Node] = {}
@@ -157,12 +192,17 @@ class MemoryVolume:
             self._scopes.add(vfid.scope)
         self._trees[vfid] = Tree(self._inodes, self.names, root)
 
-    def tree(self, vfid: VFolderId) -> Tree:
-        """The content of a vfolder, for :class:`MemoryFolder`."""
-        try:
-            return self._trees[vfid]
-        except KeyError:
-            raise VFolderNotFound(vfid) from None
+    def tree(self, vfid: VFolderId, label: str | None = None) -> Tree:
+        """The content of a vfolder, or of a snapshot of it. ``VFolderNotFound``, ``NotFound``."""
+        tree = self._trees.get(vfid)
+        if tree is None:
+            raise VFolderNotFound(vfid)
+        if label is None:
+            return tree
+        picture = self._snapshots.get(vfid, {}).get(label)
+        if picture is None:
+            raise NotFound(label, f"no such snapshot: {label}")
+        return picture.tree
 
 
 class MemorySettings(Section):
