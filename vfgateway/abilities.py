@@ -204,6 +204,21 @@ class INativeQuota(Interface):
         """Usage and limits as the storage sees them."""
 
 
+class INativeFolderQuota(Interface):
+    """On volumes: the storage enforces limits of single vfolders itself, whichever way bytes come. Limits of scopes are the ledger's alone,
+    unless the volume also provides ``INativeQuota``. What the storage refuses for such a limit is raised as ``QuotaExceeded``."""
+
+    limit_step: int = Attribute("Limits in bytes are rounded up to a multiple of this, and are not below it.")
+
+    async def set_folder_limits(vfid: VFolderId, limits: Limits) -> None:
+        """Set or lift. A limit below what is there already is no error. ``VFolderNotFound``; ``Unsupported`` for a vfolder that can have none
+        (one that was adopted)."""
+
+    async def native_folder_usage(vfid: VFolderId) -> tuple[Usage, Limits]:
+        """Usage and limits as the storage sees them, without a walk. It may count allocated blocks where the ledger counts sizes, and
+        directories, stages and hard links in its own way. ``VFolderNotFound``, ``Unsupported``."""
+
+
 class IFastUsage(Interface):
     """On volumes: the storage knows the usage of a vfolder without a walk."""
 

@@ -12,10 +12,10 @@ from tests.services.test_lifecycle import finished
 from tests.services.test_scanning import scanned
 from tests.services.test_session import put
 from tests.support.gateway import ALICE, new_vfolder, orchestrator_in, running_gateway
-from vfgateway.abilities import INativeQuota
+from vfgateway.abilities import INativeFolderQuota, INativeQuota
 from vfgateway.backends.memory import MemoryVolume
-from vfgateway.errors import QuotaExceeded, QuotaScopeNotFound, StorageFailure
-from vfgateway.model import Limits, QuotaScopeId, ScopeKind, Usage
+from vfgateway.errors import QuotaExceeded, QuotaScopeNotFound, StorageFailure, Unsupported
+from vfgateway.model import Limits, QuotaScopeId, ScopeKind, Usage, VFolderId
 from vfgateway.paths import parse_text as path
 from vfgateway.services.nativelimits import NativeDifference
 from vfgateway.services.scanrecords import FindingKind
@@ -126,3 +126,64 @@ async def test_an_array_that_does_not_answer(tmp_path: Path) -> None:
         array.broken = True
         (finding,) = (await scanned(gateway))[1]
         assert finding.detail.startswith(f"the storage does not tell the limits of {SCOPE}")
+
+
+@implementer(INativeFolderQuota)
+class Projects(MemoryVolume):
+    """Storage that limits vfolders, in blocks of 4096 bytes.
+
+    :ivar there: its limits
+    :ivar refusal: what it answers
+    """
+
+    limit_step = 4096
+
+    def __init__(self) -> None:
+        super().__init__("projects", reactor)
+        self.there: dict[VFolderId, Limits] = {}
+        self.refusal: Exception | None = None
+
+    async def set_folder_limits(self, vfid: VFolderId, limits: Limits) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.tree(vfid)
+        rounded = limits.bytes and -(-limits.bytes // 4096) * 4096
+        self.there[vfid] = Limits(rounded, limits.files)
+
+    async def native_folder_usage(self, vfid: VFolderId) -> tuple[Usage, Limits]:
+        if self.refusal is not None:
+            raise self.refusal
+        return Usage(), self.there.get(vfid, Limits())
+
+
+async def test_limits_of_vfolders_are_set_on_both_sides(tmp_path: Path) -> None:
+    """When the vfolder is made, and by reconciliation where somebody changed them there; rounding is no difference."""
+    projects = Projects()
+    async with running_gateway(tmp_path, [projects]) as gateway:
+        vfid = (await new_vfolder(gateway, "projects", limits=Limits(bytes=5000, files=7))).id
+        assert projects.there == {vfid: Limits(8192, 7)}
+        assert (await scanned(gateway))[1] == []
+        projects.there[vfid] = Limits(4096)
+        (finding,) = (await scanned(gateway))[1]
+        assert finding.detail == f"the storage limits vfolder {vfid} to 4096 bytes, we to 8192 bytes and 7 files"
+        (finding,) = (await scanned(gateway, fix=True))[1]
+        assert finding.fixed
+        assert projects.there == {vfid: Limits(8192, 7)}
+
+
+async def test_a_vfolder_whose_limit_the_storage_refuses_is_not_made(tmp_path: Path) -> None:
+    """Neither there nor here; where the storage can have none for it, ours is enough."""
+    projects = Projects()
+    async with running_gateway(tmp_path, [projects]) as gateway:
+        projects.refusal = StorageFailure("the helper is away")
+        with pytest.raises(StorageFailure):
+            await new_vfolder(gateway, "projects", limits=Limits(bytes=5000))
+        assert await projects.folders() == []
+        assert await gateway.vfolders.list() == []
+        vfid = (await new_vfolder(gateway, "projects")).id
+        (finding,) = (await scanned(gateway))[1]
+        assert finding.detail == f"the storage does not tell the limits of vfolder {vfid}: the helper is away"
+        projects.refusal = Unsupported("limits there")
+        limited = (await new_vfolder(gateway, "projects", limits=Limits(bytes=5000))).id
+        assert (await gateway.vfolders.get(limited, "projects")).limits == Limits(5000)
+        assert (await scanned(gateway))[1] == []

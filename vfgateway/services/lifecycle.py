@@ -25,7 +25,7 @@ from vfgateway.errors import (
     VFolderNotFound,
     VolumeUnavailable,
 )
-from vfgateway.interfaces import IFolder
+from vfgateway.interfaces import IFolder, IVolume
 from vfgateway.model import (
     INTERNAL,
     ORCHESTRATOR,
@@ -98,10 +98,19 @@ class Lifecycle:
         )
         try:
             await place.create_folder(vfid, options)
+            if limits != Limits():
+                await self._limit_new(place, vfid, limits)
         except BaseException:
             await gateway.vfolders.forget(vfolder.key, "vfolder_not_made")
             raise
         return vfolder
+
+    async def _limit_new(self, place: IVolume, vfid: VFolderId, limits: Limits) -> None:
+        try:
+            await nativelimits.set_on_folder(place, vfid, limits)
+        except BaseException:
+            await place.delete_folder(vfid)
+            raise
 
     async def _refuse_present(self, volume: str, vfid: VFolderId) -> None:
         try:

@@ -1,4 +1,5 @@
-"""Limits of quota scopes where the storage enforces them as well: ours are set there, and the two views are held against each other.
+"""Limits of quota scopes and vfolders where the storage enforces them as well: ours are set there, and the two views are held against each
+other.
 
 The storage's limit is what stops jobs that write through their mounts; the ledger's is what stops everybody else, to the byte. Where they differ, ours is
 what was asked for.
@@ -13,10 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 from twisted.logger import LogLevel
 
-from vfgateway.abilities import INativeQuota
-from vfgateway.errors import GatewayError, QuotaScopeNotFound, VolumeUnavailable
+from vfgateway.abilities import INativeFolderQuota, INativeQuota
+from vfgateway.errors import GatewayError, QuotaScopeNotFound, Unsupported, VFolderNotFound, VolumeUnavailable
 from vfgateway.interfaces import IVolume
-from vfgateway.model import Limits, QuotaScopeId, Usage
+from vfgateway.model import Limits, QuotaScopeId, Usage, VFolder, VFolderId, VFolderStatus
 from vfgateway.services.events import Event
 from vfgateway.services.quota import Quota
 from vfgateway.services.tasks import RunningTask
@@ -35,16 +36,57 @@ async def set_there(volume: IVolume, scope: QuotaScopeId, limits: Limits) -> Non
         await volume.set_limits(scope, limits)
 
 
+async def set_on_folder(volume: IVolume, vfid: VFolderId, limits: Limits) -> None:
+    """As :func:`set_there`, for a vfolder. One of which the storage cannot limit the bytes has the ledger's limits alone."""
+    if INativeFolderQuota.providedBy(volume):
+        with suppress(Unsupported):
+            await volume.set_folder_limits(vfid, limits)
+
+
+def is_limited_by(volume: IVolume) -> bool:
+    """Whether the storage enforces limits itself."""
+    return bool(INativeQuota.providedBy(volume) or INativeFolderQuota.providedBy(volume))
+
+
 async def differences(
     name: str, volume: IVolume, vfolders: VFolders, quota: Quota, fix: bool
 ) -> Sequence[tuple[str, bool]]:
-    """In what the storage and we disagree about the scopes of a volume, a sentence each, and whether it was put right.
+    """In what the storage and we disagree about a volume, a sentence each, and whether it was put right.
 
     :param fix: set our limits there; usage is put right by counting vfolders
     """
     told: list[tuple[str, bool]] = []
-    if not INativeQuota.providedBy(volume):
-        return told
+    if INativeQuota.providedBy(volume):
+        told += await _of_scopes(name, volume, vfolders, quota, fix)
+    if INativeFolderQuota.providedBy(volume):
+        for vfolder in await vfolders.list():
+            if vfolder.volume == name and vfolder.status is VFolderStatus.READY:
+                told += await _of_vfolder(volume, vfolder, fix)
+    return told
+
+
+async def _of_vfolder(volume: Any, vfolder: VFolder, fix: bool) -> Sequence[tuple[str, bool]]:
+    """Only limits: what is used is counted there in blocks."""
+    wanted = _rounded(vfolder.limits, volume.limit_step)
+    try:
+        _, there = await volume.native_folder_usage(vfolder.id)
+        if there == wanted:
+            return []
+        if fix:
+            await volume.set_folder_limits(vfolder.id, vfolder.limits)
+    except (VFolderNotFound, Unsupported):
+        return []
+    except GatewayError as error:
+        return [(f"the storage does not tell the limits of vfolder {vfolder.id}: {error}", False)]
+    return [(f"the storage limits vfolder {vfolder.id} to {_words(there)}, we to {_words(wanted)}", fix)]
+
+
+def _rounded(limits: Limits, step: int) -> Limits:
+    return limits if limits.bytes is None else Limits(max(1, -(-limits.bytes // step)) * step, limits.files)
+
+
+async def _of_scopes(name: str, volume: Any, vfolders: VFolders, quota: Quota, fix: bool) -> Sequence[tuple[str, bool]]:
+    told: list[tuple[str, bool]] = []
     for scope, limits in await vfolders.scopes(name):
         try:
             used, there = await volume.native_usage(scope)
@@ -93,7 +135,7 @@ class Reconciliation:
         for name in self._gateway.volumes:
             with suppress(VolumeUnavailable):
                 volume = self._gateway.volumes.get(name)
-                if INativeQuota.providedBy(volume):
+                if is_limited_by(volume):
                     found.append((name, volume))
         return found
 

@@ -46,6 +46,7 @@ from vfgateway.protocols.web.routing import (
     type_reply_body,
 )
 from vfgateway.protocols.web.usagebodies import VFolderUsage, usage_of
+from vfgateway.services import nativelimits
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.permissions import Grant
 
@@ -205,6 +206,8 @@ class VFolderRoutes(Routes):
         if params.owner is not None:
             handing = (changes.pop("kind"), changes.pop("owner"))
             await self.gateway.collaboration.transfer(call.principal, vfolder, *handing, name=changes.pop("name", None))
+        if "limits" in changes:
+            await nativelimits.set_on_folder(self.gateway.volumes.get(vfolder.volume), vfolder.id, changes["limits"])
         return await self._shown(call, await self.gateway.vfolders.update(vfolder.key, **changes))
 
     async def vfolder_delete(self, call: Call, params: Deletion) -> Reply:
