@@ -276,6 +276,14 @@ class ILinks(Interface):
         """Give a file a second name. ``AlreadyExists``."""
 
 
+class IJobLinks(Interface):
+    """On folders with ``ILinks``: absolute links that jobs leave, into where their containers mount the vfolder, are links inside of it."""
+
+    def seen_by_jobs_at(places: Sequence[str]) -> None:
+        """Say, before anything else is asked, by which absolute paths jobs see the vfolder. From then on such links are followed
+        inside, and shown with a relative target. Not a coroutine."""
+
+
 class IMountable(Interface):
     """On volumes: agents can mount vfolders."""
 

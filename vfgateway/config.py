@@ -57,6 +57,7 @@ class GatewaySettings(Section):
         Unix socket
     :ivar trash_retention: how long a deleted vfolder, and what people delete over the HTTP API, can be restored; ``"0s"`` for not at all
     """
+    :ivar job_folders: directories in which the containers of jobs mount vfolders by their names: absolute links into them are followed
 
     data_dir: ConfigPath = Path("var")
     workers: int = 1
@@ -66,6 +67,7 @@ class GatewaySettings(Section):
     trusted_proxies: tuple[str, ...] = ()
     trash_retention: SecondsOrNone = 7 * 24 * 3600.0
 
+    job_folders: tuple[str, ...] = ("/home/work",)
     @property
     def reloads(self) -> bool:
         """Whether there is a supervisor, which can go over to another configuration while it runs."""
@@ -94,6 +96,14 @@ class GatewaySettings(Section):
 
     @field_validator("database")
     @classmethod
+    @field_validator("job_folders")
+    @classmethod
+    def _absolute(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for place in value:
+            if not place.startswith("/") or ".." in place.split("/"):
+                raise ValueError(f'{place!r} should be an absolute path such as "/home/work"')
+        return value
+
     def _readable_url(cls, value: Secret) -> Secret:
         if len(value.values) > 1:
             raise ValueError("should be one URL")

@@ -88,7 +88,8 @@ class FileStat(NamedTuple):
     :ivar identity: opaque text that changes whenever the content may have changed (inode, ctime and size on disk,
         the ETag of an object store). Two equal identities mean the same bytes. No quotes, printable ASCII.
     :ivar nlink: names that share the file; 1 where the storage has no hard links
-    :ivar target: where a link points, as it was written; ``None`` for everything else
+    :ivar target: where a link points: as it was written, or relative where it leads into a place in which jobs see the vfolder
+        (``IJobLinks``); ``None`` for everything else
     """
 
     type: FileType

@@ -34,6 +34,7 @@ from vfgateway.abilities import (
     IFastUsage,
     IFileAtHand,
     IHardwareInfo,
+    IJobLinks,
     ILayout,
     ILinks,
     IMappedListing,
@@ -269,6 +270,20 @@ class LinkPromises(VolumeCase):
             with pytest.raises(NotFound):
                 await folder.open(at(path), READ)
         await staged.discard()
+
+    async def test_links_of_jobs(self, folder: Able) -> None:
+        """An absolute link into where jobs see the vfolder is shown relative and followed; no other one is."""
+        if not self.claims(IJobLinks, folder):
+            return
+        folder.seen_by_jobs_at(["/home/work/data"])
+        await folder.make_dir(at("dir"))
+        await put(folder, "dir/file", b"content")
+        await folder.make_link(at("dir/link"), "/home/work/data/dir/file")
+        await folder.make_link(at("other"), "/home/work/data-2/file")
+        assert (await folder.stat(at("dir/link"))).target == "../dir/file"
+        assert await content_of(folder, "dir/link") == b"content"
+        with pytest.raises(LeavesFolder):
+            await folder.open(at("other"), READ)
 
     async def test_loops_end(self, folder: Able) -> None:
         """Links that lead in a circle are an error, not an endless walk."""

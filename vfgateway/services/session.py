@@ -10,7 +10,7 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from vfgateway import requestcontext
-from vfgateway.abilities import IAtHand
+from vfgateway.abilities import IAtHand, IJobLinks
 from vfgateway.errors import AlreadyExists, InvalidPath, IsADirectory, NotFound, VFolderNotFound
 from vfgateway.interfaces import IVolume, type_chunk
 from vfgateway.model import (
@@ -95,6 +95,8 @@ class Session:
         gateway, principal = self._gateway, self.principal
         volume = gateway.volumes.get(vfolder.volume)
         folder = await volume.folder(vfolder.id, principal.actor)
+        if vfolder.name is not None and IJobLinks.providedBy(folder):
+            folder.seen_by_jobs_at([f"{place}/{vfolder.name}" for place in gateway.settings.gateway.job_folders])
         standing = Standing(gateway.standings, principal, vfolder, access)
         return FolderSession(FolderContext(gateway, principal, self.origin, vfolder, standing, volume, folder))
 

@@ -205,7 +205,7 @@ async def test_listing_leaves_no_descriptor(threaded: Disk, monkeypatch: pytest.
     """A listing that is closed under a cancelled read is closed once that has ended."""
     await put(threaded.folder, "file", b"")
     listing = await threaded.folder.open_dir(at(""))
-    with braked(monkeypatch, files, "_entry_facts") as brake:
+    with braked(monkeypatch, files.Listing, "facts") as brake:
         await cancel(listing.read(10), brake)
         await listing.close()
         assert open_descriptors() != set()

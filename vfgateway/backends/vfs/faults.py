@@ -82,6 +82,11 @@ def is_link(error: OSError) -> bool:
     return error.errno == errno.ELOOP
 
 
+def leads_out(error: OSError) -> bool:
+    """Whether ``openat2`` says that a link points outside."""
+    return error.errno == errno.EXDEV
+
+
 def at_hole(error: OSError) -> bool:
     """Whether ``SEEK_DATA`` says that only a hole is left."""
     return error.errno == errno.ENXIO

@@ -264,9 +264,10 @@ class Listing:
     """What a thread opened of a directory.
 
     :param hide: a name that is not shown
+    :param shown: given the descriptor and the facts of a link, makes them what clients are to see
     """
 
-    def __init__(self, number: int, hide: str | None) -> None:
+    def __init__(self, number: int, hide: str | None, shown: Callable[[int, FileStat], FileStat]) -> None:
         try:
             self.entries = os.scandir(number)
         except BaseException:
@@ -274,6 +275,18 @@ class Listing:
             raise
         self.descriptor = Descriptor(number, self.entries.close)
         self.hide = hide
+        self._shown = shown
+
+    def facts(self, entry: os.DirEntry[str], number: int) -> FileStat | None:
+        """Facts about an entry; ``None`` if it has vanished. ``number`` is that of the directory."""
+        try:
+            found = entry.stat(follow_symlinks=False)
+            if found.st_mode & _TYPE_BITS != stat.S_IFLNK:
+                return facts(found)
+            known = entry_facts(number, os.fsencode(entry.name))
+            return known if known is None or known.target is None else self._shown(number, known)
+        except FileNotFoundError:
+            return None
 
 
 @implementer(IDirectory, IMappedListing, IPosixListing)
@@ -312,7 +325,7 @@ class VfsDirectory:
                 continue
             if found.st_mode & _TYPE_BITS == stat.S_IFREG:
                 files.append((name, found))
-            elif (known := _entry_facts(number, entry)) is not None:
+            elif (known := self._listing.facts(entry, number)) is not None:
                 others.append(DirEntry(name, known))
             limit -= 1
             if not limit:
@@ -326,7 +339,7 @@ class VfsDirectory:
             name = entry.name if _AS_IS else name_of(os.fsencode(entry.name))
             if name == hide:
                 continue
-            found = _entry_facts(number, entry)
+            found = self._listing.facts(entry, number)
             if found is not None:
                 batch.append(tuple.__new__(DirEntry, (name, found)))  # as it does itself, without a call in between
                 if len(batch) == limit:
@@ -335,13 +348,3 @@ class VfsDirectory:
 
     async def close(self) -> None:
         await self._calls.close(self._listing.descriptor)
-
-
-def _entry_facts(directory: int, entry: os.DirEntry[str]) -> FileStat | None:
-    """Facts about an entry; ``None`` if it has vanished."""
-    try:
-        found = entry.stat(follow_symlinks=False)
-        is_link = found.st_mode & _TYPE_BITS == stat.S_IFLNK
-        return entry_facts(directory, os.fsencode(entry.name)) if is_link else facts(found)
-    except FileNotFoundError:
-        return None

@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from vfgateway.abilities import (
     IAtHand,
+    IJobLinks,
     ILinks,
     IModes,
     IResumableStaging,
@@ -36,7 +37,16 @@ P = ParamSpec("P")
 
 
 @implementer(
-    IAtHand, IFolder, IResumableStaging, IServerSideCopy, IStageOwners, ILinks, IModes, IUsageWalk, IWholeStore
+    IAtHand,
+    IFolder,
+    IJobLinks,
+    IResumableStaging,
+    IServerSideCopy,
+    IStageOwners,
+    ILinks,
+    IModes,
+    IUsageWalk,
+    IWholeStore,
 )
 class VfsFolder:
     """One vfolder on behalf of one actor."""
@@ -48,6 +58,9 @@ class VfsFolder:
         self._at_hand = AtHand(tree, staging.file_system == TMPFS)
         self._waits = staging.syncs(True)
 
+    def seen_by_jobs_at(self, places: Sequence[str]) -> None:
+        self._tree.jobs.paths = places
+
     # --- reading
 
     async def stat(self, path: FolderPath, follow: bool = False) -> FileStat:
@@ -56,7 +69,7 @@ class VfsFolder:
     async def open_dir(self, path: FolderPath) -> IDirectory:
         def make() -> Listing:
             number, is_root = self._tree.open_dir(path)
-            return Listing(number, STAGING if is_root else None)
+            return Listing(number, STAGING if is_root else None, self._tree.shown_in)
 
         listing = await self._calls.obtain(make, lambda made: made.descriptor.close())
         return VfsDirectory(self._calls, listing)

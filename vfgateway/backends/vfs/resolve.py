@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from vfgateway.backends.vfs import syscalls
-from vfgateway.backends.vfs.faults import is_link, left_folder, met_link, not_a_directory, would_block
+from vfgateway.backends.vfs.faults import is_link, leads_out, left_folder, met_link, not_a_directory, would_block
+from vfgateway.backends.vfs.joblinks import JobPlaces
 from vfgateway.paths import FolderPath
 
 #: Links followed before resolution gives up, as in the kernel.
@@ -31,12 +33,12 @@ _ANYWHERE: Final = -100  # AT_FDCWD: paths are absolute
 class Resolver(Protocol):
     """Opens paths below a directory."""
 
-    def open(self, root: int, path: FolderPath, flags: int, *, links: bool) -> int:
+    def open(self, root: int, path: FolderPath, flags: int, *, links: bool, jobs: JobPlaces | None = None) -> int:
         """Open ``path`` below the directory ``root`` with ``flags`` of ``open(2)``; it must exist.
 
         With ``links``, symbolic links are followed as long as they stay below ``root`` (the last one not with ``O_NOFOLLOW``); without, any link but a
-        last one that is opened itself (``O_PATH | O_NOFOLLOW``) is an error. Raises ``OSError``: ``EXDEV`` for a way out, ``ELOOP``
-        for a link that may not be there, otherwise as ``open(2)``.
+        last one that is opened itself (``O_PATH | O_NOFOLLOW``) is an error. Absolute ones lead out, but for those into ``jobs``, which
+        begin at ``root``. Raises ``OSError``: ``EXDEV`` for a way out, ``ELOOP`` for a link that may not be there, otherwise as ``open(2)``.
         """
 
     def open_at_once(self, root: bytes, path: FolderPath, flags: int) -> int:
@@ -58,8 +60,14 @@ def _open_in_two(resolver: Resolver, root: bytes, path: FolderPath, flags: int) 
 class KernelResolver:
     """``openat2(2)`` with ``RESOLVE_BENEATH``."""
 
-    def open(self, root: int, path: FolderPath, flags: int, *, links: bool) -> int:
-        return self._open(root, bytes(path) or b".", flags, _BENEATH if links else _NO_LINKS, 0)
+    def open(self, root: int, path: FolderPath, flags: int, *, links: bool, jobs: JobPlaces | None = None) -> int:
+        try:
+            return self._open(root, bytes(path) or b".", flags, _BENEATH if links else _NO_LINKS, 0)
+        except OSError as error:
+            if not (links and jobs and leads_out(error)):
+                raise
+        # The kernel can only be told to refuse absolute links.
+        return _WALK.open(root, path, flags, links=True, jobs=jobs)
 
     def create(self, root: int, path: FolderPath, flags: int, mode: int) -> int:
         return self._open(root, bytes(path), flags | os.O_CREAT | os.O_EXCL, _NO_LINKS, mode)
@@ -86,10 +94,10 @@ class KernelResolver:
 class WalkResolver:
     """One component at a time with ``O_NOFOLLOW``; links are read and walked here, ``..`` goes back along the descriptors."""
 
-    def open(self, root: int, path: FolderPath, flags: int, *, links: bool) -> int:
+    def open(self, root: int, path: FolderPath, flags: int, *, links: bool, jobs: JobPlaces | None = None) -> int:
         stack = [os.open(b".", DIRECTORY, dir_fd=root)]
         try:
-            last = self._walk(stack, path, flags, links)
+            last = self._walk(stack, path, flags, links, jobs)
             if flags & os.O_PATH:
                 return self._bare(stack, flags)
             if last is None:
@@ -110,7 +118,9 @@ class WalkResolver:
         finally:
             os.close(parent)
 
-    def _walk(self, stack: list[int], path: FolderPath, flags: int, links: bool) -> bytes | None:
+    def _walk(
+        self, stack: list[int], path: FolderPath, flags: int, links: bool, jobs: JobPlaces | None
+    ) -> bytes | None:
         """Leave on ``stack`` descriptors from the root to ``path``; the last name, ``None`` if a directory was reached."""
         left = deque(bytes(path).split(b"/"))
         followed = 0
@@ -135,21 +145,33 @@ class WalkResolver:
                 followed += 1
                 if not links or followed > MOST_LINKS:
                     raise met_link()
-                target = os.readlink(b"", dir_fd=stack[-1])
-                if target.startswith(b"/"):
-                    raise left_folder()
-                os.close(stack.pop())
-                left.extendleft(reversed(target.split(b"/")))
+                left.extendleft(reversed(self._follow(stack, jobs)))
             elif not stat.S_ISDIR(mode):
                 if left:
                     raise not_a_directory()
                 last = name
         return last
 
+    def _follow(self, stack: list[int], jobs: JobPlaces | None) -> Sequence[bytes]:
+        """Take the link at the end of ``stack`` away, and more where it begins elsewhere; the names to go on with."""
+        target = os.readlink(b"", dir_fd=stack[-1])
+        os.close(stack.pop())
+        if not target.startswith(b"/"):
+            return target.split(b"/")
+        way = None if jobs is None else jobs.way_inside(target)
+        if way is None:
+            raise left_folder()
+        while len(stack) > 1:
+            os.close(stack.pop())
+        return way
+
     def _bare(self, stack: list[int], flags: int) -> int:
         if flags & os.O_DIRECTORY and not stat.S_ISDIR(os.fstat(stack[-1]).st_mode):
             raise not_a_directory()
         return stack.pop()
+
+
+_WALK: Final = WalkResolver()
 
 
 def best_resolver() -> Resolver:

@@ -15,6 +15,7 @@ import attrs
 from vfgateway.backends.vfs.adoption import Adoption
 from vfgateway.backends.vfs.facts import entry_facts, facts_at, facts_of
 from vfgateway.backends.vfs.faults import faults, is_link, translate
+from vfgateway.backends.vfs.joblinks import JobPlaces
 from vfgateway.backends.vfs.ownership import Ownership, changed_mode, strip_set_id
 from vfgateway.backends.vfs.publish import Gate, move
 from vfgateway.backends.vfs.resolve import DIRECTORY, PATH_ONLY, Resolver
@@ -64,6 +65,7 @@ class Tree:
     :ivar names: of the volume
     :ivar durable: whether changes of names are synced before they are acknowledged
     :ivar adoption: for roots that lead elsewhere
+    :ivar jobs: where jobs see it
     """
 
     vfid: VFolderId
@@ -74,6 +76,7 @@ class Tree:
     actor: Actor
     durable: bool
     adoption: Adoption = attrs.Factory(Adoption)
+    jobs: JobPlaces = attrs.Factory(JobPlaces)
 
     @property
     def gate(self) -> Gate:
@@ -147,7 +150,8 @@ class Tree:
                     raise NotFound(path)
                 descriptor = self._open(root, path, PATH_ONLY | (0 if follow else os.O_NOFOLLOW), True)
                 try:
-                    return facts_of(descriptor)
+                    found = facts_of(descriptor)
+                    return found if found.target is None else self.shown(found, root, real_path(descriptor).parent)
                 finally:
                     os.close(descriptor)
             finally:
@@ -168,6 +172,17 @@ class Tree:
                 raise
             return descriptor, os.path.samestat(os.fstat(root), os.fstat(descriptor))
 
+    def shown(self, link: FileStat, root: int, parent: Path) -> FileStat:
+        """Facts of a link as clients are to see them. The directories are where the kernel has them."""
+        return self.jobs.shown(link, parent, real_path(root)) if self.jobs else link
+
+    def shown_in(self, directory: int, link: FileStat) -> FileStat:
+        """As :meth:`shown`, of an entry of an open directory."""
+        if not self.jobs:
+            return link
+        with self.root() as root:
+            return self.shown(link, root, real_path(directory))
+
     def open_to_read(self, path: FolderPath) -> int:
         try:
             root = self._enter()
@@ -187,7 +202,7 @@ class Tree:
         except OSError as error:
             if not links or not is_link(error):
                 raise
-        descriptor = self.resolver.open(root, path, flags, links=True)
+        descriptor = self.resolver.open(root, path, flags, links=True, jobs=self.jobs)
         if real_path(descriptor).relative_to(real_path(root)).parts[:1] == (STAGING,):
             os.close(descriptor)
             raise NotFound(path)
@@ -323,6 +338,8 @@ class Tree:
                 with self.gate.passed(expect, wait):
                     replaced = self._rename(old, source, new, target, expect)
                 after = facts_at(new.parent, new.name)
+                if after.target is not None:
+                    after = self.shown(after, new.root, real_path(new.parent))
                 self.sync_names(new.parent)
                 if source.parent != target.parent:
                     self.sync_names(old.parent)
@@ -368,7 +385,8 @@ class Tree:
                 return change_attrs(descriptor, attrs, f"/proc/self/fd/{descriptor}")
             if (times := _times(now, attrs)) is not None:
                 self._set_link_times(path, times)
-            return facts_of(descriptor)
+            with self.root() as root:
+                return self.shown(facts_of(descriptor), root, real_path(descriptor).parent)
 
     def _set_link_times(self, path: FolderPath, times: tuple[int, int]) -> None:
         with self.place(path, NotFound) as place:
