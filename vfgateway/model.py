@@ -214,7 +214,6 @@ class HealthState(enum.Enum):
 
 
 @attrs.frozen
-@attrs.frozen
 class Snapshot:
     """A read-only picture of a vfolder.
 
@@ -225,6 +224,7 @@ class Snapshot:
     created: float
 
 
+@attrs.frozen
 class Health:
     """How a volume is: ``info`` is one sentence for the administrator, ``metadata`` vendor facts."""
 
@@ -281,7 +281,11 @@ class FolderOptions:
 @attrs.frozen
 class Actor:
     """Who acts, as the storage sees it: numeric owner for new files where the volume is configured to use it, and a
-    reference to credentials for storage that logs in per user."""
+    reference to credentials for storage that logs in per user.
+
+    :ivar credential: the name of the account that acts; ``None`` where that is nobody with an account, but the gateway itself, the
+        orchestrator, or a token that it minted
+    """
 
     uid: int | None = None
     gid: int | None = None

@@ -114,7 +114,11 @@ async def test_claims_are_where_the_configuration_says(tmp_path: Path, provider:
     }
     async with gateway_of(tmp_path, provider, **more) as gateway:
         alice = await come(gateway, provider.token(**good))
-        assert (alice.name, alice.administrator, alice.actor) == ("alice@example.org", True, Actor(1234, 100))
+        assert (alice.name, alice.administrator, alice.actor) == (
+            "alice@example.org",
+            True,
+            Actor(1234, 100, "alice@example.org"),
+        )
         for wrong in (
             {"email_verified": False},
             {"email_verified": "true"},

@@ -118,7 +118,7 @@ async def test_who_is_in_the_directory_is_let_in(tmp_path: Path, slapd: Slapd, m
         user = await gateway.accounts.user("alice")
         assert (user.email, user.actor, user.source) == ("1001@example.org", Actor(1001, 5000), "ldap")
         assert await groups_of(gateway, alice) == ALL
-        assert alice.actor == Actor(1001, 5000)
+        assert alice.actor == Actor(1001, 5000, "alice")
         assert (await log_in(gateway, "alice", password(1001))).user_id == alice.user_id
         assert (await log_in(gateway, "o, h=ara+x", password(1004))).name == "o, h=ara+x"
         await refused(gateway, "alice", password(1002))

@@ -78,7 +78,7 @@ async def test_whom_it_knows_is_let_in(tmp_path: Path, orchestrator: Orchestrato
         alice = await log_in(gateway, "alice", "secret of alice")
         assert (alice.user_id, alice.actor, alice.groups) == (
             number("alice"),
-            Actor(1001, 100),
+            Actor(1001, 100, "alice"),
             frozenset({number("staff")}),
         )
         user = await gateway.accounts.user("alice")

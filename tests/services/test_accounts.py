@@ -107,7 +107,7 @@ async def test_user_is_kept_as_given(accounts: Accounts, clock: Clock) -> None:
     assert list(await accounts.users()) == [user]
     principal = await accounts.principal_of(identity)
     assert (principal.kind, principal.name, principal.user_id) == (PrincipalKind.USER, user.name, identity)
-    assert (principal.administrator, principal.actor) == (True, Actor(1000, 100))
+    assert (principal.administrator, principal.actor) == (True, Actor(1000, 100, user.name))
 
 
 @pytest.mark.parametrize(

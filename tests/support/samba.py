@@ -86,9 +86,9 @@ class Samba:
             )
         )
 
-    def set_password(self, password: str) -> None:
-        """Let the user in with this one from now on."""
-        command = [self._tool("smbpasswd"), "-c", str(self._config), "-s", "-a", self.user]
+    def set_password(self, password: str, user: str | None = None) -> None:
+        """Let the user, or another one that the machine has, in with this one from now on."""
+        command = [self._tool("smbpasswd"), "-c", str(self._config), "-s", "-a", user or self.user]
         subprocess.run(command, input=f"{password}\n{password}\n".encode(), check=True, capture_output=True)
 
     def start(self) -> None:

@@ -145,7 +145,7 @@ class Person:
             self.groups,
             self.administered_groups,
             user.administrator,
-            user.actor,
+            attrs.evolve(user.actor, credential=user.name),
             source=user.source,
         )
 

@@ -14,7 +14,7 @@ from tests.support.process import free_port
 from tests.support.samba import Samba
 from vfgateway.backends.smb import links
 from vfgateway.errors import VolumeUnavailable
-from vfgateway.model import Actor, HealthState
+from vfgateway.model import HealthState
 
 CONTENT = bytes(range(256)) * 1200
 
@@ -128,18 +128,3 @@ async def test_password_that_changes(
         assert await content_of(folder, "file") == CONTENT
     finally:
         samba.set_password(samba.password)
-
-
-async def test_logins_of_users(samba: Samba, make: type_make) -> None:
-    """Who has a login of his own uses it; a wrong one of his keeps nobody else out."""
-    users = {
-        "good": {"username": samba.user, "password": samba.password},
-        "bad": {"username": samba.user, "password": "wrong"},
-    }
-    volume = await make(samba, users=users)
-    folder = await new_folder(volume, Actor(credential="good"))
-    await put(folder, "file", CONTENT)
-    with pytest.raises(VolumeUnavailable):
-        await new_folder(volume, Actor(credential="bad"))
-    folder = await new_folder(volume, Actor(credential="unknown"))
-    await put(folder, "file", CONTENT)

@@ -19,6 +19,7 @@ from vfgateway.errors import (
     NotADirectory,
     NotFound,
     PathError,
+    PermissionDenied,
     StorageFailure,
     VolumeUnavailable,
 )
@@ -110,6 +111,12 @@ class Lost(Exception):
 
 class LoginRefused(Lost):
     """The server does not let this account in, as it is."""
+
+
+class RefusedByStorage(PermissionDenied):
+    """What the gateway would permit the storage does not."""
+
+    refuser = "backend"
 
 
 def translate(error: Refused, path: object = "") -> GatewayError:

@@ -39,7 +39,8 @@ class SmbSettings(LoginSettings):
     :ivar path: a directory in it, with slashes; empty is the share itself
     :ivar driver: ``smbprotocol`` (SMB 2.0.2 to 3.1.1, signed and encrypted), or ``pysmb`` (SMB 2.0.2, signed)
     :ivar encrypt: refuse servers that do not encrypt
-    :ivar users: logins by the credential reference of who acts
+    :ivar users: logins of people on the server, by the names of their accounts here
+    :ivar others: as whom people act who have none: as the ``service`` account, or not at all (``refuse``)
     :ivar connections: to the server, for each login
     :ivar timeout: seconds for each answer
     :ivar file_mode: permission bits that all files are shown with
@@ -56,6 +57,7 @@ class SmbSettings(LoginSettings):
     driver: Literal["smbprotocol", "pysmb"] = "smbprotocol"
     encrypt: bool = True
     users: dict[str, LoginSettings] = Field(default_factory=dict)
+    others: Literal["service", "refuse"] = "service"
     connections: int = Field(default=4, ge=1, le=64)
     timeout: Seconds = 10.0
     file_mode: type_mode = 0o640

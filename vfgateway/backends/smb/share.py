@@ -25,10 +25,12 @@ class Share:
     """A share as one login sees it.
 
     :param name: for people
+    :ivar personal: whether that is somebody's own, and not that of the gateway
     """
 
-    def __init__(self, links: Links, name: str) -> None:
+    def __init__(self, links: Links, name: str, personal: bool) -> None:
         self.links = links
+        self.personal = personal
         self._name = name
 
     def __str__(self) -> str:

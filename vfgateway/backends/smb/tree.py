@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import attrs
 
 from vfgateway.backends.smb.facts import Shown
-from vfgateway.backends.smb.faults import NOT_A_DIRECTORY, Lost, Refused, translate
+from vfgateway.backends.smb.faults import ACCESS_DENIED, NOT_A_DIRECTORY, Lost, Refused, RefusedByStorage, translate
 from vfgateway.backends.smb.gates import Gates
 from vfgateway.backends.smb.names import Place
 from vfgateway.backends.smb.share import Share
@@ -60,6 +60,8 @@ class Tree:
     async def _meaning(self, error: Refused, path: FolderPath, through: type[PathError]) -> GatewayError:
         if error.missing:
             return await self._missing(path, through)
+        if error.status == ACCESS_DENIED and self.share.personal:
+            return RefusedByStorage(path, needed="a permission on the storage")
         if error.status == NOT_A_DIRECTORY and through is NotFound and path.parts:
             parent = await self._find_quietly(path.parent)
             return NotFound(path) if parent is None or not parent.is_dir else translate(error, path)

@@ -14,7 +14,7 @@ from vfgateway.abilities import IAdoption, IDescriptions
 from vfgateway.backends.smb import descriptions, trash, wire
 from vfgateway.backends.smb.adoption import Adoption
 from vfgateway.backends.smb.facts import Shown
-from vfgateway.backends.smb.faults import LoginRefused, Lost, Refused, faults, translate
+from vfgateway.backends.smb.faults import LoginRefused, Lost, Refused, RefusedByStorage, faults, translate
 from vfgateway.backends.smb.folder import SmbFolder
 from vfgateway.backends.smb.gates import Gates
 from vfgateway.backends.smb.layout import Layout
@@ -62,17 +62,17 @@ class SmbVolume:
         self._gates = Gates(runtime.reactor)
         self._make_driver = make_driver
         self._server = Server(settings.server, settings.port, settings.share, settings.encrypt, settings.timeout)
-        self._service = self._share_as(settings)
-        self._users = {reference: self._share_as(login) for reference, login in settings.users.items()}
+        self._service = self._share_as(settings, personal=False)
+        self._users = {name: self._share_as(login, personal=True) for name, login in settings.users.items()}
         self._started = False
 
-    def _share_as(self, settings: LoginSettings) -> Share:
+    def _share_as(self, settings: LoginSettings, personal: bool) -> Share:
         domain, _, username = settings.username.rpartition("\\")
         login = Login(username, lambda: self._password(settings), domain)
         links = Links(
             self.name, self._clock, lambda: self._make_driver(self._server, login), self._settings.connections
         )
-        return Share(links, f"//{self._server.host}/{self._server.share}")
+        return Share(links, f"//{self._server.host}/{self._server.share}", personal)
 
     def _password(self, settings: LoginSettings) -> str:
         try:
@@ -188,10 +188,16 @@ class SmbVolume:
         with faults(self.name, vfid):
             await self._adoption.adopt(self._service, vfid, place)
 
+    def _share_for(self, actor: Actor) -> Share:
+        own = None if actor.credential is None else self._users.get(actor.credential)
+        if own is None and actor.credential is not None and self._settings.others == "refuse":
+            raise RefusedByStorage(action="enter this vfolder", needed="a login of one's own on the storage")
+        return own or self._service
+
     async def folder(self, vfid: VFolderId, actor: Actor) -> IFolder:
         if not self._started:
             raise VolumeUnavailable(self.name, "it has not started, or was stopped")
-        share = self._service if actor.credential is None else self._users.get(actor.credential, self._service)
+        share = self._share_for(actor)
         with faults(self.name, vfid):
             adopted = await self._adoption.target(self._service, vfid)
         tree = Tree(
