@@ -113,8 +113,47 @@ def test_broken_toml_names_the_file_and_the_line(tmp_path: Path) -> None:
     """A syntax error is found where it stands."""
     file = tmp_path / "broken.toml"
     file.write_text("[gateway]\ndata_dir =\n")
-    with pytest.raises(ConfigurationError, match=r"broken\.toml is not TOML: .*line 2"):
+    with pytest.raises(ConfigurationError, match=r"broken\.toml:2: it is not TOML: "):
         config.load(file, {}, NOWHERE)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("a = " + "[" * 100_000, 1), ("a = 1\nb = " + "1" * 5000, 2), ("a = 1\na = 2", 2), ("[gateway]\n\n[gate", 3)],
+    ids=["deep", "long", "twice", "cut"],
+)
+def test_what_is_no_toml_in_unusual_ways_is_told_as_well(tmp_path: Path, text: str, line: int) -> None:
+    """The library has other errors than its own for some."""
+    file = tmp_path / "broken.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match=rf"broken\.toml:{line}: it is not TOML: "):
+        config.load(file, {}, NOWHERE)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ('# first\n[volumes.a]\n# why\nbackend = [\n "vfs",\n]\n', 4, "volumes.a.backend"),
+        ('log = """\n[log]\nlevel = 1\n"""\n', 1, "log"),
+        ('[gateway]\n\n[volumes."a.b"]\nbackend = 3', 4, "volumes.a.b.backend"),
+        ("[gateway]\n[alerts.mail]\nport = 1", 2, "alerts.mail.host"),
+        ("gateway.workers = 0", 1, "gateway.workers"),
+        ("audit = {keep = 'x'}", 1, "audit.keep"),
+    ],
+)
+def test_a_mistake_in_a_file_names_its_line(tmp_path: Path, text: str, line: int, key: str) -> None:
+    """However the key is written; a key that is missing is told where its table begins."""
+    file = tmp_path / "vfgateway.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        config.load(file, {}, NOWHERE)
+    assert str(caught.value).startswith(f"{file}:{line}: {key}: ")
+
+
+@pytest.mark.parametrize("value", ["~nobody-here/x", "a\\u0000b"])
+def test_a_path_that_cannot_be_one_is_refused(value: str) -> None:
+    """Python would raise what nobody expects."""
+    assert refusal(f'[gateway]\ndata_dir = "{value}"').startswith("gateway.data_dir: should be a path")
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from vfgateway.errors import ConfigurationError
 from vfgateway.log_settings import LogSettings
 from vfgateway.scan_settings import ScanSettings
 from vfgateway.section import ConfigPath, SecondsOrNone, Secret, Section, locate, mistake
+from vfgateway.tomlfile import NotToml, line_of, read
 from vfgateway.whereabouts import EMBEDDED, SYSTEM_FILE, find
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "find",
     "load",
     "parse",
+    "placed",
 ]
 
 _VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -55,9 +57,9 @@ class GatewaySettings(Section):
     :ivar database: an SQLAlchemy URL; empty stands for SQLite in ``data_dir`` (see :attr:`Settings.database_url`)
     :ivar trusted_proxies: addresses and networks whose forwarding headers are believed; ``unix`` is whoever comes through a
         Unix socket
+    :ivar job_folders: directories in which the containers of jobs mount vfolders by their names: absolute links into them are followed
     :ivar trash_retention: how long a deleted vfolder, and what people delete over the HTTP API, can be restored; ``"0s"`` for not at all
     """
-    :ivar job_folders: directories in which the containers of jobs mount vfolders by their names: absolute links into them are followed
 
     data_dir: ConfigPath = Path("var")
     workers: int = 1
@@ -65,9 +67,9 @@ class GatewaySettings(Section):
     grace: float = Field(default=10.0, ge=0, le=3600)
     database: Secret = Secret()
     trusted_proxies: tuple[str, ...] = ()
+    job_folders: tuple[str, ...] = ("/home/work",)
     trash_retention: SecondsOrNone = 7 * 24 * 3600.0
 
-    job_folders: tuple[str, ...] = ("/home/work",)
     @property
     def reloads(self) -> bool:
         """Whether there is a supervisor, which can go over to another configuration while it runs."""
@@ -94,8 +96,6 @@ class GatewaySettings(Section):
                 ) from None
         return value
 
-    @field_validator("database")
-    @classmethod
     @field_validator("job_folders")
     @classmethod
     def _absolute(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -104,6 +104,8 @@ class GatewaySettings(Section):
                 raise ValueError(f'{place!r} should be an absolute path such as "/home/work"')
         return value
 
+    @field_validator("database")
+    @classmethod
     def _readable_url(cls, value: Secret) -> Secret:
         if len(value.values) > 1:
             raise ValueError("should be one URL")
@@ -212,19 +214,41 @@ def load(
         return parse(EMBEDDED, Path.cwd(), listens=listens)
     try:
         text = source.read_text("utf-8")
-    except OSError as error:
-        raise ConfigurationError("", f"cannot read the configuration {source}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError("", f"cannot read the configuration {source}: it is not UTF-8") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError("", "it is not UTF-8", f"{source}:{line}") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+        reason = getattr(error, "strerror", error)
+        raise ConfigurationError("", f"cannot read the configuration {source}: {reason}") from None
     return parse(text, source.parent, source, listens)
 
 
 def parse(text: str, folder: Path, source: Path | None = None, listens: bool = True) -> Settings:
     """Check a configuration given as TOML; relative paths count from ``folder``. ``listens``, and what is raised, as of :func:`load`."""
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError("", f"{source or 'the configuration'} is not TOML: {error}") from None
+        table = read(text)
+    except NotToml as error:
+        place = f"{source}:{error.line}" if source else ""
+        raise ConfigurationError("", f"it is not TOML: {error}", place) from None
+    with placed(text, source):
+        settings = _checked(table, folder, listens)
+    settings._source, settings._folder, settings._text = source, folder, text
+    return settings
+
+
+@contextmanager
+def placed(text: str, source: Path | None) -> Iterator[None]:
+    """Errors about a key say on which line of which file it is written; ``source`` is ``None`` where there is no file."""
+    try:
+        yield
+    except ConfigurationError as error:
+        if error.place or source is None:
+            raise
+        line = line_of(text, error.key)
+        raise ConfigurationError(error.key, error.message, f"{source}:{line}" if line else str(source)) from None
+
+
+def _checked(table: dict[str, Any], folder: Path, listens: bool) -> Settings:
     if isinstance(table.setdefault("gateway", {}), dict):
         table["gateway"].setdefault("data_dir", "var")
     located = locate(table, folder)
@@ -232,13 +256,13 @@ def parse(text: str, folder: Path, source: Path | None = None, listens: bool = T
         settings = Settings.model_validate(located)
     except ValidationError as error:
         raise mistake(error, "", located) from None
-    settings._source, settings._folder, settings._text = source, folder, text
     for name in settings.volumes:
         if not _VOLUME_NAME.fullmatch(name):
             raise ConfigurationError(f"volumes.{name}", "volumes are named by letters, digits, '-', '_' and '.' only")
     for name, frontend in settings.frontends.items():
-        if "endpoint" in frontend and listens:
-            _check_endpoints(f"frontends.{name}.endpoint", frontend["endpoint"])
+        for key in ("endpoint", "monitoring_endpoint"):
+            if key in frontend and listens:
+                _check_endpoints(f"frontends.{name}.{key}", frontend[key])
     return settings
 
 

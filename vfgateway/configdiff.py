@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import attrs
 
 from vfgateway.errors import ConfigurationError
 from vfgateway.section import is_sensitive
+from vfgateway.tomlfile import NotToml, read
 
 _HIDDEN = "(not shown)"
 
@@ -26,8 +26,8 @@ class Difference:
 def differences(running: str, written: str) -> Sequence[Difference]:
     """What ``written`` would change, by key. ``ConfigurationError`` for what is not TOML."""
     try:
-        before, after = (dict(_flat(tomllib.loads(text), "")) for text in (running, written))
-    except tomllib.TOMLDecodeError as error:
+        before, after = (dict(_flat(read(text), "")) for text in (running, written))
+    except NotToml as error:
         raise ConfigurationError("", f"the configuration is not TOML: {error}") from None
     changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
     return [Difference(key, _shown(key, before), _shown(key, after)) for key in changed]

@@ -38,6 +38,7 @@ class Listener(Service):
     :param endpoints: one Twisted endpoint string or several
     :param scheme: of its URLs over a plain connection (``http`` becomes ``https`` over TLS)
     :param first_steps: makes the lines of :meth:`IWelcoming.first_steps` from a URL
+    :param key: where in the front end's table the endpoints are written
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class Listener(Service):
         reactor: Any,
         scheme: str = "http",
         first_steps: Callable[[str], Sequence[str]] = lambda url: (),
+        key: str = "endpoint",
     ) -> None:
         self.name = name
+        self._key = f"frontends.{name}.{key}"
         self.endpoints = [str(endpoint) for endpoint in ([endpoints] if isinstance(endpoints, str) else endpoints)]
         self.ports: list[IListeningPort] = []
         self._factory = factory
@@ -95,8 +98,7 @@ class Listener(Service):
         except Exception as error:  # CannotListenError, but each kind of endpoint has its own mistakes
             reason = getattr(error, "socketError", error)
             reason = getattr(reason, "strerror", None) or reason
-            key = f"frontends.{self.name}.endpoint"
-            raise ConfigurationError(key, f"cannot listen on {endpoint}: {reason}") from None
+            raise ConfigurationError(self._key, f"cannot listen on {endpoint}: {reason}") from None
 
     @property
     def urls(self) -> list[str]:

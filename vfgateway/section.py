@@ -84,10 +84,16 @@ def locate(value: Any, folder: Path) -> Any:
 
 
 def _absolute(value: Any) -> Any:
-    if isinstance(value, Located):
-        return value.folder / Path(value).expanduser()
     if isinstance(value, str):
-        return Path(value).expanduser()
+        if "\0" in value:
+            raise PydanticCustomError("configuration", "should be a path, which has no NUL in it")
+        try:
+            path = Path(value).expanduser()
+        except RuntimeError:  # ~somebody
+            raise PydanticCustomError(
+                "configuration", "should be a path; there is no such user's home directory"
+            ) from None
+        return value.folder / path if isinstance(value, Located) else path
     if not isinstance(value, Path):
         raise PydanticCustomError("configuration", "should be a path")
     return value
@@ -151,7 +157,7 @@ class Secret:
 class Section(BaseModel):
     """A table of the configuration: unknown keys are refused, and every :class:`Secret` ``x`` may be given as ``x_file``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

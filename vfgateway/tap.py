@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -126,12 +126,13 @@ def _number(identity: int | None) -> int:
 
 def _assemble(settings: config.Settings, reactor: Any) -> tuple[Gateway, Mapping[str, IService]]:
     """One process's parts, none of them started. Raises ``ConfigurationError``."""
-    gateway = Gateway(settings, reactor)
-    gateway.install(
-        list(assembly.make_volumes(settings, gateway.runtime_for).values()),
-        list(assembly.make_authenticators(settings, gateway).values()),
-    )
-    return gateway, assembly.make_front_ends(settings, gateway)
+    with config.placed(settings.text, settings.source):
+        gateway = Gateway(settings, reactor)
+        gateway.install(
+            list(assembly.make_volumes(settings, gateway.runtime_for).values()),
+            list(assembly.make_authenticators(settings, gateway).values()),
+        )
+        return gateway, assembly.make_front_ends(settings, gateway)
 
 
 def run_worker(line: bytes) -> None:
@@ -232,13 +233,16 @@ class Root(Service):
         Service.privilegedStartService(self)
         for name, front_end in self._front_ends.items():
             try:
-                with plainly(), named(name):
+                with plainly(), self._placed(), named(name):
                     front_end.privilegedStartService()
             except StartupFailed as failure:
                 self.log.critical(
                     "cannot start: {failure}", failure=failure.sentence
                 )  # a daemon's terminal gets 100 bytes of it
                 raise
+
+    def _placed(self) -> AbstractContextManager[None]:
+        return config.placed(self._gateway.settings.text, self._gateway.settings.source)
 
     def startService(self) -> None:
         """Begin to start; see ``fail``."""
@@ -251,7 +255,7 @@ class Root(Service):
             await self._gateway.start()
             for name, front_end in self._front_ends.items():
                 self._running.append((name, front_end.stopService))
-                with named(name):
+                with self._placed(), named(name):
                     await maybeDeferred(front_end.startService)
         except CancelledError:  # stopped meanwhile, which is no failure
             raise

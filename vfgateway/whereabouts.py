@@ -3,6 +3,7 @@ here at every call."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -35,5 +36,5 @@ def find(path: str | Path | None, environ: Mapping[str, str], system_file: Path 
     """The file that :func:`vfgateway.config.load` reads; a file that was named is returned whether it exists or not."""
     named = path or environ.get("VFGATEWAY_CONFIG")
     if named:
-        return Path(named).expanduser().absolute()
+        return Path(os.path.expanduser(named)).absolute()  # noqa: PTH111 (Path raises for a user that there is not)
     return next((place for place in (Path("vfgateway.toml").absolute(), system_file) if place.is_file()), None)

@@ -64,7 +64,7 @@ def test_what_is_no_configuration_is_told(tmp_path: Path, content: bytes) -> Non
     """With the file's name."""
     file = tmp_path / "vfgateway.toml"
     file.write_bytes(content)
-    with pytest.raises(CommandFailed, match=r"vfgateway\.toml is not TOML"):
+    with pytest.raises(CommandFailed, match=r"vfgateway\.toml(:1)?: it is not TOML"):
         find(file)
 
 

@@ -35,12 +35,13 @@ class Secured:
         (folder / "managers.pem").write_bytes(self.caller.read_bytes())
         (folder / "secret").write_text(SECRET)
         (folder / "secret").chmod(0o600)
-        self.client_port, self.manager_port = free_port(), free_port()
+        self.client_port, self.manager_port, self.inside_port = free_port(), free_port(), free_port()
         self.config = folder / "vfgateway.toml"
         self.config.write_text(
             f'[frontends.client]\nendpoint = "tcp:{self.client_port}:interface=127.0.0.1"\ncertificate = "server.pem"\n'
             f'[frontends.manager]\nendpoint = "tcp:{self.manager_port}:interface=127.0.0.1"\ncertificate = "server.pem"\n'
             'client_ca = "managers.pem"\nsecret_file = "secret"\n'
+            f'monitoring_endpoint = "tcp:{self.inside_port}:interface=127.0.0.1"\n'
             '[volumes.local]\nbackend = "memory"\n[authenticators.accounts]\n'
         )
 
@@ -96,6 +97,19 @@ def test_managers_without_a_certificate_of_ours_get_no_answer(secured: Secured, 
     """Not even to whether it is well."""
     with pytest.raises(httpx.HTTPError):
         secured.status(secured.manager_port, "/livez", getattr(secured, shown) if shown else None)
+
+
+def test_who_watches_from_the_inside_needs_nothing(secured: Secured) -> None:
+    """Health and metrics without TLS, certificate or secret; and there is nothing else to be had there."""
+    inside = f"http://127.0.0.1:{secured.inside_port}"
+    with httpx.Client(trust_env=False, timeout=PATIENCE) as http:
+        assert http.get(f"{inside}/readyz").json()["status"] == "ok"
+        assert http.get(f"{inside}/livez").status_code == 200
+        assert "vfgateway_volume_health" in http.get(f"{inside}/metrics").text
+        shown = {"X-BackendAI-Storage-Auth-Token": SECRET}
+        for path in ("/vfgateway/v1/users", "/volumes", "/openapi.json"):
+            assert http.get(inside + path, headers=shown).status_code == 403
+    assert secured.status(secured.manager_port, "/metrics", secured.caller) == 403
 
 
 def test_the_secret_is_needed_all_the_same(secured: Secured) -> None:

@@ -98,7 +98,8 @@ def test_a_mistake_in_the_configuration_stops_it_on_the_terminal(tmp_path: Path,
     folder = site(tmp_path / "site", '[volumes.local]\nbackend = "vfs"\npth = "x"\n')
     ended = to_the_end(folder, *options)
     assert ended.returncode == 1
-    assert ended.stderr.strip() == "vfgateway: volumes.local.pth: there is no such key; did you mean path?, got 'x'"
+    told = "volumes.local.pth: there is no such key; did you mean path?, got 'x'"
+    assert ended.stderr.strip() == f"vfgateway: {folder / 'vfgateway.toml'}:3: {told}"
     assert not ended.stdout
     assert [each.name for each in folder.iterdir()] == ["vfgateway.toml"]
 

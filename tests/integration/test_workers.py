@@ -185,7 +185,9 @@ def test_a_broken_configuration_changes_nothing(tmp_path: Path) -> None:
         text = gateway.site.config.read_text()
         gateway.site.config.write_text(text + "\n[gatway]\n")
         os.kill(gateway.pid, signal.SIGHUP)
-        eventually(lambda: "the configuration was not changed: gatway" in gateway.output, "it is told")
+        line = text.count("\n") + 2
+        told = f"the configuration was not changed: {gateway.site.config}:{line}: gatway: there is no such key"
+        eventually(lambda: told in gateway.output, "it is told")
         assert workers(gateway) == before
         assert folder.put("file", b"content").status_code == 201
 

@@ -55,7 +55,8 @@ def configuration(place: Place) -> Finding:
     if done.returncode == 0:
         return Finding("configuration", True, shown)
     said = [line for line in done.stderr.splitlines() if line.strip()] or ["twistd ended without a word"]
-    return Finding("configuration", False, f"{shown}: {said[-1].removeprefix('vfgateway: ')}")
+    reason = said[-1].removeprefix("vfgateway: ")
+    return Finding("configuration", False, reason if shown in reason else f"{shown}: {reason}")
 
 
 def _twistd() -> str | None:
@@ -191,9 +192,13 @@ def front_ends(place: Place, running: bool) -> Iterator[Finding]:
 def _endpoints(place: Place) -> Iterator[tuple[str, str]]:
     defaults = tomllib.loads(EMBEDDED)["frontends"]
     for name in place.section("frontends"):
-        configured = place.section("frontends", name).get("endpoint", defaults.get(name, {}).get("endpoint", []))
-        for endpoint in [configured] if isinstance(configured, str) else configured:
-            yield name, str(endpoint)
+        table = place.section("frontends", name)
+        for configured in (
+            table.get("endpoint", defaults.get(name, {}).get("endpoint", [])),
+            table.get("monitoring_endpoint", []),
+        ):
+            for endpoint in [configured] if isinstance(configured, str) else configured:
+                yield name, str(endpoint)
 
 
 def _address(endpoint: str) -> tuple[int, Sequence[object] | str] | None:

@@ -7,14 +7,13 @@ that refuses to start.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from vfgateway import whereabouts
+from vfgateway import tomlfile, whereabouts
 from vfgateway.cli.failures import CommandFailed, Exit
 
 #: The longest path that a Unix socket can have (``sun_path`` of ``unix(7)``, less its end).
@@ -56,7 +55,7 @@ class Place:
 
     def absolute(self, path: object) -> Path:
         """A path as configured, as an absolute one."""
-        return self.folder / Path(str(path)).expanduser()
+        return self.folder / os.path.expanduser(str(path))  # noqa: PTH111 (Path raises for a user that there is not)
 
 
 def find(named: Path | None) -> Place:
@@ -66,13 +65,15 @@ def find(named: Path | None) -> Place:
     """
     source = whereabouts.find(named, os.environ)
     if source is None:
-        return Place(None, Path.cwd(), tomllib.loads(whereabouts.EMBEDDED))
+        return Place(None, Path.cwd(), tomlfile.read(whereabouts.EMBEDDED))
     try:
-        return Place(source, source.parent, tomllib.loads(source.read_text("utf-8")))
+        return Place(source, source.parent, tomlfile.read(source.read_text("utf-8")))
     except PermissionError:
         message = f"you may not read the configuration {source}: run this as root or as the gateway's account"
         raise CommandFailed(message, Exit.REFUSED) from None
     except OSError as error:
         raise CommandFailed(f"cannot read the configuration {source}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CommandFailed(f"{source} is not TOML: {error}") from None
+    except tomlfile.NotToml as error:
+        raise CommandFailed(f"{source}:{error.line}: it is not TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise CommandFailed(f"{source}: it is not TOML: it is not UTF-8") from None

@@ -100,7 +100,13 @@ class Application:
 
     def gate(self, secrets: Sequence[str], by_peer: bool = False) -> Gate:
         """The resource for a site; see :class:`vfgateway.protocols.manager.access.Gate`."""
-        public = frozenset(route.path.encode("ascii") for route in self.table if route.public)
-        return Gate(
-            Access(self._gateway, secrets, by_peer), self._dispatcher.klein.resource(), public, self._gateway.metrics
-        )
+        return self._gate(self.table, self._dispatcher, Access(self._gateway, secrets, by_peer))
+
+    def monitoring_gate(self) -> Gate:
+        """The resource for a site on the inside: health and metrics, told to anybody, and nothing else."""
+        table = HealthRoutes(self._gateway, self.monitor, public_metrics=True).table
+        return self._gate(table, Dispatcher(self._gateway, table), Access(self._gateway, ()))
+
+    def _gate(self, table: Sequence[Route[Any]], dispatcher: Dispatcher, access: Access) -> Gate:
+        public = frozenset(route.path.encode("ascii") for route in table if route.public)
+        return Gate(access, dispatcher.klein.resource(), public, self._gateway.metrics)

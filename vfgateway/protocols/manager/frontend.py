@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
@@ -51,6 +51,7 @@ class ManagerSettings(TlsSettings):
     :ivar clone_patience: seconds for which the reply to a clone waits for its end. Managers of the 23.09 line take the reply for
         the end: give them more, below their time limit of 300 seconds
     :ivar public_metrics: tell ``/metrics`` without the secret
+    :ivar monitoring_endpoint: an endpoint, or a list of them, for the inside: health and metrics alone, to whoever gets there, without TLS
     :ivar client_url: where people reach the client front end, for URLs that are handed out; by default its ``public_url`` or endpoint
     """
 
@@ -62,6 +63,7 @@ class ManagerSettings(TlsSettings):
     allow_auto_quota_scope_creation: bool = True
     clone_patience: float = Field(default=10.0, ge=0, le=280)
     public_metrics: bool = False
+    monitoring_endpoint: str | tuple[str, ...] = ()
     client_url: str = ""
 
     @model_validator(mode="after")
@@ -116,8 +118,11 @@ class ManagerService(Service):
         )
         self.application = Application(gateway, choices)
         self._site = GatewaySite(Unready(), gateway, "manager")
-        endpoints = [settings.endpoint] if isinstance(settings.endpoint, str) else list(settings.endpoint)
-        self._listener = SiteListener(self._site, endpoints, settings.tls(gateway.reactor), first_steps=self._steps)
+        tls = settings.tls(gateway.reactor)
+        self._listener = SiteListener(self._site, settings.endpoint, tls, first_steps=self._steps)
+        self._monitoring_site = GatewaySite(Unready(), gateway, "manager")
+        inside = settings.monitoring_endpoint
+        self._monitoring = SiteListener(self._monitoring_site, inside, key="monitoring_endpoint")
         self._socket_site: GatewaySite | None = None
         self._socket_port: IListeningPort | None = None
 
@@ -133,13 +138,16 @@ class ManagerService(Service):
     def privilegedStartService(self) -> None:
         """Bind the endpoints."""
         self._listener.privilegedStartService()
+        self._monitoring.privilegedStartService()
 
     def startService(self) -> None:
         """Begin to answer. Raises ``ConfigurationError`` for a secret that cannot be read, or a socket that cannot be made."""
         Service.startService(self)
         secrets = self._secret.load(generate=True)
         self._site.resource = self.application.gate(secrets)
+        self._monitoring_site.resource = self.application.monitoring_gate()
         self._listener.startService()
+        self._monitoring.startService()
         self._listen_on_socket(secrets)
         self.application.monitor.start()
 
@@ -177,7 +185,7 @@ class ManagerService(Service):
     async def _stop(self) -> None:
         port, self._socket_port = self._socket_port, None
         closing = maybeDeferred(port.stopListening) if port is not None else None
-        await maybeDeferred(self._listener.stopService)
+        await gatherResults([maybeDeferred(each.stopService) for each in (self._listener, self._monitoring)])
         if closing is not None and self._socket_site is not None:
             await closing
             await self._socket_site.close_connections()
