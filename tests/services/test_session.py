@@ -18,6 +18,7 @@ from vfgateway.errors import (
     PermissionDenied,
     PreconditionFailed,
     QuotaExceeded,
+    ReadOnlyPath,
     TooLarge,
     VFolderNotFound,
 )
@@ -182,6 +183,8 @@ async def test_the_gateways_own_names_are_out_of_reach(tmp_path: Path) -> None:
         with pytest.raises(InvalidPath):
             await folder.upload(path(".upload/x"), size=1)
         with pytest.raises(InvalidPath):
+            await folder.make_dir(path(".uploads"))
+        with pytest.raises(ReadOnlyPath):
             await folder.make_dir(path(".snapshots"))
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from sqlalchemy import Connection
 
-from vfgateway.errors import Conflict, InvalidPath, NotFound, PermissionDenied
+from vfgateway.abilities import ISnapshots
+from vfgateway.errors import Conflict, InvalidPath, NotFound, PermissionDenied, ReadOnlyPath
 from vfgateway.interfaces import IFolder, IVolume
 from vfgateway.model import (
     INTERNAL,
@@ -24,7 +25,7 @@ from vfgateway.model import (
     VFolderStatus,
 )
 from vfgateway.paths import FolderPath
-from vfgateway.services import folderusage, locktable, properties
+from vfgateway.services import folderusage, locktable, properties, snapshotview
 from vfgateway.services.changes import Change
 from vfgateway.services.locks import Intent
 from vfgateway.services.permissions import Access
@@ -68,12 +69,25 @@ class FolderContext:
     def allow(self, needed: Permission, path: FolderPath, action: str) -> None:
         """Raise unless ``action`` (a verb for the user) is permitted on ``path``."""
         if path.reserved:
-            raise NotFound(path) if needed is Permission.RO else InvalidPath(path, f"belongs to the gateway: {path}")
+            self._allow_reserved(needed, path)
         if self.access.permission < needed:
             raise self._denied(path, action, needed)
         ready = self.vfolder.status is VFolderStatus.READY or self.origin is INTERNAL
         if needed > Permission.RO and not ready:
             raise Conflict(f"the vfolder is {self.vfolder.status.value}")
+
+    def _allow_reserved(self, needed: Permission, path: FolderPath) -> None:
+        shown = snapshotview.is_here(path) and ISnapshots.providedBy(self.volume)
+        if needed is not Permission.RO:
+            raise ReadOnlyPath(path) if shown else InvalidPath(path, f"belongs to the gateway: {path}")
+        if not shown:
+            raise NotFound(path)
+
+    def at(self, path: FolderPath) -> IFolder:
+        """Where ``path``, which may be read, is read: in the vfolder, or in its snapshots."""
+        if snapshotview.is_here(path):
+            return snapshotview.SnapshotsView(self.volume, self.vfolder.id)
+        return self.folder
 
     async def allow_removal(self, path: FolderPath) -> None:
         """Removing needs ``rwd``; with ``rw``, what one made oneself lately may go (``design.md`` section 3)."""

@@ -58,7 +58,7 @@ async def copy(
     """
     origin.context.allow(Permission.RO, source, "read this")
     into.context.allow(Permission.RW, target, "write this")
-    stat = await origin.context.folder.stat(source)
+    stat = await origin.context.at(source).stat(source)
     if not stat.is_dir:
         await _copy_one(Step(origin, source, stat, into, target), expect)
         return
@@ -94,7 +94,7 @@ async def _weighed(session: FolderSession, path: FolderPath) -> Usage:
     stat = await session.stat(path)
     if not stat.is_dir:
         return Usage(stat.size if stat.is_file else 0, 1)
-    return await trees.measure(session.context.folder, path) + Usage(0, 1)
+    return await trees.measure(session.context.at(path), path) + Usage(0, 1)
 
 
 @attrs.frozen
@@ -235,7 +235,7 @@ async def _make_copy(step: Step, expect: Expect, intent: Intent) -> bool:
         if stat.is_file:
             origin = step.origin.context
             same = context.volume is origin.volume
-            published = await trees.copy_file(origin.folder, step.source, context.folder, target, expect, same)
+            published = await trees.copy_file(origin.at(step.source), step.source, context.folder, target, expect, same)
             assert published.stat is not None
             change = Usage(published.stat.size, 1) - trees.freed(published.replaced)
             intent.touches(published.replaced)

@@ -52,6 +52,8 @@ from vfgateway.services.scanning import Scans
 from vfgateway.services.secondfactor import SecondFactors
 from vfgateway.services.session import Session
 from vfgateway.services.sharelinks import ShareLinks
+from vfgateway.services.snapshots import Snapshots
+from vfgateway.services.snapshotschedules import SnapshotSchedules
 from vfgateway.services.staging import Staging
 from vfgateway.services.standing import Standings
 from vfgateway.services.state import DatabaseState
@@ -136,6 +138,8 @@ class Gateway:
         self.descriptions = Descriptions(self)
         self.rebuilding = Rebuilding(self)
         self.scans = Scans(self, settings.scans)
+        self.snapshots = Snapshots(self)
+        SnapshotSchedules(self, self.snapshots, settings.gateway.trash_retention)
         FolderCounts(self)
         Reconciliation(self, settings.scans.limits_every)
         self._orchestrator: RedisEvents | None = None

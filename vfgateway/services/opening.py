@@ -27,7 +27,7 @@ async def open_handle(context: FolderContext, path: FolderPath, mode: OpenMode) 
     """Open a regular file; see ``FolderSession.open``."""
     if not mode & _CHANGES:
         context.allow(Permission.RO, path, "read this")
-        return Handle(context, path, await context.folder.open(path, OpenMode.READ))
+        return Handle(context, path, await context.at(path).open(path, OpenMode.READ))
     context.allow(Permission.RW, path, "write this")
     if path.is_root:
         raise IsADirectory(path)
@@ -65,7 +65,7 @@ def open_now(context: FolderContext, path: FolderPath, mode: OpenMode) -> Handle
 
     To write, for those alone who may remove what they like: of all others it is remembered what they created.
     """
-    folder = context.folder
+    folder = context.at(path)
     if not IAtHand.providedBy(folder):
         return None
     if not mode.value & _CHANGES.value:

@@ -15,6 +15,7 @@ from vfgateway.paths import RESERVED_NAMES, FolderPath
 from vfgateway.posix import IPosixListing, type_file
 from vfgateway.services import trees
 from vfgateway.services.context import FolderContext
+from vfgateway.services.snapshotview import is_hidden
 from vfgateway.services.standing import Standing
 from vfgateway.services.trees import Walk, Walked
 
@@ -93,7 +94,7 @@ class FilteredWalk:
         """Up to ``limit`` further entries; empty at the end."""
         self._allow()
         while entries := await self._walk.read(limit):
-            shown = [entry for entry in entries if not entry.path.reserved]
+            shown = [entry for entry in entries if not is_hidden(entry.path)]
             if shown:
                 return shown
         return ()

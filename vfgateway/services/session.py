@@ -37,6 +37,7 @@ from vfgateway.services.opening import open_handle, open_now
 from vfgateway.services.permissions import Access
 from vfgateway.services.quota import Remaining
 from vfgateway.services.reading import Download, FilteredWalk, Listing
+from vfgateway.services.snapshotview import is_top
 from vfgateway.services.standing import Standing
 from vfgateway.services.storing import store_small, type_stored
 from vfgateway.services.transfer import Upload, growth
@@ -137,12 +138,12 @@ class FolderSession:
     async def stat(self, path: FolderPath, follow: bool = False) -> FileStat:
         """Facts about an entry."""
         self.context.allow(Permission.RO, path, "read this")
-        return await self.context.folder.stat(path, follow)
+        return await self.context.at(path).stat(path, follow)
 
     def stat_now(self, path: FolderPath) -> FileStat | None:
         """As :meth:`stat` with ``follow``, if that needs no waiting; else ``None``, as ``IAtHand`` says. Not a coroutine."""
         self.context.allow(Permission.RO, path, "read this")
-        folder = self.context.folder
+        folder = self.context.at(path)
         return folder.stat_now(path) if IAtHand.providedBy(folder) else None
 
     def read_now(
@@ -150,7 +151,7 @@ class FolderSession:
     ) -> tuple[FileStat, type_chunk] | None:
         """As :meth:`download`, of what ``choose`` asks for, if that needs no waiting; else ``None``, as ``IAtHand`` says. Not a coroutine."""
         self.context.allow(Permission.RO, path, "read this")
-        folder = self.context.folder
+        folder = self.context.at(path)
         return folder.read_now(path, choose) if IAtHand.providedBy(folder) else None
 
     def store_small(self, path: FolderPath, content: type_chunk) -> type_stored | Deferred[type_stored]:
@@ -161,12 +162,12 @@ class FolderSession:
     async def list(self, path: FolderPath) -> Listing:
         """Begin to list a directory."""
         self.context.allow(Permission.RO, path, "list this")
-        return Listing(await self.context.folder.open_dir(path), path.is_root, self.context, path)
+        return Listing(await self.context.at(path).open_dir(path), is_top(path), self.context, path)
 
     async def download(self, path: FolderPath) -> Download:
         """Open a regular file for reading."""
         self.context.allow(Permission.RO, path, "read this")
-        file = await self.context.folder.open(path, OpenMode.READ)
+        file = await self.context.at(path).open(path, OpenMode.READ)
         try:
             return Download(path, file, await file.stat(), self.context.standing)
         except BaseException:
@@ -185,7 +186,7 @@ class FolderSession:
     def walk(self, top: FolderPath) -> FilteredWalk:
         """Walk all below ``top``, parents first."""
         self.context.allow(Permission.RO, top, "read this")
-        return FilteredWalk(Walk(self.context.folder, top), self.context, top)
+        return FilteredWalk(Walk(self.context.at(top), top), self.context, top)
 
     async def usage(self) -> Usage:
         """What the vfolder holds, uploads under way included."""

@@ -66,8 +66,6 @@ async def _download(
 ) -> None:
     path = parse_text(dst_dir).join(parse_text(claims.relpath))
     folder = await app.gateway.session(claims.principal, request.origin).folder(claims.vfid, claims.volume)
-    if path.reserved:
-        raise NotFound(path)
     facts = await folder.stat(path, follow=True)
     if facts.is_dir:
         if not archive:
@@ -108,8 +106,6 @@ async def _checked(folder: FolderSession, text: str) -> FolderPath:
     """An entry of an archive token; everything is checked before the first byte goes out."""
     try:
         path = parse_text(text)
-        if path.reserved:
-            raise NotFound(path)
         facts = await folder.stat(path, follow=True)
     except InvalidPath:  # LeavesFolder is one
         raise Answered(_ESCAPES, f"Path escapes vfolder boundary: {_shown(text)}") from None

@@ -20,7 +20,14 @@ from sqlalchemy import Connection, Engine, inspect, text
 from vfgateway.errors import ConfigurationError
 
 # So that the metadata has them.
-from vfgateway.services import audit_tables, description_tables, login_tables, sharing_tables, usage_tables  # noqa: F401
+from vfgateway.services import (  # noqa: F401
+    audit_tables,
+    description_tables,
+    login_tables,
+    sharing_tables,
+    snapshot_tables,
+    usage_tables,
+)
 from vfgateway.services.schema import metadata
 
 #: Key of the advisory lock that keeps a second process waiting on PostgreSQL (the ASCII of ``vfgatewa``).
