@@ -86,6 +86,7 @@ class Door(abc.ABC):
     """One user's client in one vfolder.
 
     :cvar grows: what is being written is seen as it grows, as POSIX has it; otherwise not before it is whole
+    :cvar keeps: what was cut stays under its name, as clients want it that go on from there
     :cvar makes_dirs: there is a request that makes or removes a directory
     :cvar renames: there is one that renames
     :cvar sets_times: there is one that sets the time of a file
@@ -93,6 +94,7 @@ class Door(abc.ABC):
 
     name: str
     grows = False
+    keeps = False
     makes_dirs = True
     renames = True
     sets_times = True
@@ -387,7 +389,7 @@ class SftpDoor(Door):
     """SFTP, by paramiko."""
 
     name = "sftp"
-    grows = True
+    grows = keeps = True
 
     def __init__(
         self, site: EveryDoor, vfolder: VFolderOfAlice, user: str = ALICE[0], password: str = ALICE[1]

@@ -326,7 +326,7 @@ def test_what_was_cut(door: Door, data: VFolderOfAlice) -> None:
     sending = door.begin("f", 2 * MIB)
     sending.send(b"1" * MIB)
     sending.cut()
-    if door.grows:
+    if door.keeps:
         eventually(lambda: data.charged == (MIB, 1), "what arrived is charged")
         assert door.get("f") == b"1" * MIB
         return

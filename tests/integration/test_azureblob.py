@@ -15,15 +15,27 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import ContainerClient
 
 from tests.behaviour.conftest import data, dav, door, file_door
-from tests.behaviour.doors import HttpDoor, SftpDoor
-from tests.behaviour.test_crossing import doors, test_one_limit_for_all, test_what_one_writes_all_read
+from tests.behaviour.doors import DavDoor, HttpDoor, SftpDoor
+from tests.behaviour.test_crossing import (
+    doors,
+    test_a_lock_refuses_the_end_of_it,
+    test_a_lock_taken_during_an_upload_that_is_not_seen,
+    test_it_goes_from_door_to_door,
+    test_one_limit_for_all,
+    test_removing_it_gives_its_room_back,
+    test_what_a_resumable_put_lost_reput_goes_on_with,
+    test_what_one_replaces_all_see,
+    test_what_one_writes_all_read,
+)
 from tests.behaviour.test_promises import (
     test_a_file_is_replaced,
     test_a_limit_is_reached_and_not_passed,
+    test_a_limit_of_files,
     test_a_lock_is_respected_and_told,
     test_directories,
     test_renaming,
     test_what_is_on_its_way,
+    test_what_was_cut,
     test_what_was_put_is_got,
     test_what_was_removed_is_gone,
     test_who_may_write_but_not_remove,
@@ -41,12 +53,20 @@ __all__ = [
     "file_door",
     "test_a_file_is_replaced",
     "test_a_limit_is_reached_and_not_passed",
+    "test_a_limit_of_files",
     "test_a_lock_is_respected_and_told",
+    "test_a_lock_refuses_the_end_of_it",
+    "test_a_lock_taken_during_an_upload_that_is_not_seen",
     "test_directories",
+    "test_it_goes_from_door_to_door",
     "test_one_limit_for_all",
+    "test_removing_it_gives_its_room_back",
     "test_renaming",
+    "test_what_a_resumable_put_lost_reput_goes_on_with",
     "test_what_is_on_its_way",
+    "test_what_one_replaces_all_see",
     "test_what_one_writes_all_read",
+    "test_what_was_cut",
     "test_what_was_put_is_got",
     "test_what_was_removed_is_gone",
     "test_who_may_write_but_not_remove",
@@ -68,6 +88,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureSite]:
 def nothing_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     """What SFTP writes is seen when it is closed, on storage that changes nothing in place."""
     monkeypatch.setattr(SftpDoor, "grows", False)
+
+
+def test_a_lock_taken_while_sftp_writes(site: AzureSite, data: VFolderOfAlice, dav: DavDoor) -> None:
+    """Refuses the end of it: what was written is not published. (The client does not tell what its close was answered.)"""
+    site.let_in("bob", data, "rwd")
+    with SftpDoor(site, data) as sftp, dav.of("bob") as theirs:
+        sftp.put("f", b"old")
+        sending = sftp.begin("f", 2 << 20)
+        sending.send(bytes(1 << 20))
+        token = theirs.lock("f")
+        sending.send(bytes(1 << 20))
+        sending.finish()
+        assert theirs.get("f") == b"old"
+        theirs.unlock("f", token)
+    assert data.charged == (3, 1)
 
 
 # --- tokens of the storage itself ---
