@@ -92,8 +92,8 @@ class Snapshots:
 
     async def drop(self, folder: FolderSession, label: str) -> None:
         """Remove one. ``NotFound``."""
-        await self.remove(self._administering(folder, "remove snapshots"), label)
-        folder.context.note("snapshot_deleted", place_in(checked_label(label)))
+        await self.remove(self._administering(folder, "remove snapshots"), checked_label(label))
+        folder.context.note("snapshot_deleted", place_in(label))
 
     async def schedule_of(self, folder: FolderSession) -> Scheduled | None:
         """By which snapshots are taken by themselves."""
@@ -152,7 +152,7 @@ class Snapshots:
         vfolder = folder.vfolder
         storage = self.storage(vfolder)
         folder.context.allow(Permission.RWD, ROOT, "put back the whole of this vfolder")
-        await storage.open_snapshot(vfolder.id, label)
+        await storage.open_snapshot(vfolder.id, checked_label(label))
         before = BEFORE + label_at(self._gateway.reactor.seconds())
         arguments = {"volume": vfolder.volume, "vfid": str(vfolder.id), "label": label, "before": before}
         task = await self._gateway.tasks.start("restore_snapshot", {**arguments, "by": folder.principal.name})

@@ -25,6 +25,7 @@ from vfgateway.protocols.manager.v1.registry import RegistryRoutes
 from vfgateway.protocols.manager.v1.running import RunningRoutes
 from vfgateway.protocols.manager.v1.scans import ScanRoutes
 from vfgateway.protocols.manager.v1.sharing import SharingRoutes
+from vfgateway.protocols.manager.v1.snapshots import ManagerSnapshotRoutes
 from vfgateway.protocols.manager.v1.storageaccess import StorageAccessRoutes
 from vfgateway.protocols.manager.v1.system import SystemRoutes
 from vfgateway.protocols.manager.v1.vfolders import VFolderRoutes
@@ -91,6 +92,7 @@ class Application:
             AuditRoutes(gateway),
             RunningRoutes(gateway),
             ScanRoutes(gateway),
+            ManagerSnapshotRoutes(gateway),
             RegistryRoutes(gateway),
             SystemRoutes(gateway, self.monitor),
         ]

@@ -12,6 +12,7 @@ from vfgateway.protocols.client.people.entering import CSRF_HEADER, PLAIN_COOKIE
 from vfgateway.protocols.client.people.entries import EntryRoutes
 from vfgateway.protocols.client.people.selfservice import SelfServiceRoutes
 from vfgateway.protocols.client.people.sharing import SharingRoutes
+from vfgateway.protocols.client.people.snapshots import PeoplesSnapshotRoutes
 from vfgateway.protocols.client.people.vfolders import VFolderRoutes
 from vfgateway.protocols.web.openapi import Api, document
 from vfgateway.protocols.web.routing import Route
@@ -53,6 +54,7 @@ def install(app: ClientApp) -> None:
         SelfServiceRoutes(gateway, app.settings.self_service),
         SharingRoutes(gateway),
         EntryRoutes(app),
+        PeoplesSnapshotRoutes(gateway),
     )
     table = [route for group in groups for route in group.table]
     mount(app.klein, gateway, [*table, *DocumentRoutes(gateway, table, describe).table])
