@@ -16,7 +16,7 @@ from vfgateway.blocking import Pool
 from vfgateway.interfaces import IFolder, IVolume
 from vfgateway.model import ANY, Actor, Expect, FolderOptions, OpenMode, Published, QuotaScopeId, ScopeKind, VFolderId
 from vfgateway.paths import FolderPath, parse_text
-from vfgateway.runtime import Runtime
+from vfgateway.runtime import Runtime, State
 
 #: Opens a file for writing, as SFTP does.
 WRITE_NEW = OpenMode.READ | OpenMode.WRITE | OpenMode.CREATE
@@ -59,13 +59,13 @@ class VolumeCase:
         return claimed
 
 
-def make_runtime(tmp_path: Path) -> Runtime:
+def make_runtime(tmp_path: Path, state: State | None = None) -> Runtime:
     """The outside world as the gateway hands it to a volume, without a network."""
 
     def pool(size: int, inline: bool = False) -> Pool:
         return Pool(reactor, size, "conformance", inline)
 
-    return Runtime(reactor, pool, agent=None, spool=tmp_path / "spool", state=NoState())
+    return Runtime(reactor, pool, agent=None, spool=tmp_path / "spool", state=state or NoState())
 
 
 class NoState:

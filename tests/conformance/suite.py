@@ -4,6 +4,7 @@ from tests.conformance.abilities import CopyPromises, LinkPromises, OtherAbility
 from tests.conformance.adoption import AdoptionPromises
 from tests.conformance.files import FilePromises, ListingPromises, NamePromises
 from tests.conformance.folder import FolderPromises, RenamePromises
+from tests.conformance.quota import NativeFolderQuotaPromises
 from tests.conformance.snapshots import SnapshotPromises
 from tests.conformance.staging import ResumableStagingPromises, StagingPromises
 from tests.conformance.volume import VolumePromises
@@ -24,5 +25,6 @@ class EveryPromise(
     OtherAbilityPromises,
     AdoptionPromises,
     SnapshotPromises,
+    NativeFolderQuotaPromises,
 ):
     """The whole suite."""

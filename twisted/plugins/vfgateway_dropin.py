@@ -45,6 +45,18 @@ vfs = LazyPlugin(
     "any mounted directory: local disk, NFS, CephFS, Lustre and the like",
     "vfgateway.backends.vfs.VfsVolumeFactory",
 )
+xfs = LazyPlugin(
+    IVolumeFactory,
+    "xfs",
+    "a directory on XFS, with a project quota for each vfolder",
+    "vfgateway.backends.projectquota.XfsVolumeFactory",
+)
+ext4 = LazyPlugin(
+    IVolumeFactory,
+    "ext4",
+    "a directory on ext4, with a project quota for each vfolder",
+    "vfgateway.backends.projectquota.Ext4VolumeFactory",
+)
 azureblob = LazyPlugin(
     IVolumeFactory,
     "azureblob",

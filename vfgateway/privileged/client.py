@@ -45,13 +45,17 @@ class Helper:
         self._connection: socket.socket | None = None
         self._impatient_until = 0.0
 
+    def check(self, descriptor: int) -> None:
+        """Whether it is there, and works on the file system of a directory. Waits for nobody."""
+        self.ask("check", descriptor, away=0.0)
+
     def set_project(self, descriptor: int, project: int, below: bool = False) -> None:
         """Put a directory into a project."""
         if not below:
             self.ask("set_project", descriptor, project=project)
             return
         with closing(Helper(self.place)) as another:  # nobody else has to wait for a long walk
-            another.ask("set_project", descriptor, WALK, project=project, below=True)
+            another.ask("set_project", descriptor, answer=WALK, project=project, below=True)
 
     def set_limits(self, descriptor: int, project: int, size: int, files: int) -> None:
         """Limit a project."""
@@ -72,34 +76,37 @@ class Helper:
 
     # --- the connection
 
-    def ask(self, verb: str, descriptor: int, patience: float = ANSWER, **arguments: Any) -> Any:
-        """One call. While the helper is away it is tried again and again, for :data:`PATIENCE` seconds; then, for as long, only once a call.
+    def ask(
+        self, verb: str, descriptor: int, *, answer: float = ANSWER, away: float = PATIENCE, **arguments: Any
+    ) -> Any:
+        """One call. While the helper is away it is tried again and again; after that, and for as long, only once a call.
 
-        :param patience: seconds for an answer
+        :param answer: seconds that it may take
+        :param away: seconds that a helper which is away is waited for
         """
         request = {"verb": verb, **arguments}
         with self._turn:
             began, pause = time.monotonic(), FIRST_PAUSE
-            until = began + (PATIENCE if began >= self._impatient_until else 0.0)
+            until = began + (away if began >= self._impatient_until else 0.0)
             while True:
                 try:
-                    answer = self._exchange(request, descriptor, patience)
+                    told = self._exchange(request, descriptor, answer)
                     break
                 except OSError as error:
                     self.close()
                     if time.monotonic() + pause > until:
-                        self._impatient_until = time.monotonic() + PATIENCE
+                        self._impatient_until = time.monotonic() + away
                         raise HelperAway(_away(self.place, error)) from error
                 time.sleep(pause)
                 pause *= 2
             self._impatient_until = 0.0
-        if "error" not in answer:
-            return answer.get("result")
-        if isinstance(answer.get("errno"), int):
-            raise OSError(answer["errno"], os.strerror(answer["errno"]))
-        raise HelperRefuses(f"the privileged helper refuses: {answer['error']}")
+        if "error" not in told:
+            return told.get("result")
+        if isinstance(told.get("errno"), int):
+            raise OSError(told["errno"], os.strerror(told["errno"]))
+        raise HelperRefuses(f"the privileged helper refuses: {told['error']}")
 
-    def _exchange(self, request: dict[str, Any], descriptor: int, patience: float) -> dict[str, Any]:
+    def _exchange(self, request: dict[str, Any], descriptor: int, seconds: float) -> dict[str, Any]:
         if self._connection is None:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             try:
@@ -109,7 +116,7 @@ class Helper:
                 connection.close()
                 raise
             self._connection = connection
-        self._connection.settimeout(patience)
+        self._connection.settimeout(seconds)
         with suppress(BrokenPipeError):  # it may have said why before it closed
             wire.send(self._connection, request, [descriptor])
         try:

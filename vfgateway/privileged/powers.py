@@ -49,12 +49,18 @@ class ProjectPowers:
     def verbs(self) -> Mapping[str, type_verb]:
         """By name; each takes a descriptor and what else is in the request."""
         return {
+            "check": self.check,
             "set_project": self.set_project,
             "set_limits": self.set_limits,
             "usage": self.usage,
             "enter": self.enter,
             "strike": self.strike,
         }
+
+    def check(self, descriptor: int) -> None:
+        """Whether there is anything to be done on the file system of ``descriptor``, a configured directory or one below it."""
+        self._check(descriptor, self._first, itself=True)
+        projects.usage(descriptor, self._first)
 
     def set_project(self, descriptor: int, project: int, below: bool = False) -> None:
         """Put a directory into a project, so that what is made in it belongs there, too.
@@ -74,7 +80,7 @@ class ProjectPowers:
 
     def usage(self, descriptor: int, project: int) -> list[int]:
         """Bytes, inodes, and the most of both."""
-        self._check(descriptor, project)
+        self._check(descriptor, project, itself=True)
         return list(projects.usage(descriptor, project))
 
     def enter(self, descriptor: int, project: int, name: str) -> None:

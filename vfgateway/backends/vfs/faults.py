@@ -87,6 +87,16 @@ def leads_out(error: OSError) -> bool:
     return error.errno == errno.EXDEV
 
 
+def is_full(error: OSError) -> bool:
+    """Whether there was no room for what was to be stored: the storage is full, or a limit of its own is reached."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_limit(error: OSError) -> bool:
+    """Whether a limit of the storage's own is reached, for sure."""
+    return error.errno == errno.EDQUOT
+
+
 def at_hole(error: OSError) -> bool:
     """Whether ``SEEK_DATA`` says that only a hole is left."""
     return error.errno == errno.ENXIO

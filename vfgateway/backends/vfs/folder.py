@@ -181,7 +181,7 @@ class VfsFolder:
         return await self._obtain_stage(partial(self._staging.join, list(tokens)), short=False)
 
     async def copy_file(self, source: FolderPath, folder: IFolder, target: FolderPath, expect: Expect) -> Published:
-        if not isinstance(folder, VfsFolder) or folder._calls is not self._calls:
+        if not isinstance(folder, VfsFolder) or folder._calls.check() is not self._calls.check():
             raise Unsupported("copying to another volume")
         open_source = partial(self._tree.open_to_read, source)
         return await self._calls.run(folder._staging.copy_here, open_source, target, expect)

@@ -178,6 +178,7 @@ class VfsVolume:
         with faults(vfid):
             top = os.open(self.path, DIRECTORY)
             try:
+                self._begin_root(root, vfid)
                 self._dress(root, top, options)
             except BaseException:
                 root.rmdir()
@@ -185,6 +186,9 @@ class VfsVolume:
             finally:
                 os.close(top)
             self._layout.sync_root(vfid)
+
+    def _begin_root(self, root: Path, vfid: VFolderId) -> None:
+        """Called for the root of every new vfolder while it is empty, and perhaps not in its place yet: for storage with powers of its own."""
 
     def _dress(self, root: Path, top: int, options: FolderOptions) -> None:
         """Give a new root its owner and mode; there is no vfolder to inherit from, so the volume's directory is asked."""
@@ -214,7 +218,11 @@ class VfsVolume:
         tree = self._tree(storage, vfid, actor)
         await self._calls.quick(tree.check)
         staging = Staging(tree, storage.file_system, storage.file_system in FLUSHES_LATE)
-        return VfsFolder(self._calls, tree, staging)
+        return VfsFolder(self._calls_of(tree), tree, staging)
+
+    def _calls_of(self, tree: Tree) -> Calls:
+        """How the storage is called for one vfolder."""
+        return self._calls
 
     def _started(self) -> Storage:
         if self._storage is None:
@@ -285,6 +293,7 @@ class VfsVolume:
             try:
                 ensure_trash(trash)
                 draft.mkdir(PRIVATE)
+                self._begin_root(draft, target)
                 skipped = self._copy_tree(resolver, source, draft)
                 draft.rename(root)
             except BaseException:
