@@ -12,13 +12,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from azure.storage.blob import ContainerClient
-
 from benchmarks.contest import GIB, MIB
-from benchmarks.volumes import ENTRIES, Zeros, by_gateway, contest, list_by_gateway
+from benchmarks.meter import Meter
+from benchmarks.volumes import ENTRIES, Zeros, listing, streams
 from tests.support.azure_site import AzureSite
 from tests.support.azurite import Azurite
-from tests.support.process import GatewayProcess, VFolderOfAlice
+from tests.support.process import GatewayProcess
 
 #: What the library is allowed to do side by side; the gateway does as much.
 PARALLEL = 4
@@ -43,42 +42,23 @@ def main() -> None:
     size = 256 * MIB if options.quick else GIB
     with tempfile.TemporaryDirectory() as folder, Azurite() as azurite:
         site = AzureSite(Path(folder) / "site", azurite)
-        with GatewayProcess(site):
+        with GatewayProcess(site) as process:
+            gateway = Meter(process.pid)
             data = site.populate(name="data")
             there = site.container(data.vfid)
             print(f"{'':28} {'ours':>7} {'library':>7}")
-            streams(data, there, size, options.rounds)
-            listing(data, there, options.rounds)
-
-
-def streams(data: VFolderOfAlice, there: ContainerClient, size: int, rounds: int) -> None:
-    blob = there.get_blob_client("bare")
-    contest(
-        f"upload of {size // MIB} MiB",
-        rounds,
-        lambda: by_gateway(data, "PUT", "ours", size),
-        lambda: blob.upload_blob(Zeros(size), length=size, overwrite=True, max_concurrency=PARALLEL),
-        size,
-    )
-    contest(
-        f"download of {size // MIB} MiB",
-        rounds,
-        lambda: by_gateway(data, "GET", "ours"),
-        lambda: blob.download_blob(max_concurrency=PARALLEL).readinto(Nowhere()),
-        size,
-    )
-
-
-def listing(data: VFolderOfAlice, there: ContainerClient, rounds: int) -> None:
-    for number in range(ENTRIES):
-        there.upload_blob(f"many/{number:05}", b"")
-    assert list_by_gateway(data) == ENTRIES
-    contest(
-        f"listing of {ENTRIES:,} entries",
-        rounds,
-        lambda: list_by_gateway(data),
-        lambda: list(there.walk_blobs("many/")),
-    )
+            blob = there.get_blob_client("bare")
+            streams(
+                data,
+                gateway,
+                options.rounds,
+                size,
+                lambda: blob.upload_blob(Zeros(size), length=size, overwrite=True, max_concurrency=PARALLEL),
+                lambda: blob.download_blob(max_concurrency=PARALLEL).readinto(Nowhere()),
+            )
+            for number in range(ENTRIES):
+                there.upload_blob(f"many/{number:05}", b"")
+            listing(data, gateway, options.rounds, lambda: list(there.walk_blobs("many/")))
 
 
 if __name__ == "__main__":

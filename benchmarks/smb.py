@@ -12,8 +12,9 @@ from pathlib import Path
 import smbclient
 
 from benchmarks.contest import GIB, MIB
-from benchmarks.volumes import ENTRIES, by_gateway, contest, list_by_gateway
-from tests.support.process import GatewayProcess, VFolderOfAlice
+from benchmarks.meter import Meter
+from benchmarks.volumes import ENTRIES, listing, streams
+from tests.support.process import GatewayProcess
 from tests.support.samba import Samba
 from tests.support.samba_site import SambaSite
 
@@ -58,44 +59,26 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="256 MiB instead of 1 GiB")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    size = 256 * MIB if options.quick else GIB
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder, Samba(Path(folder) / "server") as samba:
         site = SambaSite(Path(folder) / "site", samba)
-        with GatewayProcess(site):
+        with GatewayProcess(site) as process:
+            gateway = Meter(process.pid)
             data = site.populate(name="data")
             print(f"{'':28} {'ours':>7} {'library':>7}")
             bare, place = Bare(samba), data.root.relative_to(samba.share)
-            streams(data, bare, place, 256 * MIB if options.quick else GIB, options.rounds)
-            listing(data, bare, place, options.rounds)
-
-
-def streams(data: VFolderOfAlice, bare: Bare, place: Path, size: int, rounds: int) -> None:
-    contest(
-        f"upload of {size // MIB} MiB",
-        rounds,
-        lambda: by_gateway(data, "PUT", "ours", size),
-        lambda: bare.write(place / "bare", size),
-        size,
-    )
-    contest(
-        f"download of {size // MIB} MiB",
-        rounds,
-        lambda: by_gateway(data, "GET", "ours"),
-        lambda: bare.read(place / "bare", size),
-        size,
-    )
-
-
-def listing(data: VFolderOfAlice, bare: Bare, place: Path, rounds: int) -> None:
-    (data.root / "many").mkdir()
-    for number in range(ENTRIES):
-        (data.root / "many" / f"{number:05}").touch()
-    assert list_by_gateway(data) == bare.list(place / "many") == ENTRIES
-    contest(
-        f"listing of {ENTRIES:,} entries",
-        rounds,
-        lambda: list_by_gateway(data),
-        lambda: bare.list(place / "many"),
-    )
+            streams(
+                data,
+                gateway,
+                options.rounds,
+                size,
+                lambda: bare.write(place / "bare", size),
+                lambda: bare.read(place / "bare", size),
+            )
+            (data.root / "many").mkdir()
+            for number in range(ENTRIES):
+                (data.root / "many" / f"{number:05}").touch()
+            listing(data, gateway, options.rounds, lambda: bare.list(place / "many"))
 
 
 if __name__ == "__main__":

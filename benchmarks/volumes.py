@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from benchmarks.contest import MIB
+from benchmarks.meter import Meter
 from tests.behaviour.doors import EveryDoor
 from tests.support.process import ALICE, VFolderOfAlice
 
@@ -72,10 +73,14 @@ def took(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def contest(name: str, rounds: int, ours: Callable[[], object], bare: Callable[[], object], size: int = 0) -> None:
-    """Take turns, and tell."""
+def contest(
+    name: str, rounds: int, gateway: Meter, ours: Callable[[], object], bare: Callable[[], object], size: int = 0
+) -> None:
+    """Take turns, and tell; with the processor time that the gateway took for each of its turns, and its memory at most."""
     ratios: list[float] = []
     best = [float("inf"), float("inf")]
+    gateway.forget_peak()
+    spent = gateway.cpu()
     for number in range(rounds):
         pair: Sequence[Callable[[], object]] = (ours, bare) if number % 2 else (bare, ours)
         times = {work: took(work) for work in pair}
@@ -84,4 +89,26 @@ def contest(name: str, rounds: int, ours: Callable[[], object], bare: Callable[[
     rate = (
         f"{size / best[0] / 1e6:7.0f} {size / best[1] / 1e6:7.0f} MB/s" if size else f"{best[0]:7.2f} {best[1]:7.2f} s"
     )
-    print(f"{name:28} {rate}   {statistics.median(ratios):5.2f} of the bare speed", flush=True)
+    ratio = f"{statistics.median(ratios):.2f} of the bare speed ({min(ratios):.2f} to {max(ratios):.2f})"
+    cost = f"{(gateway.cpu() - spent) / rounds:.2f} s of processor, {gateway.peak() / MIB:.0f} MiB at most"
+    print(f"{name:28} {rate}   {ratio}; gateway: {cost}", flush=True)
+
+
+def streams(
+    data: VFolderOfAlice,
+    gateway: Meter,
+    rounds: int,
+    size: int,
+    write: Callable[[], object],
+    read: Callable[[], object],
+) -> None:
+    """One stream up and one down, beside those who ``write`` and ``read`` as much without the gateway."""
+    amount = f"{size // MIB} MiB"
+    contest(f"upload of {amount}", rounds, gateway, lambda: by_gateway(data, "PUT", "ours", size), write, size)
+    contest(f"download of {amount}", rounds, gateway, lambda: by_gateway(data, "GET", "ours"), read, size)
+
+
+def listing(data: VFolderOfAlice, gateway: Meter, rounds: int, bare: Callable[[], object]) -> None:
+    """A directory ``many`` of :data:`ENTRIES` files, which is there."""
+    assert list_by_gateway(data) == ENTRIES
+    contest(f"listing of {ENTRIES:,} entries", rounds, gateway, lambda: list_by_gateway(data), bare)

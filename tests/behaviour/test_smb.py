@@ -8,65 +8,23 @@ from collections.abc import Iterator
 import pytest
 
 from tests.behaviour.doors import DavDoor, Door, EveryDoor, Refused, SftpDoor
+from tests.behaviour.on_storage import *  # noqa: F403
 from tests.behaviour.test_crossing import (
-    doors,
-    test_a_lock_refuses_the_end_of_it,
     test_a_lock_taken_during_an_upload_ends_it,
-    test_a_lock_taken_during_an_upload_that_is_not_seen,
-    test_it_goes_from_door_to_door,
-    test_one_limit_for_all,
-    test_removing_it_gives_its_room_back,
-    test_what_a_resumable_put_lost_reput_goes_on_with,
-    test_what_one_replaces_all_see,
-    test_what_one_writes_all_read,
     test_what_tus_lost_reput_brings_to_its_end,
 )
-from tests.behaviour.test_promises import (
-    test_a_file_is_replaced,
-    test_a_limit_is_reached_and_not_passed,
-    test_a_limit_of_files,
-    test_a_lock_is_respected_and_told,
-    test_a_locked_directory,
-    test_a_time_is_told_and_kept,
-    test_directories,
-    test_nothing_leads_out,
-    test_renaming,
-    test_what_is_on_its_way,
-    test_what_was_cut,
-    test_what_was_put_is_got,
-    test_what_was_removed_is_gone,
-    test_who_may_write_but_not_remove,
-)
+from tests.behaviour.test_promises import test_a_locked_directory, test_a_time_is_told_and_kept, test_nothing_leads_out
 from tests.support.process import GatewayProcess, VFolderOfAlice
 from tests.support.samba import Samba
 from tests.support.samba_site import SambaSite
 
+#: Used by name, by pytest.
 __all__ = [
-    "doors",
-    "test_a_file_is_replaced",
-    "test_a_limit_is_reached_and_not_passed",
-    "test_a_limit_of_files",
-    "test_a_lock_is_respected_and_told",
-    "test_a_lock_refuses_the_end_of_it",
     "test_a_lock_taken_during_an_upload_ends_it",
-    "test_a_lock_taken_during_an_upload_that_is_not_seen",
     "test_a_locked_directory",
     "test_a_time_is_told_and_kept",
-    "test_directories",
-    "test_it_goes_from_door_to_door",
     "test_nothing_leads_out",
-    "test_one_limit_for_all",
-    "test_removing_it_gives_its_room_back",
-    "test_renaming",
-    "test_what_a_resumable_put_lost_reput_goes_on_with",
-    "test_what_is_on_its_way",
-    "test_what_one_replaces_all_see",
-    "test_what_one_writes_all_read",
     "test_what_tus_lost_reput_brings_to_its_end",
-    "test_what_was_cut",
-    "test_what_was_put_is_got",
-    "test_what_was_removed_is_gone",
-    "test_who_may_write_but_not_remove",
 ]
 
 

@@ -17,14 +17,15 @@ from vfgateway.abilities import IAdoption, IDescriptions, IRandomWrite, IResumab
 from vfgateway.backends.smb import SmbVolumeFactory
 from vfgateway.interfaces import IVolume
 
-_running: list[Samba] = []
+#: The server of the module that runs now.
+running: list[Samba] = []
 
 
 @pytest.fixture(scope="module", autouse=True)
 def samba(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One server for all of them."""
     with Samba(tmp_path_factory.mktemp("samba") / "server") as samba:
-        _running[:] = [samba]
+        running[:] = [samba]
         yield
 
 
@@ -38,7 +39,7 @@ class TestSmb(EveryPromise):
 
     async def make_volume(self, tmp_path: Path) -> IVolume:
         foreign = self._foreign(tmp_path)
-        settings = _running[0].settings(path=f"volumes/{uuid4().hex}", adoptable=[foreign], **self.settings)
+        settings = running[0].settings(path=f"volumes/{uuid4().hex}", adoptable=[foreign], **self.settings)
         return SmbVolumeFactory().configure("share", settings, make_runtime(tmp_path))
 
     def _foreign(self, tmp_path: Path) -> str:
@@ -46,7 +47,7 @@ class TestSmb(EveryPromise):
 
     def foreign_place(self, tmp_path: Path) -> str:
         place = f"{self._foreign(tmp_path)}/place"
-        directory = _running[0].share / place
+        directory = running[0].share / place
         if not directory.exists():
             (directory / "dir").mkdir(parents=True)
             (directory / "dir/file").write_bytes(b"content")
@@ -64,7 +65,7 @@ class TestSmb(EveryPromise):
     async def test_lists_very_many(self, folder: Able) -> None:
         """A directory of several pages comes whole; its files are made where the server has them, which is quicker."""
         await folder.make_dir(at("many"))
-        many = _running[0].share.joinpath(*folder.tree.place.root.split("\\"), "many")
+        many = running[0].share.joinpath(*folder.tree.place.root.split("\\"), "many")
         for number in range(self.many):
             (many / f"{number:05}").touch()
         assert await names_in(folder, "many", batch=500) == [f"{number:05}" for number in range(self.many)]

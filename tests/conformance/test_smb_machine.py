@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-import pytest
 from hypothesis import settings
 from twisted.internet.task import Clock
 
 from tests.conformance.harness import NoState
 from tests.conformance.machine import FolderMachine
 from tests.conformance.test_machine import EFFORT
-from tests.support.samba import Samba
+from tests.conformance.test_smb import running, samba
 from vfgateway.backends.smb import SmbVolumeFactory
 from vfgateway.blocking import InlinePool
 from vfgateway.interfaces import IVolume
 from vfgateway.runtime import Runtime
 
-_running: list[Samba] = []
-
-
-@pytest.fixture(scope="module", autouse=True)
-def samba(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One server for all examples."""
-    with Samba(tmp_path_factory.mktemp("samba") / "server") as samba:
-        _running[:] = [samba]
-        yield
+#: Used by name, by pytest.
+__all__ = ["samba"]
 
 
 class SmbMachine(FolderMachine):
@@ -44,7 +35,7 @@ class SmbMachine(FolderMachine):
             return InlinePool(clock)
 
         runtime = Runtime(clock, pool, agent=None, spool=directory, state=NoState())
-        table = _running[0].settings(path=f"volumes/{uuid4().hex}", durability="none", connections=2)
+        table = running[0].settings(path=f"volumes/{uuid4().hex}", durability="none", connections=2)
         return SmbVolumeFactory().configure("share", table, runtime)
 
 

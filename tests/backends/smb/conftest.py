@@ -12,7 +12,7 @@ import pytest_twisted
 
 from tests.conformance.harness import make_runtime
 from tests.support.samba import Samba
-from vfgateway.backends.smb import SmbVolume, SmbVolumeFactory
+from vfgateway.backends.smb import SmbVolume, SmbVolumeFactory, links
 
 #: A volume on a server, with these settings beside those of the server; started, unless ``start=False``.
 type_make = Callable[..., Awaitable[SmbVolume]]
@@ -24,6 +24,13 @@ DRIVERS = {"smbprotocol": {}, "pysmb": {"driver": "pysmb", "encrypt": False}}
 def samba(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samba]:
     with Samba(tmp_path_factory.mktemp("samba") / "server") as samba:
         yield samba
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that were lost are made again soon."""
+    monkeypatch.setattr(links, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(links, "LONGEST_PAUSE", 0.05)
 
 
 @pytest.fixture(params=DRIVERS)

@@ -14,21 +14,15 @@ from tests.backends.smb.conftest import type_make
 from tests.conformance.harness import READ, WRITE_NEW, Able, at, content_of, exists, names_in, new_folder, put
 from tests.support.relay import Relay
 from tests.support.samba import Samba
-from vfgateway.backends.smb import links
 from vfgateway.errors import GatewayError, VolumeUnavailable
 from vfgateway.model import ANY, Actor, HealthState
+
+pytestmark = pytest.mark.usefixtures("hurry")
 
 OLD = b"old content"
 NEW = random.Random(1).randbytes(1_300_000)
 #: What the tests wait for altogether before they give up, in seconds.
 PATIENCE = 60.0
-
-
-@pytest.fixture(autouse=True)
-def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connect again soon."""
-    monkeypatch.setattr(links, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(links, "LONGEST_PAUSE", 0.05)
 
 
 @pytest.fixture

@@ -20,22 +20,16 @@ from tests.backends.smb.conftest import DRIVERS, type_make
 from tests.backends.smb.test_lost import in_the_end
 from tests.conformance.harness import READ, WRITE_NEW, Able, at, content_of, new_folder, put
 from tests.support.samba import Samba
-from vfgateway.backends.smb import links
 from vfgateway.backends.smb.settings import SmbSettings
 from vfgateway.errors import VolumeUnavailable
 from vfgateway.model import ANY, Attrs
+
+pytestmark = pytest.mark.usefixtures("hurry")
 
 PYSMB = DRIVERS["pysmb"]
 CONTENT = random.Random(2).randbytes(700_000)
 #: Seconds that no test takes: what ends sooner was not ended by a time limit.
 LONG = 3600
-
-
-@pytest.fixture(autouse=True)
-def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connect again soon."""
-    monkeypatch.setattr(links, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(links, "LONGEST_PAUSE", 0.05)
 
 
 @pytest.fixture
@@ -78,7 +72,8 @@ class Bare(SMBProtocolFactory):  # type: ignore[misc]
 
 def sweeps() -> list[Any]:
     """The library's own delayed calls."""
-    return [call for call in reactor.getDelayedCalls() if getattr(call.func, "__module__", "") == "smb.SMBProtocol"]
+    calls: Any = reactor.getDelayedCalls()
+    return [call for call in calls if getattr(call.func, "__module__", "") == "smb.SMBProtocol"]
 
 
 async def test_speaks_the_oldest_dialect_alone(samba: Samba, make: type_make) -> None:
