@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from vfgateway import logs
 from vfgateway.config import Settings
 from vfgateway.errors import GatewayError
+from vfgateway.privileged.starting import Helpers
 from vfgateway.servicemanager import ServiceManager
 from vfgateway.startup import plainly
 from vfgateway.workers import Plan, Worker, metrics_folder
@@ -38,6 +39,7 @@ class Supervisor(Service):
     :param greet: called with the front ends once all workers are there
     :param observer: writes the log, unless that is left to ``twistd``
     :param told: whoever started the service and waits for it
+    :param helpers: started while we are root
     """
 
     name = "vfgateway"
@@ -52,7 +54,9 @@ class Supervisor(Service):
         forward_log: bool = False,
         observer: Any = None,
         told: ServiceManager | None = None,
+        helpers: Helpers | None = None,
     ) -> None:
+        self._helpers = helpers
         self._told = told or ServiceManager()
         self._observer = observer
         self._reactor = reactor
@@ -79,6 +83,8 @@ class Supervisor(Service):
         """Bind. Raises :class:`vfgateway.startup.StartupFailed`."""
         Service.privilegedStartService(self)
         with plainly():
+            if self._helpers is not None:
+                self._helpers.start()
             self._plan.bind()
 
     def startService(self) -> None:

@@ -24,6 +24,7 @@ from twisted.python import usage
 from vfgateway import assembly, config, configdiff, eventloop, logs
 from vfgateway.errors import GatewayError
 from vfgateway.listening import IWelcoming
+from vfgateway.privileged.starting import Helpers
 from vfgateway.servicemanager import ServiceManager
 from vfgateway.services.gateway import Gateway
 from vfgateway.shares import Share
@@ -65,9 +66,10 @@ def makeService(options: Mapping[str, Any]) -> IService:
     greet = _print_first_steps if twistd.get("nodaemon") else None
     observer = _our_observer(settings, twistd, reactor)
     told = ServiceManager.of(os.environ, reactor)
+    helpers = _helpers(gateway, twistd.get("uid"))
     if not several:
         _listen_to_hang_ups(settings, reactor, told)
-        return Root(gateway, front_ends, Exit(reactor), greet, observer, told)
+        return Root(gateway, front_ends, Exit(reactor), greet, observer, told, helpers)
     to_the_terminal = observer is not None and settings.log.file is None
     source = settings.source
 
@@ -77,7 +79,14 @@ def makeService(options: Mapping[str, Any]) -> IService:
         return Plan.of(changed, _assemble(changed, sockets)[1], sockets)
 
     plan = Plan.of(settings, front_ends, sockets)
-    return Supervisor(reactor, plan, plan_anew, Exit(reactor), greet, not to_the_terminal, observer, told)
+    return Supervisor(reactor, plan, plan_anew, Exit(reactor), greet, not to_the_terminal, observer, told, helpers)
+
+
+def _helpers(gateway: Gateway, uid: int | None) -> Helpers | None:
+    """Those that have to be started while we are root, if we are and do not stay it."""
+    if os.geteuid() != 0 or not uid:
+        return None
+    return Helpers([gateway.volumes.configured(name) for name in gateway.volumes], uid)
 
 
 def _listen_to_hang_ups(settings: config.Settings, reactor: Any, told: ServiceManager) -> None:
@@ -200,6 +209,7 @@ class Root(Service):
     :param greet: called with the front ends once everything runs
     :param observer: writes the log, unless that is left to ``twistd``
     :param told: whoever started the service and waits for it; nobody for a worker
+    :param helpers: started while we are root
     """
 
     name = "vfgateway"
@@ -213,7 +223,9 @@ class Root(Service):
         greet: Callable[[Mapping[str, IService]], None] | None = None,
         observer: Any = None,
         told: ServiceManager | None = None,
+        helpers: Helpers | None = None,
     ) -> None:
+        self._helpers = helpers
         self._observer = observer
         self._told = told or ServiceManager()
         self._gateway = gateway
@@ -231,6 +243,9 @@ class Root(Service):
     def privilegedStartService(self) -> None:
         """Let the front ends bind their sockets. Raises :class:`StartupFailed`."""
         Service.privilegedStartService(self)
+        if self._helpers is not None:
+            with plainly():
+                self._helpers.start()
         for name, front_end in self._front_ends.items():
             try:
                 with plainly(), self._placed(), named(name):

@@ -85,6 +85,11 @@ class Outcome:
     console: str
 
 
+def is_inside() -> bool:
+    """Whether this is such a machine."""
+    return Path("/run/vm/second").exists()
+
+
 def missing() -> list[str]:
     """Debian packages that have to be installed first."""
     return sorted({package for name, package in _NEEDED.items() if shutil.which(name, path=_PATH) is None})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from vfgateway.privileged import projects
 from vfgateway.privileged.client import Helper
 from vfgateway.privileged.powers import ProjectPowers
 from vfgateway.privileged.registry import ProjectFiles
+from vfgateway.privileged.starting import IWantsHelper, Wanted
 
 if TYPE_CHECKING:
     from vfgateway.runtime import Runtime
@@ -43,7 +44,7 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _log = Logger()
 
 
-@implementer(INativeFolderQuota)
+@implementer(INativeFolderQuota, IWantsHelper)
 class ProjectQuotaVolume(VfsVolume):
     """A directory on a file system with project quota. The kernel counts blocks and inodes, so small files weigh more there than in the
     ledger; stages and directories count, too. A vfolder that was adopted has the ledger's limits alone."""
@@ -54,11 +55,17 @@ class ProjectQuotaVolume(VfsVolume):
         self.limit_step = 4096
         files = ProjectFiles(settings.projects_file, settings.projid_file)
         self._range = (settings.first_project, settings.last_project)
+        self._wanted = Wanted(
+            settings.helper, Path(self.path), settings.projects_file, settings.projid_file, *self._range
+        )
         self._own_powers = ProjectPowers([self.path], files, *self._range)
         self._helper = Helper(settings.helper)
         self._powers: ProjectPowers | Helper = self._helper
         self._numbers = ProjectNumbers(runtime.state, *self._range)
         self._taken: dict[VFolderId, int] = {}
+
+    def helper_wanted(self) -> Wanted:
+        return self._wanted
 
     # --- life
 
@@ -148,7 +155,14 @@ class ProjectQuotaVolume(VfsVolume):
 
     async def _begin(self, vfid: VFolderId) -> None:
         self._started()
-        self._taken[vfid] = await self._numbers.take()
+        self._taken[vfid] = await self._numbers.take(self._is_free)
+
+    async def _is_free(self, project: int) -> bool:
+        return not any(await self._calls.run(self._known, project))
+
+    def _known(self, project: int) -> Sequence[int]:
+        with faults(self.name), self._top() as top:
+            return self._powers.usage(top, project)
 
     def _begin_root(self, root: Path, vfid: VFolderId) -> None:
         descriptor = os.open(root, _DIRECTORY)
@@ -207,7 +221,7 @@ class ProjectQuotaVolume(VfsVolume):
         if project is None:
             if limits == Limits():
                 return
-            project = await self._numbers.take()
+            project = await self._numbers.take(self._is_free)
             await self._calls.run(self._give_project, vfid, project)
         await self._calls.run(self._set_limits, vfid, project, limits)
 

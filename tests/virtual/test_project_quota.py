@@ -1,0 +1,62 @@
+"""Volumes on XFS and ext4 whose kernel has project quota: it stops who writes too much, to the block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+from uuid import uuid4
+
+import pytest
+
+from tests.conformance.abilities import CopyPromises
+from tests.conformance.harness import make_runtime
+from tests.conformance.quota import NativeFolderQuotaPromises
+from tests.conformance.test_projectquota import TestXfs as _OutsideXfs
+from tests.support.projects import ext4, xfs
+from tests.support.state import MemoryState
+from vfgateway.backends.projectquota import ProjectQuotaSettings, ProjectQuotaVolume
+from vfgateway.interfaces import IVolume
+
+
+class _Enforced(NativeFolderQuotaPromises, CopyPromises):
+    enforces = True
+    abilities = _OutsideXfs.abilities
+    place: ClassVar[Path]
+
+    async def make_volume(self, tmp_path: Path) -> IVolume:
+        settings = ProjectQuotaSettings(
+            path=self.place / uuid4().hex, projects_file=tmp_path / "projects", projid_file=tmp_path / "projid"
+        )
+        return ProjectQuotaVolume("disk", settings, make_runtime(tmp_path, MemoryState()), self.backend)
+
+
+class TestXfs(_Enforced):
+    """Where the kernel says ``ENOSPC``."""
+
+    backend = "xfs"
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def mounted(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+        """One for all of them."""
+        with xfs(tmp_path_factory.mktemp("xfs"), "loop,prjquota") as place:
+            cls.place = place
+            yield
+
+
+class TestExt4(_Enforced):
+    """Where it says ``EDQUOT``, and not to who may use more than there is."""
+
+    backend = "ext4"
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def mounted(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+        """One for all of them."""
+        with ext4(tmp_path_factory.mktemp("ext4"), "loop,prjquota") as place:
+            cls.place = place
+            yield
+
+
+del _OutsideXfs, _Enforced
