@@ -63,6 +63,12 @@ azureblob = LazyPlugin(
     "Azure Blob Storage: a container per vfolder",
     "vfgateway.backends.azureblob.AzureBlobVolumeFactory",
 )
+btrfs = LazyPlugin(
+    IVolumeFactory,
+    "btrfs",
+    "a directory on Btrfs: a subvolume for each vfolder, with snapshots and instant clones",
+    "vfgateway.backends.btrfs.BtrfsVolumeFactory",
+)
 smb = LazyPlugin(
     IVolumeFactory,
     "smb",

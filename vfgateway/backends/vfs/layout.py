@@ -8,6 +8,7 @@
     <scope or path>/.deleted/                  what is being removed, or was being made when a process died
     <scope>/.kind                              "user" or "project"; ours alone
     <scope or path>/.vfolders/<32 hex>.json    what the vfolder is; ours alone, for the gateway's eyes
+    <scope or path>/.snapshots/<32 hex>/       snapshots of the vfolder by label, where the storage keeps them there
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ VERSION_FILE: Final = "version.txt"
 TRASH: Final = ".deleted"
 KIND_FILE: Final = ".kind"
 DESCRIPTIONS: Final = ".vfolders"
+SNAPSHOTS: Final = ".snapshots"
 #: Mode of scopes, shards and the volume's own directory, as the reference makes them.
 PUBLIC: Final = 0o755
 #: Modes of what is for the gateway alone.
@@ -207,6 +209,10 @@ class Layout:
         with suppress(FileNotFoundError, NotADirectoryError):
             self._description(vfid).unlink()
 
+    def snapshots(self, vfid: VFolderId) -> Path:
+        """Where snapshots of a vfolder lie."""
+        return self.scope(vfid.scope) / SNAPSHOTS / vfid.folder.hex
+
     def _description(self, vfid: VFolderId) -> Path:
         return self.scope(vfid.scope) / DESCRIPTIONS / f"{vfid.folder.hex}.json"
 
@@ -244,7 +250,7 @@ class Layout:
         places = [Path(), *map(Path, _names(self.top, _SCOPE))]
         for place in places:
             own = (VERSION_FILE, TRASH, "lost+found") if place == Path() else (TRASH, KIND_FILE)
-            own = (*own, DESCRIPTIONS)
+            own = (*own, DESCRIPTIONS, SNAPSHOTS)
             yield from self._others(place, _SHARD if place != Path() else _SCOPE_OR_SHARD, own)
             for first in _names(self.top / place, _SHARD):
                 yield from self._others(place / first, _SHARD)
@@ -283,7 +289,7 @@ def _names(place: Path, pattern: re.Pattern[str], links: bool = False) -> list[s
 
 def _may_be_ours(name: str) -> bool:
     """Whether a directory without ``version.txt`` may hold this name and still be a new volume, or one of layout 3."""
-    return name in ("lost+found", TRASH, DESCRIPTIONS) or _SCOPE.fullmatch(name) is not None
+    return name in ("lost+found", TRASH, DESCRIPTIONS, SNAPSHOTS) or _SCOPE.fullmatch(name) is not None
 
 
 def make_plain_dir(path: Path) -> None:
