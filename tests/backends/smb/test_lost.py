@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from twisted.internet import reactor
 from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import LogEvent, globalLogPublisher
 
 from tests.backends.smb.conftest import type_make
 from tests.conformance.harness import READ, WRITE_NEW, Able, at, content_of, exists, names_in, new_folder, put
 from tests.support.relay import Relay
 from tests.support.samba import Samba
+from vfgateway.backends.smb import links
 from vfgateway.errors import GatewayError, VolumeUnavailable
 from vfgateway.model import ANY, Actor, HealthState
 
@@ -171,3 +173,28 @@ async def test_connections_lost_while_idle(samba: Samba, make: type_make, driver
     await put(folder, "file", OLD)
     samba.drop_connections()
     assert await exists(folder, "file")
+
+
+async def test_idle_connections_are_asked(
+    samba: Samba, make: type_make, driver: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether they are still there: one to a server that says nothing is given up before somebody needs it."""
+    monkeypatch.setattr(links, "IDLE", 0.05)
+    told: list[LogEvent] = []
+    observer: Any = told.append
+    volume = await make(samba, **driver, timeout=0.5)
+    folder = await new_folder(volume)
+    samba.pause()
+    globalLogPublisher.addObserver(observer)
+    try:
+        for _ in range(int(PATIENCE / 0.02)):
+            if any("an idle connection was lost" in str(event.get("log_format")) for event in told):
+                break
+            await deferLater(reactor, 0.02)
+        else:
+            pytest.fail("nobody asked")
+    finally:
+        globalLogPublisher.removeObserver(observer)
+        samba.pause(stop=False)
+    await in_the_end(lambda: folder.make_dir(at("dir")))
+    assert await exists(folder, "dir")
