@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import enum
 import re
+from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -180,15 +181,21 @@ class NameRules:
     :ivar case_folding: ``a`` and ``A`` are one file (SMB); keys of locks and properties fold the same way
     :ivar forbidden: characters that no name may hold
     :ivar longest: bytes of the longest name
+    :ivar hidden: a shell pattern of names that the storage keeps for itself, at any depth: for clients nothing has them, or can get them
     """
 
     case_folding: bool = False
     forbidden: frozenset[str] = frozenset()
     longest: int = 255
+    hidden: str = ""
 
     def fold(self, name: str) -> str:
         """The key under which the volume keeps ``name``."""
         return name.casefold() if self.case_folding else name
+
+    def hides(self, name: str) -> bool:
+        """Whether the storage keeps ``name`` for itself."""
+        return bool(self.hidden) and fnmatchcase(name, self.hidden)
 
     def allows(self, name: str) -> bool:
         """Whether a file can be called ``name``, apart from its length."""

@@ -217,6 +217,9 @@ class ListingPromises(VolumeCase):
 class NamePromises(VolumeCase):
     """Names come back as they were given, or are refused."""
 
+    #: Directories in each other.
+    deep: ClassVar[int] = 500
+
     @pytest.mark.parametrize("raw", HOSTILE_NAMES, ids=repr)
     async def test_keeps_hostile_names(self, volume: IVolume, folder: IFolder, raw: bytes) -> None:
         """A file with this name can be written, listed, read, moved and removed; or the rules say that it cannot be."""
@@ -243,9 +246,9 @@ class NamePromises(VolumeCase):
         assert await names_in(folder) == []
 
     async def test_deep_paths(self, folder: IFolder) -> None:
-        """Five hundred directories in each other are a tree like any other."""
+        """Hundreds of directories in each other are a tree like any other."""
         deep = ROOT
-        for _ in range(500):
+        for _ in range(self.deep):
             deep = deep.child("d")
             await folder.make_dir(deep)
         await put(folder, deep.child("file"), b"content")

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from twisted.plugins import vfgateway_dropin
 
-from tests.conformance import test_azureblob, test_btrfs, test_memory, test_projectquota, test_smb, test_vfs
+from tests.conformance import (
+    test_azureblob,
+    test_btrfs,
+    test_cephfs,
+    test_memory,
+    test_projectquota,
+    test_smb,
+    test_vfs,
+)
 from tests.conformance.suite import EveryPromise
 from vfgateway.interfaces import IVolumeFactory
 from vfgateway.plugins import LazyPlugin
 
 #: Loaded, so that what is in them is known.
-TESTED = (test_azureblob, test_btrfs, test_memory, test_projectquota, test_smb, test_vfs)
+TESTED = (test_azureblob, test_btrfs, test_cephfs, test_memory, test_projectquota, test_smb, test_vfs)
 
 
 def _tested(case: type[EveryPromise] = EveryPromise) -> set[str]:

@@ -45,6 +45,12 @@ vfs = LazyPlugin(
     "any mounted directory: local disk, NFS, CephFS, Lustre and the like",
     "vfgateway.backends.vfs.VfsVolumeFactory",
 )
+cephfs = LazyPlugin(
+    IVolumeFactory,
+    "cephfs",
+    "a mounted CephFS, with Ceph's limits and snapshots of vfolders",
+    "vfgateway.backends.cephfs.CephFsVolumeFactory",
+)
 xfs = LazyPlugin(
     IVolumeFactory,
     "xfs",
@@ -57,17 +63,17 @@ ext4 = LazyPlugin(
     "a directory on ext4, with a project quota for each vfolder",
     "vfgateway.backends.projectquota.Ext4VolumeFactory",
 )
-azureblob = LazyPlugin(
-    IVolumeFactory,
-    "azureblob",
-    "Azure Blob Storage: a container per vfolder",
-    "vfgateway.backends.azureblob.AzureBlobVolumeFactory",
-)
 btrfs = LazyPlugin(
     IVolumeFactory,
     "btrfs",
     "a directory on Btrfs: a subvolume for each vfolder, with snapshots and instant clones",
     "vfgateway.backends.btrfs.BtrfsVolumeFactory",
+)
+azureblob = LazyPlugin(
+    IVolumeFactory,
+    "azureblob",
+    "Azure Blob Storage: a container per vfolder",
+    "vfgateway.backends.azureblob.AzureBlobVolumeFactory",
 )
 smb = LazyPlugin(
     IVolumeFactory,

@@ -89,8 +89,8 @@ def test_beside_us(top: int, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Counter] = []
     start = Counter.start
 
-    def noted(top: int, hide: str | None) -> Counter | None:
-        made = start(top, hide)
+    def noted(top: int, hide: str | None, hidden: str) -> Counter | None:
+        made = start(top, hide, hidden)
         assert made is not None
         started.append(made)
         return made
@@ -113,8 +113,8 @@ def test_a_counter_that_is_killed(top: int, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(measuring, "LARGE", 1)
     start = Counter.start
 
-    def killed(top: int, hide: str | None) -> Counter | None:
-        made = start(top, hide)
+    def killed(top: int, hide: str | None, hidden: str) -> Counter | None:
+        made = start(top, hide, hidden)
         assert made is not None
         made._process.kill()
         made._process.wait()

@@ -49,13 +49,16 @@ class Counter:
         self.failed = False
 
     @classmethod
-    def start(cls, top: int, hide: str | None) -> Self | None:
-        """Count below an open directory, but for ``hide`` in it; ``None`` where there is no such program."""
+    def start(cls, top: int, hide: str | None, hidden: str) -> Self | None:
+        """Count below an open directory, but for ``hide`` in it, and what has a name of the pattern ``hidden`` anywhere; ``None`` where there
+        is no such program."""
         program = _program()
         if program is None:
             return None
-        hidden = () if hide is None else ("-path", f"./{hide}", "-prune", "-o")
-        command = [program, ".", "-ignore_readdir_race", "-mindepth", "1", *hidden, *_SAYS]
+        left_out = [] if hide is None else ["-path", f"./{hide}", "-prune", "-o"]
+        if hidden:
+            left_out += ["-name", hidden, "-prune", "-o"]
+        command = [program, ".", "-ignore_readdir_race", "-mindepth", "1", *left_out, *_SAYS]
         try:
             return cls(
                 subprocess.Popen(

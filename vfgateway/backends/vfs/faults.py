@@ -87,6 +87,16 @@ def leads_out(error: OSError) -> bool:
     return error.errno == errno.EXDEV
 
 
+def has_no_attribute(error: OSError) -> bool:
+    """Whether an extended attribute is not there, or of no kind that is known here."""
+    return error.errno in (errno.ENODATA, errno.EOPNOTSUPP)
+
+
+def too_many(error: OSError) -> bool:
+    """Whether a directory can have no more of something."""
+    return error.errno == errno.EMLINK
+
+
 def is_full(error: OSError) -> bool:
     """Whether there was no room for what was to be stored: the storage is full, or a limit of its own is reached."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -27,7 +27,7 @@ from vfgateway.backends.vfs.staging import Stage, Staging
 from vfgateway.backends.vfs.tree import change_attrs
 from vfgateway.errors import UploadNotFound
 from vfgateway.interfaces import IDirectory, IFile, IStagedFile, type_chunk
-from vfgateway.model import Attrs, DirEntry, Expect, FileStat, Published
+from vfgateway.model import Attrs, DirEntry, Expect, FileStat, NameRules, Published
 from vfgateway.paths import FolderPath
 from vfgateway.posix import IPosixListing, type_entries, type_file
 
@@ -264,10 +264,13 @@ class Listing:
     """What a thread opened of a directory.
 
     :param hide: a name that is not shown
+    :param names: of the volume, some of which are not shown either
     :param shown: given the descriptor and the facts of a link, makes them what clients are to see
     """
 
-    def __init__(self, number: int, hide: str | None, shown: Callable[[int, FileStat], FileStat]) -> None:
+    def __init__(
+        self, number: int, hide: str | None, names: NameRules, shown: Callable[[int, FileStat], FileStat]
+    ) -> None:
         try:
             self.entries = os.scandir(number)
         except BaseException:
@@ -275,6 +278,7 @@ class Listing:
             raise
         self.descriptor = Descriptor(number, self.entries.close)
         self.hide = hide
+        self.names = names
         self._shown = shown
 
     def facts(self, entry: os.DirEntry[str], number: int) -> FileStat | None:
@@ -314,10 +318,10 @@ class VfsDirectory:
     def _read_posix(self, number: int, limit: int, function: type_entries) -> Any:
         files: list[type_file] = []
         others: list[DirEntry] = []
-        hide = self._listing.hide
+        hide, names = self._listing.hide, self._listing.names
         for entry in self._listing.entries:
             name = entry.name if _AS_IS else name_of(os.fsencode(entry.name))
-            if name == hide:
+            if name == hide or (names.hidden and names.hides(name)):
                 continue
             try:
                 found = entry.stat(follow_symlinks=False)
@@ -334,10 +338,10 @@ class VfsDirectory:
 
     def _read(self, number: int, limit: int) -> Sequence[DirEntry]:
         batch: list[DirEntry] = []
-        hide = self._listing.hide
+        hide, names = self._listing.hide, self._listing.names
         for entry in self._listing.entries:
             name = entry.name if _AS_IS else name_of(os.fsencode(entry.name))
-            if name == hide:
+            if name == hide or (names.hidden and names.hides(name)):
                 continue
             found = self._listing.facts(entry, number)
             if found is not None:

@@ -36,18 +36,7 @@ from vfgateway.treeusage import TreeUsage
 P = ParamSpec("P")
 
 
-@implementer(
-    IAtHand,
-    IFolder,
-    IJobLinks,
-    IResumableStaging,
-    IServerSideCopy,
-    IStageOwners,
-    ILinks,
-    IModes,
-    IUsageWalk,
-    IWholeStore,
-)
+@implementer(IAtHand, IFolder, IJobLinks, IResumableStaging, IServerSideCopy, ILinks, IModes, IUsageWalk, IWholeStore)
 class VfsFolder:
     """One vfolder on behalf of one actor."""
 
@@ -69,14 +58,14 @@ class VfsFolder:
     async def open_dir(self, path: FolderPath) -> IDirectory:
         def make() -> Listing:
             number, is_root = self._tree.open_dir(path)
-            return Listing(number, STAGING if is_root else None, self._tree.shown_in)
+            return Listing(number, STAGING if is_root else None, self._tree.names, self._tree.shown_in)
 
         listing = await self._calls.obtain(make, lambda made: made.descriptor.close())
         return VfsDirectory(self._calls, listing)
 
     async def walk_usage(self, path: FolderPath, progress: Callable[[int], Awaitable[None]] | None = None) -> TreeUsage:
         number, is_root = await self._calls.obtain(partial(self._tree.open_dir, path), lambda made: os.close(made[0]))
-        measuring = Measuring(self._tree.resolver, STAGING if is_root else None)
+        measuring = Measuring(self._tree.resolver, STAGING if is_root else None, self._tree.names)
         descriptor = Descriptor(number, measuring.close)
         try:
             while await self._calls.with_descriptor(descriptor, False, measuring.go_on):
@@ -174,9 +163,6 @@ class VfsFolder:
     async def stages(self) -> Sequence[tuple[str, FileStat]]:
         return await self._calls.run(self._staging.all)
 
-    async def abandoned(self) -> Sequence[str]:
-        return await self._calls.run(self._staging.abandoned)
-
     async def join(self, target: FolderPath, tokens: Sequence[str]) -> IStagedFile:
         return await self._obtain_stage(partial(self._staging.join, list(tokens)), short=False)
 
@@ -185,3 +171,11 @@ class VfsFolder:
             raise Unsupported("copying to another volume")
         open_source = partial(self._tree.open_to_read, source)
         return await self._calls.run(folder._staging.copy_here, open_source, target, expect)
+
+
+@implementer(IStageOwners)
+class LocalFolder(VfsFolder):
+    """One on a file system of this machine, which knows who has a file open."""
+
+    async def abandoned(self) -> Sequence[str]:
+        return await self._calls.run(self._staging.abandoned)

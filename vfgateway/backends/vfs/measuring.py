@@ -14,7 +14,7 @@ from vfgateway.backends.vfs.counter import Counter
 from vfgateway.backends.vfs.facts import name_of
 from vfgateway.backends.vfs.resolve import Resolver
 from vfgateway.errors import GatewayError
-from vfgateway.model import Usage
+from vfgateway.model import NameRules, Usage
 from vfgateway.paths import ROOT, FolderPath
 from vfgateway.treeusage import LOOSE, TreeUsage
 
@@ -33,11 +33,13 @@ class Measuring:
     """A sum under way. Each inode counts once; every name counts as one entry. What vanishes or cannot be listed is passed over.
 
     :param hide: a name in the top directory that does not count
+    :param names: of the volume, some of which do not count anywhere
     """
 
-    def __init__(self, resolver: Resolver, hide: str | None) -> None:
+    def __init__(self, resolver: Resolver, hide: str | None, names: NameRules = NameRules()) -> None:  # noqa: B008
         self._resolver = resolver
         self._hide = hide
+        self._names = names
         self._entries: Iterator[os.DirEntry[str]] | None = None
         self._number = -1
         self._counter: Counter | None = None
@@ -69,7 +71,7 @@ class Measuring:
                 self._leave()
             if self._sum.total.files >= LARGE and not self._alone:
                 self._alone = True  # it is tried once
-                self._counter = Counter.start(top, self._hide)
+                self._counter = Counter.start(top, self._hide, self._names.hidden)
                 return True
             if time.monotonic() >= until:
                 return True
@@ -99,7 +101,11 @@ class Measuring:
     def _count(self, entries: list[os.DirEntry[str]]) -> bool:
         size, gone = 0, 0
         at_top = not self._at.parts
+        names = self._names if self._names.hidden else None
         for entry in entries:
+            if names is not None and names.hides(entry.name):
+                gone += 1
+                continue
             try:
                 found = entry.stat(follow_symlinks=False)
             except OSError:

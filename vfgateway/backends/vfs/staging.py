@@ -144,9 +144,7 @@ class Staging:
                 os.unlink(token, dir_fd=area)
 
     def abandoned(self) -> Sequence[str]:
-        """The stages that no process has locked."""
-        if self.file_system not in KNOWS_OWNERS:
-            return []
+        """The stages that no process has locked; only where that is known."""
         found = []
         with faults(_AREA_PATH), suppress(FileNotFoundError), self._area() as (_, area):
             for token in [each.decode("ascii") for each in names_in(area) if _TOKEN.fullmatch(os.fsdecode(each))]:

@@ -23,6 +23,8 @@ BTRFS: Final = 0x9123683E
 NFS: Final = 0x6969
 CIFS: Final = 0xFF534D42
 SMB2: Final = 0xFE534D42
+CEPH: Final = 0x00C36400
+FUSE: Final = 0x65735546
 
 _SYS_OPENAT2: Final = 437  # the same on every architecture
 _FALLOC_FL_KEEP_SIZE: Final = 1

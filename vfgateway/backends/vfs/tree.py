@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -203,7 +203,7 @@ class Tree:
             if not links or not is_link(error):
                 raise
         descriptor = self.resolver.open(root, path, flags, links=True, jobs=self.jobs)
-        if real_path(descriptor).relative_to(real_path(root)).parts[:1] == (STAGING,):
+        if self._is_hidden(real_path(descriptor).relative_to(real_path(root)).parts):
             os.close(descriptor)
             raise NotFound(path)
         return descriptor
@@ -374,8 +374,14 @@ class Tree:
         return source.parent == target.parent and fold(source.name) == fold(target.name)
 
     def hidden(self, path: FolderPath) -> bool:
-        """Whether ``path`` lies in the staging area."""
-        return bool(path.parts) and self.names.fold(path.parts[0]) == STAGING
+        """Whether ``path`` lies in the staging area, or where the storage keeps something for itself."""
+        return self._is_hidden(path.parts)
+
+    def _is_hidden(self, parts: Sequence[str]) -> bool:
+        names = self.names
+        return bool(parts) and (
+            names.fold(parts[0]) == STAGING or (names.hidden != "" and any(map(names.hides, parts)))
+        )
 
     def set_attrs(self, path: FolderPath, attrs: Attrs) -> FileStat:
         with self.found(path) as descriptor:

@@ -21,12 +21,12 @@ from vfgateway.backends.vfs.clone import Cloner
 from vfgateway.backends.vfs.delete import empty_trash, ensure_trash, hold, set_aside
 from vfgateway.backends.vfs.descriptors import Calls
 from vfgateway.backends.vfs.faults import faults, translate
-from vfgateway.backends.vfs.folder import VfsFolder
+from vfgateway.backends.vfs.folder import LocalFolder, VfsFolder
 from vfgateway.backends.vfs.layout import VERSION_FILE, Layout
 from vfgateway.backends.vfs.ownership import PRIVATE
 from vfgateway.backends.vfs.resolve import DIRECTORY, Resolver, best_resolver
 from vfgateway.backends.vfs.settings import VfsSettings
-from vfgateway.backends.vfs.staging import Staging
+from vfgateway.backends.vfs.staging import KNOWS_OWNERS, Staging
 from vfgateway.backends.vfs.tree import Tree
 from vfgateway.errors import GatewayError, VolumeUnavailable
 from vfgateway.interfaces import IFolder, IVolume, IVolumeFactory
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 #: Storage that answers from memory or stalls only when a disk is overrun; calls may run in the reactor's thread.
 NEVER_STALLS: Final = frozenset({syscalls.TMPFS, syscalls.EXT4, syscalls.XFS, syscalls.BTRFS})
 #: Storage that may report a failed write only when the file is synced or closed.
-FLUSHES_LATE: Final = frozenset({syscalls.NFS, syscalls.CIFS, syscalls.SMB2})
+FLUSHES_LATE: Final = frozenset({syscalls.NFS, syscalls.CIFS, syscalls.SMB2, syscalls.CEPH, syscalls.FUSE})
 #: Seconds after which storage that does not answer counts as unavailable.
 PATIENCE: Final = 5.0
 _NO_ANSWER: Final = f"the storage does not answer within {PATIENCE:.0f} seconds"
@@ -63,6 +63,8 @@ class VfsVolume:
     """
 
     backend = "vfs"
+    #: See ``NameRules``.
+    hidden = ""
 
     def __init__(self, name: str, settings: VfsSettings, runtime: Runtime, resolver: Resolver | None = None) -> None:
         self.name = name
@@ -104,7 +106,7 @@ class VfsVolume:
             return Storage(
                 self._resolver or best_resolver(),
                 syscalls.file_system_type(self.path),
-                NameRules(case_folding=folds, longest=os.pathconf(self.path, "PC_NAME_MAX")),
+                NameRules(case_folding=folds, longest=os.pathconf(self.path, "PC_NAME_MAX"), hidden=self.hidden),
             )
 
     async def _clean_up(self) -> None:
@@ -217,8 +219,12 @@ class VfsVolume:
         storage = self._started()
         tree = self._tree(storage, vfid, actor)
         await self._calls.quick(tree.check)
-        staging = Staging(tree, storage.file_system, storage.file_system in FLUSHES_LATE)
-        return VfsFolder(self._calls_of(tree), tree, staging)
+        return self._folder_of(tree)
+
+    def _folder_of(self, tree: Tree) -> VfsFolder:
+        file_system = self._started().file_system
+        kind = LocalFolder if file_system in KNOWS_OWNERS else VfsFolder
+        return kind(self._calls_of(tree), tree, Staging(tree, file_system, file_system in FLUSHES_LATE))
 
     def _calls_of(self, tree: Tree) -> Calls:
         """How the storage is called for one vfolder."""
