@@ -17,7 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 #: Members that hold epoch seconds.
-TIMES = frozenset({"at", "last", "not_before", "created", "expires", "started", "finished", "last_used", "until"})
+TIMES = frozenset(
+    {"at", "last", "not_before", "created", "expires", "started", "finished", "last_used", "until", "due"}
+)
 #: Shown where there is nothing.
 NONE = "-"
 
