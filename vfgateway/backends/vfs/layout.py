@@ -73,7 +73,7 @@ class Layout:
     def root(self, vfid: VFolderId) -> Path:
         """The directory of a vfolder."""
         digits = vfid.folder.hex
-        return self.scope(vfid.scope) / digits[:2] / digits[2:4] / digits[4:]
+        return self.scope(vfid.scope).joinpath(digits[:2], digits[2:4], digits[4:])
 
     # --- start
 

@@ -16,6 +16,7 @@ from twisted.internet.tcp import Connection
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
 from twisted.python.failure import Failure
 from twisted.web import http
+from twisted.web.http_headers import Headers
 
 from vfgateway.interfaces import type_chunk
 from vfgateway.protocols.web.forwarded import Caller, address_of
@@ -325,6 +326,12 @@ class StreamingChannel(http.HTTPChannel):
             request.body.fail()
 
     # --- the answer ---
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        lines = [b"%b %b %b" % (version, code, reason)]
+        for name, values in headers.getAllRawHeaders():
+            lines.extend([b"%b: %b" % (name, value) for value in values])
+        self.transport.write(b"\r\n".join((*lines, b"\r\n")))
 
     def send_now(self, head: bytes, body: type_chunk = b"") -> None:
         """Send an answer of the fast lane, what the socket takes of it at once."""

@@ -21,10 +21,10 @@ from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES
 from twisted.web.http_headers import Headers
 
-from vfgateway.errors import GatewayError
+from vfgateway.errors import GatewayError, InvalidPath
 from vfgateway.interfaces import type_chunk
 from vfgateway.model import Origin
-from vfgateway.paths import FolderPath
+from vfgateway.paths import ROOT, FolderPath, parse_url
 from vfgateway.protocols.web.conditions import http_date
 from vfgateway.protocols.web.forwarded import Caller
 from vfgateway.protocols.web.login import credentials_of, is_private
@@ -74,15 +74,21 @@ CONDITIONS: Final = frozenset(
 _FIELD: Final = re.compile(rb"([A-Za-z0-9-]+):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)")
 _HOST: Final = re.compile(rb"[A-Za-z0-9._-]+(?::[0-9]{1,5})?")
 _LENGTH: Final = re.compile(rb"[0-9]{1,6}")
-#: A path that is its own decoded form and names one thing: no escapes, no empty or dotted segments.
-_PLAIN_PATH: Final = re.compile(rb"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$()*,=@+-]+)+/?")
+#: A path that names one thing: no query, no empty or dotted segments. What escapes stand for is seen by :func:`place_in`.
+_PLAIN_PATH: Final = re.compile(rb"(?:/(?!\.{1,2}(?:/|$))(?:[A-Za-z0-9._~!$()*,=@+-]|%[0-9A-Fa-f]{2})+)+/?")
 
 
 @lru_cache(maxsize=4096)
 def place_in(target: bytes, prefix: bytes = b"/") -> tuple[str, FolderPath]:
-    """The name of a vfolder and the path in it that a plain ``target`` names below ``prefix``, which it begins with. ``""`` for no vfolder."""
-    name, *rest = target[len(prefix) :].decode("ascii").rstrip("/").split("/")
-    return name, FolderPath(tuple(rest))
+    """The name of a vfolder and the path in it that a plain ``target`` names below ``prefix``, which it begins with. ``""`` for no vfolder;
+    ``InvalidPath`` where escapes hide what is not plain."""
+    wanted = target[len(prefix) :].rstrip(b"/")
+    if not wanted:
+        return "", ROOT
+    path = parse_url(wanted)
+    if len(path.parts) != wanted.count(b"/") + 1:  # a segment that is a dot
+        raise InvalidPath(path)
+    return path.parts[0], FolderPath(path.parts[1:])
 
 
 @attrs.frozen(eq=False)

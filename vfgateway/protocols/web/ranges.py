@@ -12,7 +12,8 @@ MOST_RANGES = 64
 
 _UNIT = re.compile(rb"\s*bytes\s*=(.*)", re.IGNORECASE | re.DOTALL)
 _SPEC = re.compile(rb"([0-9]*)\s*-\s*([0-9]*)")
-_DIGITS = 18
+#: As many as the largest size of a file has.
+_DIGITS = 19
 
 
 class Unsatisfiable(Exception):
