@@ -10,6 +10,7 @@ import pytest
 from tests.behaviour.doors import DavDoor, Door, EveryDoor, Refused, SftpDoor
 from tests.behaviour.on_storage import *  # noqa: F403
 from tests.behaviour.test_crossing import (
+    PATCH,
     test_a_lock_taken_during_an_upload_ends_it,
     test_what_tus_lost_reput_brings_to_its_end,
 )
@@ -70,3 +71,16 @@ def test_a_lock_holds_in_any_case(site: EveryDoor, data: VFolderOfAlice, dav: Da
         theirs.unlock("FILE", token)
         sftp.put("file", b"new")
     assert dav.get("File") == b"new"
+
+
+def test_properties_are_there_in_any_case(data: VFolderOfAlice, dav: DavDoor) -> None:
+    """They belong to the file, however it is spelled, and go with it."""
+    dav.put("File", b"x")
+    dav.ask("PROPPATCH", dav.url("FILE"), PATCH)
+    for name in ("File", "file", "fILE"):
+        assert "kept" in dav.ask("PROPFIND", dav.url(name), Depth="0").text
+    dav.rename("file", "Other")
+    assert "kept" in dav.ask("PROPFIND", dav.url("OTHER"), Depth="0").text
+    dav.remove("oTHER")
+    dav.put("Other", b"y")
+    assert "kept" not in dav.ask("PROPFIND", dav.url("Other"), Depth="0").text
