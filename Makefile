@@ -3,6 +3,7 @@
 #   make run      the gateway with its embedded default, in the foreground; data in ./var
 #   make test     all tests          (ARGS="tests/services -x" for some; JOBS at a time)
 #   make check    format, lint, types, import rule, reference
+#   make docs     these pages as HTML, in docs/_build/html; the reference of the code in docs/_build/reference
 #   make bench    this gateway beside its peers
 #   make wheel    dist/*.whl
 #   make man      man pages of the command, in build/man
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 NODE := tests/integration/node
 
-.PHONY: run test check bench wheel man deb deb-check clean develop peers
+.PHONY: run test check docs bench wheel man deb deb-check clean develop peers
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run-ready
@@ -31,6 +32,11 @@ check: develop
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --quiet tests/test_imports.py tests/test_docs.py
+	$(BIN)/sphinx-build --quiet --fail-on-warning docs docs/_build/html
+	$(BIN)/pydoctor --quiet
+
+docs: develop
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
 	$(BIN)/pydoctor --quiet
 
 bench: develop peers $(VENV)/.bench-ready
@@ -71,7 +77,7 @@ $(VENV)/.run-ready: $(VENV)/.made setup.py pyproject.toml
 	@touch $@
 
 $(VENV)/.develop-ready: $(VENV)/.made setup.py pyproject.toml
-	$(PIP) install --editable '.[test,check,azure,postgresql,smb]'
+	$(PIP) install --editable '.[test,check,docs,azure,postgresql,smb]'
 	@touch $@ $(VENV)/.run-ready
 
 $(VENV)/.bench-ready: $(VENV)/.develop-ready benchmarks/debian-packages.txt tests/install-debian-packages

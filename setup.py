@@ -60,6 +60,7 @@ TESTS = [
     "click-man>=0.5",  # man pages: make deb
     "setuptools>=77",
 ]
+DOCS = ["sphinx>=8", "myst-parser>=4", "furo>=2024.8"]
 CHECKS = ["ruff>=0.8", "mypy>=1.13", "mypy-zope>=1.0.9", "pydoctor>=24.11", "lxml-stubs", "types-ldap3"]
 
 setup(
@@ -89,6 +90,6 @@ setup(
     package_data={"vfgateway": ["py.typed"], "vfgateway.services.migrations": ["*.mako", "*.ini", "versions/*.py"]},
     zip_safe=False,
     install_requires=RUNTIME,
-    extras_require={**EXTRAS, "test": TESTS, "check": CHECKS},
+    extras_require={**EXTRAS, "test": TESTS, "check": CHECKS, "docs": DOCS},
     entry_points={"console_scripts": ["vfgateway = vfgateway.cli.main:main"]},
 )

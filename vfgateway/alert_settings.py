@@ -32,9 +32,13 @@ class WebhookSettings(Section):
 class MailSettings(Section):
     """``[alerts.mail]``.
 
+    :ivar host: the mail server
     :ivar security: ``tls`` from the start, ``starttls``, or ``none``
     :ivar port: by default that of the security: 465, 587 or 25
     :ivar user: logs in with ``password``; not at all without it
+    :ivar password: of ``user``
+    :ivar sender: an address
+    :ivar recipients: addresses
     """
 
     host: Annotated[str, Field(min_length=1)]

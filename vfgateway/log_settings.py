@@ -22,6 +22,7 @@ class LokiSettings(Section):
 
     :ivar url: of Loki, without a path
     :ivar user: logs in with ``password``; not at all without it
+    :ivar password: of ``user``
     :ivar tenant: sent as ``X-Scope-OrgID``
     :ivar labels: of every line, beside ``job``, ``host`` and ``level``
     :ivar queue: lines that wait, at most; older ones are dropped, and counted

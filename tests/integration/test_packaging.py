@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 from tests.support.installation import Environment, build_wheel, copy_of_the_source
+
+#: The one that the page for authors of plugins describes.
+EXAMPLE = Path(__file__).parents[2] / "docs/examples/acme-storage"
 
 
 @pytest.fixture(scope="module")
@@ -103,38 +107,6 @@ def distribution(folder: Path, name: str, dropin: str, module: str = "") -> Path
     return folder
 
 
-ACME_DROPIN = """
-    from vfgateway.interfaces import IVolumeFactory
-    from vfgateway.plugins import LazyPlugin
-
-    acme = LazyPlugin(IVolumeFactory, "acme", "Storage by Acme", "acme_storage.AcmeFactory")
-"""
-ACME = """
-    from zope.interface import implementer
-
-    from vfgateway.backends.memory import MemoryVolume
-    from vfgateway.interfaces import IVolumeFactory
-    from vfgateway.section import ConfigPath, Section
-
-
-    class AcmeVolume(MemoryVolume):
-        backend = "acme"
-
-
-    class AcmeSettings(Section):
-        path: ConfigPath
-
-
-    @implementer(IVolumeFactory)
-    class AcmeFactory:
-        name = "acme"
-        summary = "Storage by Acme"
-
-        def configure(self, name, settings, runtime):
-            volume = AcmeVolume(name, runtime.reactor)
-            volume.path = str(AcmeSettings.model_validate(settings).path)
-            return volume
-"""
 CROOKED = """
     from twisted.plugin import IPlugin
     from zope.interface import implementer
@@ -187,7 +159,7 @@ def configured(folder: Path, backend: str) -> Path:
 
 def test_somebody_elses_volume_is_found_checked_and_used(plain: Environment, tmp_path: Path) -> None:
     """Installing a distribution is all it takes; its own table is read like ours."""
-    plain.install(str(distribution(tmp_path / "acme", "acme-storage", ACME_DROPIN, ACME)))
+    plain.install("--no-deps", str(shutil.copytree(EXAMPLE, tmp_path / "acme")))
     site = configured(tmp_path / "site", "acme")
     done = plain.run(str(plain.python), "-c", dedent(USE), cwd=site)
     assert done.stdout == f"shelf acme {site / 'shelf'} True\n", done.stderr
@@ -208,7 +180,7 @@ def test_somebody_elses_plugin_that_does_not_fit_is_refused_by_name(plain: Envir
 def test_a_broken_distribution_does_not_hide_the_others(plain: Environment, tmp_path: Path) -> None:
     """What cannot be imported takes nothing else with it."""
     plain.install(str(distribution(tmp_path / "broken", "broken-storage", "import broken_storage.missing")))
-    plain.install(str(distribution(tmp_path / "acme", "acme-storage", ACME_DROPIN, ACME)))
+    plain.install("--no-deps", str(shutil.copytree(EXAMPLE, tmp_path / "acme")))
     script = (
         "from vfgateway import plugins; from vfgateway.interfaces import IVolumeFactory as kind; "
         "print([each.name for each in plugins.installed(kind)])"

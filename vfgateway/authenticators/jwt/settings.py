@@ -29,6 +29,9 @@ class JwtSettings(Section):
     :ivar leeway: seconds by which clocks may differ
     :ivar subject_claim: what never changes and is never given twice
     :ivar name_claim: what a person is called here
+    :ivar email_claim: a person's address
+    :ivar uid_claim: number of the owner of new files, where the volume asks for it
+    :ivar gid_claim: the same of their group
     :ivar groups_claim: a list of names of groups; empty: groups are left to people here. A token without it says that there are none
     :ivar require: claims with the values that they must have, or hold
     :ivar required_groups: only their members may log in

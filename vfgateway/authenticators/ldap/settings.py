@@ -28,9 +28,13 @@ class LdapSettings(Section):
     :ivar allow_plain: send passwords over unencrypted connections to other machines
     :ivar user_dn: whom to bind as, with ``{name}``; empty: whoever a search finds
     :ivar bind_dn: account that searches; empty: anonymously, or with ``user_dn`` as the user
+    :ivar bind_password: of that account
     :ivar user_base: below which people are
     :ivar user_filter: which entry is the one of ``{name}``
     :ivar name_attribute: of a person: what it is called here
+    :ivar email_attribute: of a person: the address
+    :ivar uid_attribute: of a person: number of the owner of new files, where the volume asks for it
+    :ivar gid_attribute: the same of their group
     :ivar id_attribute: of a person or group: what never changes and is never given twice
     :ivar key_attribute: of a person: public keys as OpenSSH writes them, for SFTP; empty: none are taken from here
     :ivar group_base: below which groups are; empty: groups are left to people here

@@ -206,7 +206,11 @@ class MemoryVolume:
 
 
 class MemorySettings(Section):
-    """``[volumes.NAME]`` with ``backend = "memory"``."""
+    """``[volumes.NAME]`` with ``backend = "memory"``.
+
+    :ivar capacity: bytes that all its files may have together
+    :ivar case_folding: names that differ in the case of letters alone are the same, as on Windows
+    """
 
     capacity: ByteSize = ByteSize(USUAL_CAPACITY)
     case_folding: bool = False

@@ -35,6 +35,7 @@ class SmbSettings(LoginSettings):
     """A share of an SMB server; its ``username`` is the service account, for whoever has no login of his own.
 
     :ivar server: name or address
+    :ivar port: where it listens
     :ivar share: name of the share
     :ivar path: a directory in it, with slashes; empty is the share itself
     :ivar driver: ``smbprotocol`` (SMB 2.0.2 to 3.1.1, signed and encrypted), or ``pysmb`` (SMB 2.0.2, signed)
