@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import pytest
 
-from tests.conformance.abilities import CopyPromises
 from tests.conformance.harness import make_runtime
 from tests.conformance.quota import NativeFolderQuotaPromises
 from tests.conformance.test_projectquota import TestXfs as _OutsideXfs
@@ -19,7 +18,7 @@ from vfgateway.backends.projectquota import ProjectQuotaSettings, ProjectQuotaVo
 from vfgateway.interfaces import IVolume
 
 
-class _Enforced(NativeFolderQuotaPromises, CopyPromises):
+class _Enforced(NativeFolderQuotaPromises):
     enforces = True
     abilities = _OutsideXfs.abilities
     place: ClassVar[Path]

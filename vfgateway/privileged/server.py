@@ -63,22 +63,21 @@ class _Answering:
 
     def _answer_all(self) -> None:
         user = _PEER.unpack(self._connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[1]
-        if user != 0 and user not in self._users:
+        allowed = user == 0 or user in self._users
+        if not allowed:
             say(f"refused user {_name(user)}")
             self._connection.settimeout(PATIENCE)
-            wire.send(self._connection, {"error": f"user {_name(user)} may not ask", "refused": True})
-            return
         while True:
             try:
                 request = wire.receive(self._connection)
             except wire.Garbled as error:
-                wire.send(self._connection, {"error": str(error), "refused": True})
+                wire.send(self._connection, _refusal(str(error)))
                 return
             if request is None:
                 return
             message, descriptors = request
             try:
-                answer = self._answer(message, descriptors)
+                answer = self._answer(message, descriptors) if allowed else _refusal(f"user {_name(user)} may not ask")
             finally:
                 wire.close(descriptors)
             wire.send(self._connection, answer)
@@ -87,18 +86,22 @@ class _Answering:
         verb = message.pop("verb", None)
         function = self._verbs.get(verb) if isinstance(verb, str) else None
         if function is None:
-            return {"error": "no such verb", "refused": True}
+            return _refusal("no such verb")
         try:
             inspect.signature(function).bind(*descriptors, **message)
         except TypeError as error:
-            return {"error": f"{verb}: {error}", "refused": True}
+            return _refusal(f"{verb}: {error}")
         try:
             return {"result": function(*descriptors, **message)}
         except Refused as error:
             say(f"refused {verb}: {error}")
-            return {"error": f"{verb}: {error}", "refused": True}
+            return _refusal(f"{verb}: {error}")
         except OSError as error:
             return {"error": f"{verb}: {error.strerror or error}", "errno": error.errno}
+
+
+def _refusal(words: str) -> dict[str, Any]:
+    return {"error": words, "refused": True}
 
 
 def _name(user: int) -> str:

@@ -1,0 +1,158 @@
+"""A gateway that was started as root and serves as nobody, on file systems with project quota: what it may not do a helper does, and what the kernel
+refuses every protocol says in its own words."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.support.process import ALICE, PATIENCE, GatewayProcess, VFolderOfAlice, eventually, free_port
+from tests.support.projects import ext4, xfs
+from tests.support.sftp import SftpSite
+from vfgateway.privileged import projects
+
+NOBODY = 65534
+MIB = 1 << 20
+TUS = {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
+
+
+class QuotaSite(SftpSite):
+    """With every protocol that people store files by."""
+
+    def _configuration(self, volumes: Mapping[str, Mapping[str, object]]) -> str:
+        self.dav_port = free_port()
+        lines = ["[frontends.webdav]", f'endpoint = "tcp:{self.dav_port}:interface=127.0.0.1"', ""]
+        return "\n".join([super()._configuration(volumes), *lines])
+
+    def limited(self, volume: str, name: str, limit: int) -> VFolderOfAlice:
+        """A vfolder with a limit."""
+        folder = self.populate(volume, name)
+        self.manager("PATCH", f"/vfgateway/v1/vfolders/{folder.vfid}", {"limit_bytes": limit})
+        return folder
+
+    def dav(self, folder: VFolderOfAlice, name: str, content: bytes) -> requests.Response:
+        """Store by WebDAV."""
+        url = f"http://127.0.0.1:{self.dav_port}/{folder.name}/{name}"
+        return self.http.put(url, data=content, auth=ALICE, timeout=PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QuotaSite]:
+    """One gateway with a volume on each."""
+    disks = tmp_path_factory.mktemp("disks")
+    for place in (disks, *disks.parents[:2]):
+        place.chmod(0o755)
+    home = disks / "site"
+    with xfs(disks, "loop,prjquota") as on_xfs, ext4(disks, "loop,prjquota") as on_ext4:
+        shared = {
+            "helper": home / "privileged.sock",
+            "projects_file": disks / "projects",
+            "projid_file": disks / "projid",
+        }
+        volumes = {
+            "xfs": {"backend": "xfs", "path": on_xfs / "volume", **shared},
+            "ext4": {"backend": "ext4", "path": on_ext4 / "volume", **shared},
+        }
+        site = QuotaSite(home, volumes)
+        (disks / "projects").write_text("7:/somebody/else\n")
+        for place in (home, on_xfs, on_ext4):
+            os.chown(place, NOBODY, NOBODY)
+        site.config.chmod(0o644)
+        with GatewayProcess(site, [f"--uid={NOBODY}", f"--gid={NOBODY}"]) as process:
+            site.process = process  # type: ignore[attr-defined]
+            site.populate("xfs", "first")
+            site.admit_key()
+            yield site
+
+
+def room(folder: VFolderOfAlice) -> int:
+    """Bytes that the kernel still takes."""
+    found = os.statvfs(folder.root)
+    return found.f_bavail * found.f_frsize
+
+
+@pytest.mark.parametrize("volume", ["xfs", "ext4"])
+def test_the_last_block_by_every_protocol(site: QuotaSite, volume: str) -> None:
+    """A job has used most of the limit; the gateway does not know. What does not fit any more is refused as a limit's, and leaves nothing; what fits to
+    the last block is stored."""
+    folder = site.limited(volume, f"on-{volume}", 8 * MIB)
+    (folder.root / "of-a-job").write_bytes(bytes(5 * MIB))
+    large = bytes(4 * MIB)
+
+    answer = folder.put("large", large)
+    assert (answer.status_code, answer.json()["type"].rpartition("/quota/")[2]) == (507, "exceeded")
+    url = folder.upload_url("large", len(large))
+    answer = site.http.patch(url, data=large, headers=TUS, timeout=PATIENCE)
+    assert answer.status_code == 413, answer.text
+    assert site.http.delete(url, headers=TUS, timeout=PATIENCE).ok
+    answer = site.dav(folder, "large", large)
+    assert answer.status_code == 507
+    assert "quota-not-exceeded" in answer.text
+    file = site.folder / "large"
+    file.write_bytes(large)
+    done = site.sftp(f'put "{file}" {folder.name}/large\n', check=False)
+    assert done.returncode != 0
+    assert "Failure" in done.stderr
+    site.sftp(f"-rm {folder.name}/large\n")
+    eventually(lambda: not folder.stages, "nothing is left aside")
+    assert set(folder.published()) == {"of-a-job"}
+
+    for number, store in enumerate((folder.put, lambda name, content: site.dav(folder, name, content))):
+        fits = room(folder) // (2 - number)
+        fits -= fits % 4096
+        assert store(f"fits-{number}", bytes(fits)).status_code == 201
+    assert room(folder) < 4096
+    assert folder.put("one-more", b"x" * 4096).status_code == 507
+    assert folder.charged[1] == 2
+
+
+def test_what_administrators_see(site: QuotaSite) -> None:
+    """A line for each vfolder, beside those of others, until it is deleted; files that jobs make belong to the vfolder's project."""
+    folder = site.limited("xfs", "seen", MIB)
+    file = folder.root / "of-a-job"
+    file.write_bytes(b"x")
+    with file.open() as opened:
+        project = projects.project_of(opened.fileno())
+    known = site.folder.parent / "projects", site.folder.parent / "projid"
+    assert f"{project}:{folder.root}" in known[0].read_text().splitlines()
+    assert f"{folder.vfid.rpartition('/')[2]}:{project}" in known[1].read_text().splitlines()
+    assert "7:/somebody/else" in known[0].read_text().splitlines()
+    site.manager("DELETE", f"/vfgateway/v1/vfolders/{folder.vfid}?purge=true")
+    eventually(lambda: f"{project}:" not in known[0].read_text(), "the line is struck")
+    assert "7:/somebody/else" in known[0].read_text().splitlines()
+
+
+def helpers() -> list[int]:
+    """The processes of the helper, the one that started it first."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (place / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"vfgateway.privileged" in line:
+            found.append(int(place.name))
+    return sorted(found)
+
+
+def test_a_helper_that_is_killed(site: QuotaSite) -> None:
+    """It comes back, and what needs it meanwhile waits; without any, what needs it is refused plainly, and the rest goes on."""
+    parent, answering = helpers()
+    os.kill(answering, signal.SIGKILL)
+    folder = site.limited("ext4", "after-the-first", MIB)
+    assert folder.put("large", bytes(2 * MIB)).status_code == 507
+    for each in helpers():
+        os.kill(each, signal.SIGKILL)
+    answer = site.call_manager("PATCH", f"/vfgateway/v1/vfolders/{folder.vfid}", {"limit_bytes": 2 * MIB})
+    assert answer.status_code >= 500
+    assert "privileged helper does not answer" in answer.text
+    listed = site.manager("GET", "/vfgateway/v1/vfolders")["vfolders"]
+    assert next(one["limit_bytes"] for one in listed if one["id"] == folder.vfid) == MIB
+    assert folder.put("small", b"small").status_code == 201
+    assert folder.published() == {"small": b"small"}
+    assert parent not in helpers()
