@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
 
 #: Seconds between looks whether one is due.
-LOOK: Final = 30.0
+LOOK: Final = 5.0
 #: Seconds after which a vfolder is tried again whose snapshot could not be taken.
 AGAIN: Final = 600.0
 #: Who has them taken, in words.
