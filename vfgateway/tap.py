@@ -281,6 +281,7 @@ class Root(Service):
             self.log.failure("cannot start")
             self._fail(f"vfgateway: cannot start ({type(error).__name__}: {error}); the log has more")
         else:
+            eventloop.settle()
             self.log.info("ready: {front_ends}", front_ends=", ".join(self._front_ends))
             self._told.ready(f"serving: {', '.join(self._front_ends)}")
             if self._greet is not None:
