@@ -76,6 +76,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     site.config.write_text(
         site.config.read_text().replace('backend = "vfs"', f'backend = "vfs"\nadoptable = ["{folder}"]')
     )
+    with site.config.open("a") as config:
+        config.write('[volumes.mem]\nbackend = "memory"\n')
     with GatewayProcess(site) as gateway:
         yield House(gateway, site)
 
@@ -274,6 +276,42 @@ def test_vfolders(house: House) -> None:
         assert time.monotonic() < deadline, "the task removes it"
         time.sleep(0.05)
     assert len([row for row in house.rows("vfolder_deleted") if row["vfid"].endswith(digits)]) == 1
+
+
+def test_snapshots(house: House) -> None:
+    """Taken, put back in part and as a whole, scheduled and removed, by their owner and by an administrator."""
+    digits = house.make("pictures", volume="mem")
+    theirs, mine = f"/vfolders/{digits}", "/vfolders/pictures"
+    made = {"path": "d"}
+    house.alice.do("POST", f"{mine}/directories", made)
+
+    def asks(method: str, what: str, body: Any = None) -> Callable[[], Any]:
+        return lambda: house.alice.do(method, mine + what, body)
+
+    taken, restored = "snapshot_created", "snapshot_restored"
+    back = {"path": "d", "target": "e"}
+    plan = {"schedule": "hourly=24 weekly=4"}
+    house.check(
+        [
+            (asks("POST", "/snapshots", {"label": "one"}), taken, BY_ALICE, {"target": ".snapshots/one"}),
+            (house.does("POST", f"{theirs}/snapshots", {"label": "two"}), taken, MANAGER, {"target": ".snapshots/two"}),
+            (asks("POST", "/snapshots/one/restore", back), restored, BY_ALICE, {"target": "e", "snapshot": "one"}),
+            (asks("POST", "/snapshots/two/restore", {}), restored, BY_ALICE, {"target": "", "snapshot": "two"}),
+            (
+                house.does("PUT", f"{theirs}/snapshot-schedule", {"hourly": 24, "weekly": 4}),
+                "snapshots_scheduled",
+                MANAGER,
+                plan,
+            ),
+            (
+                asks("DELETE", "/snapshot-schedule"),
+                "snapshots_scheduled",
+                BY_ALICE,
+                {"schedule": "none"},
+            ),
+            (asks("DELETE", "/snapshots/one"), "snapshot_deleted", BY_ALICE, {"target": ".snapshots/one"}),
+        ]
+    )
 
 
 def test_files(house: House) -> None:
