@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 
-from vfgateway import startup, tap
+from vfgateway import config, startup, tap
 from vfgateway.errors import ConfigurationError
 
 
@@ -39,6 +40,7 @@ class FakeGateway:
 
     def __init__(self, diary: Diary) -> None:
         self._diary = diary
+        self.settings = config.parse("", Path(), None)
 
     async def start(self) -> None:
         """Begin."""
