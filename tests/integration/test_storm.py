@@ -35,7 +35,7 @@ LIMIT = int(os.environ.get("VFGATEWAY_STORM", "64")) * MIB
 SEED = int(os.environ.get("VFGATEWAY_STORM_SEED", random.SystemRandom().getrandbits(32)))
 WORKERS = 4
 #: Rounds after which all is compared, and what each client does in one.
-ROUNDS, STEPS = 2, max(6, LIMIT // MIB // 10)
+ROUNDS, STEPS = 2, max(6, LIMIT // MIB // 64)
 #: Seconds from one kill to the next, at least and at most.
 KILLS = (0.5, 3.0)
 LOGIN = ":".join(ALICE)
