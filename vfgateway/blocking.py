@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from resource import RUSAGE_THREAD, getrusage
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -57,6 +58,7 @@ class Pool:
         self._threads: ThreadPool | None = None
         self.inline = inline
         self._watched_until = self._threads_until = self._sampled = 0.0
+        self._moved = 0.0
 
     def start(self) -> None:
         """Allow calls; threads come up as they are needed. Idempotent, also after :meth:`stop`."""
@@ -89,7 +91,20 @@ class Pool:
         its call."""
         if self._threads is None:
             return fail(VolumeUnavailable(self._name, "it is not running"))
-        return deferToThreadPool(self._reactor, self._threads, function, *args, **kwargs)
+        return deferToThreadPool(self._reactor, self._threads, partial(self._moving, function, *args, **kwargs))
+
+    def _moving(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        self._moved = time.monotonic()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self._moved = time.monotonic()
+
+    def stalled(self, seconds: float) -> bool:
+        """Whether all threads have been waiting for the storage for so long, without one call that ended or began."""
+        if self._threads is None or time.monotonic() - self._moved < seconds:
+            return False
+        return len(self._threads.working) >= self._size
 
     async def quick(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call something short in place if that is allowed now, in a thread otherwise."""

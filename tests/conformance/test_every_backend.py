@@ -9,6 +9,7 @@ from tests.conformance import (
     test_btrfs,
     test_cephfs,
     test_memory,
+    test_nfs,
     test_projectquota,
     test_smb,
     test_vfs,
@@ -18,7 +19,7 @@ from vfgateway.interfaces import IVolumeFactory
 from vfgateway.plugins import LazyPlugin
 
 #: Loaded, so that what is in them is known.
-TESTED = (test_azureblob, test_btrfs, test_cephfs, test_memory, test_projectquota, test_smb, test_vfs)
+TESTED = (test_azureblob, test_btrfs, test_cephfs, test_memory, test_nfs, test_projectquota, test_smb, test_vfs)
 
 
 def _tested(case: type[EveryPromise] = EveryPromise) -> set[str]:

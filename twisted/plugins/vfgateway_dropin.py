@@ -45,6 +45,12 @@ vfs = LazyPlugin(
     "any mounted directory: local disk, NFS, CephFS, Lustre and the like",
     "vfgateway.backends.vfs.VfsVolumeFactory",
 )
+nfs = LazyPlugin(
+    IVolumeFactory,
+    "nfs",
+    "a directory mounted by NFS: survives stale handles and servers that are away",
+    "vfgateway.backends.nfs.NfsVolumeFactory",
+)
 cephfs = LazyPlugin(
     IVolumeFactory,
     "cephfs",

@@ -17,6 +17,7 @@ from vfgateway.backends.vfs.facts import name_of, names_in
 from vfgateway.backends.vfs.faults import not_permitted
 from vfgateway.backends.vfs.resolve import Resolver
 from vfgateway.backends.vfs.tree import CAREFUL, STAGING
+from vfgateway.model import NameRules
 from vfgateway.paths import ROOT, FolderPath
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -28,12 +29,14 @@ class Cloner:
 
     :ivar source: descriptor of the original's root
     :ivar target: descriptor of the copy's root, empty
+    :ivar names: of the volume, some of which are left out
     :ivar skipped: paths of sockets, devices and FIFOs that were left out
     """
 
     resolver: Resolver
     source: int
     target: int
+    names: NameRules = NameRules()  # noqa: RUF009
     skipped: list[FolderPath] = attrs.Factory(list)
     _seen: dict[tuple[int, int], FolderPath] = attrs.Factory(dict)
 
@@ -57,7 +60,7 @@ class Cloner:
             try:
                 for raw in names_in(here):
                     child = FolderPath((*path.parts, name_of(raw)))
-                    if path.is_root and child.name == STAGING:
+                    if (path.is_root and child.name == STAGING) or self.names.hides(child.name):
                         continue
                     if self._copy_entry(here, there, raw, child):
                         below.append(child)

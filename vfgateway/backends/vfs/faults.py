@@ -92,6 +92,16 @@ def has_no_attribute(error: OSError) -> bool:
     return error.errno in (errno.ENODATA, errno.EOPNOTSUPP)
 
 
+def is_stale(error: OSError) -> bool:
+    """Whether the server does not know any more what was opened."""
+    return error.errno == errno.ESTALE
+
+
+def is_in_use(error: OSError) -> bool:
+    """Whether something cannot be removed since somebody still has a file of it open."""
+    return error.errno in (errno.EBUSY, errno.ENOTEMPTY)
+
+
 def too_many(error: OSError) -> bool:
     """Whether a directory can have no more of something."""
     return error.errno == errno.EMLINK

@@ -73,7 +73,8 @@ class VfsVolume:
         self.shared = settings.shared
         self._settings = settings
         self._reactor = runtime.reactor
-        self._calls = Calls(name, lambda: runtime.pool(settings.threads))
+        self._calls = self._make_calls(runtime)
+        self._watch = Calls(name, lambda: runtime.pool(1))  # however busy the others are
         self._layout = Layout(Path(self.path), settings.durable, adopts=bool(settings.adoptable))
         self._adoption = Adoption(settings.adoptable)
         self._resolver = resolver
@@ -81,12 +82,16 @@ class VfsVolume:
         self._overdue = threading.Event()
         self._overdue.set()
 
+    def _make_calls(self, runtime: Runtime) -> Calls:
+        return Calls(self.name, lambda: runtime.pool(self._settings.threads))
+
     # --- life
 
     async def start(self) -> None:
         if self._storage is not None:
             return
         self._calls.start()
+        self._watch.start()
         storage = await self._calls.run(self._probe)
         self.names = storage.names
         if storage.file_system in NEVER_STALLS:
@@ -126,6 +131,7 @@ class VfsVolume:
     async def stop(self) -> None:
         self._storage = None
         await self._calls.stop()
+        await self._watch.stop()
 
     async def health(self) -> Health:
         if self._storage is None:
@@ -133,7 +139,7 @@ class VfsVolume:
         if not self._overdue.is_set():  # one thread that waits for dead storage is enough
             return Health(HealthState.UNAVAILABLE, _NO_ANSWER)
         answered = threading.Event()
-        asking = ensureDeferred(self._calls.run(self._look, answered))
+        asking = ensureDeferred(self._watch.run(self._look, answered))
         asking.addTimeout(PATIENCE, self._reactor)
         try:
             return await asking
@@ -213,7 +219,7 @@ class VfsVolume:
             self._layout.drop_shards(vfid)
             error = empty_trash(trash, vfid.folder.hex)
         if error is not None:
-            raise translate(error, vfid)
+            raise translate(error, vfid) from error
 
     async def folder(self, vfid: VFolderId, actor: Actor) -> IFolder:
         storage = self._started()
@@ -315,7 +321,7 @@ class VfsVolume:
         try:
             hold(copy)
             with self._tree(self._started(), source, Actor()).root() as original:
-                cloner = Cloner(resolver, original, copy)
+                cloner = Cloner(resolver, original, copy, self.names)
                 cloner.run()
             if self._settings.durable:
                 syscalls.sync_file_system(copy)
