@@ -56,7 +56,8 @@ def heading(section: type[Section]) -> str:
         case "protocols":
             return f"[frontends.{name}]"
         case "backends":
-            return f'[volumes.NAME] with backend = "{name}"'
+            backends = " or ".join(f'"{each}"' for each in getattr(section, "backends", (name,)))
+            return f"[volumes.NAME] with backend = {backends}"
         case _:
             return f"[authenticators.{name}]"
 

@@ -39,7 +39,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def top(disk: Path, request: pytest.FixtureRequest) -> Path:
     """The configured directory of one test."""
-    place = disk / request.node.name
+    place = disk / str(request.node.name)
     place.mkdir()
     return place
 

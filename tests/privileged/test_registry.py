@@ -53,7 +53,7 @@ def test_several_at_once(tmp_path: Path) -> None:
     """No line is lost, none comes back."""
     projects, names = tmp_path / "projects", tmp_path / "projid"
     projects.write_text("7:/home\n")
-    command = [sys.executable, "-c", BUSY, projects, names]
+    command = [sys.executable, "-c", BUSY, str(projects), str(names)]
     busy = [subprocess.Popen([*command, str(first)], cwd=ROOT) for first in (1000, 2000, 3000)]
     assert [each.wait() for each in busy] == [0, 0, 0]
     ours = [project for first in (1000, 2000, 3000) for project in range(first, first + 20)]

@@ -2,7 +2,8 @@
 
 Debian's own kernel runs in qemu without hardware support (TCG), with the root of this machine as its root: read-only below, with a memory disk
 above it, so that every program, the virtual environment and the checkout are there under the same paths, and whatever is written is gone at the
-end. What is to be kept goes to :data:`OUT`. It boots in a few seconds; what runs in it is ten times as slow as outside.
+end. What is to be kept goes to :data:`OUT`. Programs below /root can be run by everybody there. It boots in a few seconds; what runs in it is ten
+times as slow as outside.
 
 The kernel is fetched as a Debian package and unpacked, not installed, once for a machine.
 """
@@ -16,6 +17,7 @@ import shlex
 import shutil
 import struct
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -66,6 +68,7 @@ B=/run/vm/busybox
 export HOME=/root TERM=dumb PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 $B ip link set lo up
 /sbin/modprobe loop
+$B chmod 755 /root
 /bin/bash /vm/command </dev/null >/vm/output 2>&1
 echo $? > /vm/status; $B sync; $B poweroff -f
 """
@@ -147,6 +150,14 @@ def _qemu(out: Path, memory: int) -> list[str]:
     ]
 
 
+def main() -> None:
+    """``python -m tests.support.vm COMMAND…``: for whoever looks for what is wrong."""
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = run(sys.argv[1:], Path(folder), 3600.0)
+    print(outcome.output or outcome.console)
+    sys.exit(1 if outcome.status is None else outcome.status)
+
+
 # --- the kernel ---
 
 
@@ -226,3 +237,7 @@ def _archive(entries: Sequence[tuple[str, int, bytes]]) -> bytes:
         for part in (b"070701" + b"".join(b"%08X" % field for field in fields) + raw, data):
             out += part + b"\0" * (-(len(out) + len(part)) % 4)
     return bytes(out)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,9 @@ class ProjectQuotaSettings(VfsSettings):
     :ivar first_project: the first identifier that a vfolder may get
     :ivar last_project: the last
     """
+
+    #: What they are called in the configuration.
+    backends: ClassVar = ("xfs", "ext4")
 
     helper: ConfigPath = Path("/run/vfgateway/privileged.sock")
     projects_file: ConfigPath = Path("/etc/projects")

@@ -1,0 +1,142 @@
+"""The volume on a real mount of the kernel's NFS."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from tests.conformance.abilities import LinkPromises
+from tests.conformance.harness import READ, Able, at, content_of, make_runtime, names_in, new_folder, new_vfid, put
+from tests.conformance.test_nfs import TestNfs as _Outside
+from tests.support.nfs import NfsServer
+from vfgateway.backends.nfs import NfsVolume
+from vfgateway.backends.vfs import VfsSettings
+from vfgateway.errors import StorageFailure, VolumeUnavailable
+from vfgateway.interfaces import IVolume
+from vfgateway.model import ANY, Actor, FolderOptions, HealthState, Usage
+from vfgateway.paths import ROOT
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NfsServer]:
+    """With its mount."""
+    folder = tmp_path_factory.mktemp("nfs")
+    server = NfsServer(folder / "exported", folder / "mounted")
+    with server.running():
+        yield server
+
+
+@pytest_twisted.async_yield_fixture
+async def volume(server: NfsServer, tmp_path: Path) -> AsyncIterator[NfsVolume]:
+    """A directory of the mount for each test."""
+    volume = NfsVolume("nfs", VfsSettings(path=server.place / tmp_path.name, threads=4), make_runtime(tmp_path))
+    await volume.start()
+    yield volume
+    await volume.stop()
+
+
+class TestLinks(LinkPromises):
+    """Links and renames on the real thing, which resolves paths in its own way."""
+
+    backend = "nfs"
+    abilities = _Outside.abilities
+
+    @pytest.fixture
+    @classmethod
+    def volume(cls, volume: IVolume) -> IVolume:
+        """As above."""
+        return volume
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for something, without blocking."""
+    for _ in range(3000):
+        if await holds():
+            return
+        await deferLater(reactor, 0.1, lambda: None)
+    raise AssertionError("it does not come")
+
+
+async def test_removed_under_its_reader(volume: NfsVolume) -> None:
+    """The reader goes on; nobody sees what the kernel keeps for it, and it is gone afterwards."""
+    vfid = new_vfid()
+    await volume.create_folder(vfid, FolderOptions())
+    folder: Able = await volume.folder(vfid, Actor())
+    await put(folder, "file", b"content")
+    file = await folder.open(at("file"), READ)
+    await folder.remove(at("file"), ANY)
+    root = Path(await volume.mount_path(vfid))
+    assert [name for name in root.iterdir() if name.name.startswith(".nfs")], "the kernel keeps it"
+    assert await names_in(folder) == []
+    assert (await folder.walk_usage(ROOT)).total == Usage()
+    assert await file.read(0, 100) == b"content"
+    await volume.delete_folder(vfid)
+    assert await volume.folders() == []
+    await file.close()
+
+
+async def test_stale(volume: NfsVolume, server: NfsServer) -> None:
+    """What is removed on the server and made again is found again; what was open there is lost, with an error."""
+    vfid = new_vfid()
+    await volume.create_folder(vfid, FolderOptions())
+    folder: Able = await volume.folder(vfid, Actor())
+    await folder.make_dir(at("dir"))
+    await put(folder, "dir/file", b"before")
+    file = await folder.open(at("dir/file"), READ)
+    there = server.exported / Path(await volume.mount_path(vfid)).relative_to(server.place)
+    shutil.rmtree(there / "dir")
+    (there / "dir").mkdir()
+    (there / "dir/file").write_bytes(b"after")
+    assert await content_of(folder, "dir/file") == b"after"
+    await put(folder, "dir/new", b"new")
+    assert (there / "dir/new").read_bytes() == b"new"
+    with pytest.raises(StorageFailure):
+        await file.stat()
+    await file.close()
+
+
+async def test_stopped_and_started_under_load(volume: NfsVolume, server: NfsServer) -> None:
+    """Whoever writes waits, others are told at once, nothing that was acknowledged is lost, and all goes on by itself."""
+    folder: Able = await new_folder(volume)
+    stored: list[str] = []
+
+    async def write(writer: int) -> None:
+        for number in range(8):
+            name = f"{writer}-{number}"
+            try:
+                await put(folder, name, name.encode() * 1000)
+            except VolumeUnavailable:
+                await deferLater(reactor, 1, lambda: None)
+            else:
+                stored.append(name)
+
+    await put(folder, "before", b"x")
+    server.stop()
+    writers = [Deferred.fromCoroutine(write(number)) for number in range(4)]
+
+    async def is_unavailable() -> bool:
+        return (await volume.health()).state is HealthState.UNAVAILABLE
+
+    await until(is_unavailable)
+    server.start()
+    for each in writers:
+        await each
+
+    async def is_healthy() -> bool:
+        return (await volume.health()).state is HealthState.HEALTHY
+
+    await until(is_healthy)
+    assert stored
+    for name in stored:
+        assert await content_of(folder, name) == name.encode() * 1000
+    await volume.stop()
+
+
+del _Outside
