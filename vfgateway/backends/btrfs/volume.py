@@ -21,7 +21,7 @@ from vfgateway.abilities import ISnapshots
 from vfgateway.backends.btrfs import subvolumes
 from vfgateway.backends.vfs import VfsSettings, syscalls
 from vfgateway.backends.vfs.delete import empty_trash, ensure_trash, hold, set_aside
-from vfgateway.backends.vfs.faults import faults, not_permitted
+from vfgateway.backends.vfs.faults import faults, is_read_only, not_permitted
 from vfgateway.backends.vfs.folder import VfsFolder
 from vfgateway.backends.vfs.layout import make_plain_dir
 from vfgateway.backends.vfs.ownership import PRIVATE
@@ -156,16 +156,25 @@ class BtrfsVolume(VfsVolume):
 
     def _destroy(self, vfid: VFolderId, place: Path) -> None:
         """At once where that is permitted; else it is made an ordinary directory first, and emptied as such."""
+        if self._destroyed(place):
+            return
+        subvolumes.make_writable(place)
+        if self._destroyed(place):
+            return
+        aside = set_aside(place, self._layout.trash(vfid.scope), vfid.folder.hex)
+        left = None if aside is None else empty_trash(aside.parent, aside.name)
+        if left is not None:
+            raise left
+
+    def _destroyed(self, place: Path) -> bool:
+        """Whether it was permitted. Whoever is not root has to be able to write in what goes."""
         try:
             subvolumes.destroy(place)
         except OSError as error:
-            if not not_permitted(error):
-                raise
-            subvolumes.make_writable(place)
-            aside = set_aside(place, self._layout.trash(vfid.scope), vfid.folder.hex)
-            left = None if aside is None else empty_trash(aside.parent, aside.name)
-            if left is not None:
-                raise left from None
+            if not_permitted(error) or is_read_only(error):
+                return False
+            raise
+        return True
 
     async def open_snapshot(self, vfid: VFolderId, label: str) -> IFolder:
         place = await self._calls.quick(self._found, vfid, checked_label(label))

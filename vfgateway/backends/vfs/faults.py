@@ -77,6 +77,11 @@ def not_permitted(error: OSError) -> bool:
     return error.errno in (errno.EPERM, errno.EACCES, errno.EINVAL)
 
 
+def is_read_only(error: OSError) -> bool:
+    """Whether what was to be changed is kept from all changes."""
+    return error.errno == errno.EROFS
+
+
 def is_link(error: OSError) -> bool:
     """Whether a link stands where none may be followed."""
     return error.errno == errno.ELOOP

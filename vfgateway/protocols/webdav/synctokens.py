@@ -84,8 +84,9 @@ def invalid() -> Refused:
 
 
 async def is_followed(folder: FolderSession, path: FolderPath) -> bool:
-    """Whether changes of ``path`` and what is below it are known: all of them come this way, and it is reached by no link."""
-    if not can_track(folder.volume):
+    """Whether changes of ``path`` and what is below it are known: all of them come this way, it is reached by no link, and is no
+    place that the gateway shows of its own."""
+    if path.reserved or not can_track(folder.volume):
         return False
     for depth in range(1, len(path.parts) + 1):
         if (await folder.stat(FolderPath(path.parts[:depth]))).target is not None:
