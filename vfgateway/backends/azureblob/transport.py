@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -242,7 +242,7 @@ class _Chunks:
     """A body that is in memory, given to the connection as it takes it."""
 
     def __init__(self, chunks: Sequence[type_chunk], alive: Callable[[], None]) -> None:
-        self._pieces = [memoryview(chunk)[at : at + PIECE] for chunk in chunks for at in range(0, len(chunk), PIECE)]
+        self._pieces = [piece for chunk in chunks for piece in _cut(chunk)]
         self._alive = alive
         self._next = 0
         self._paused = False
@@ -263,7 +263,7 @@ class _Chunks:
                 return
             piece = self._pieces[self._next]
             self._next += 1
-            self._consumer.write(bytes(piece))
+            self._consumer.write(bytes(piece))  # no copy of what is bytes already
             self._alive()
 
     def pauseProducing(self) -> None:
@@ -277,6 +277,15 @@ class _Chunks:
     def stopProducing(self) -> None:
         self._consumer = None
         self._pieces = []
+
+
+def _cut(chunk: type_chunk) -> Iterator[type_chunk]:
+    """A chunk in pieces of :data:`PIECE` at most; itself if it is no longer."""
+    if len(chunk) <= PIECE:
+        yield chunk
+        return
+    for start in range(0, len(chunk), PIECE):
+        yield memoryview(chunk)[start : start + PIECE]
 
 
 class _Collector(Protocol):
