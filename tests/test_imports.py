@@ -25,7 +25,8 @@ ALLOWED = {
     "authenticators": {"vocabulary", "services", "authenticators"},
     "protocols": {"vocabulary", "services", "protocols"},
     "upkeep": {"vocabulary", "services", "upkeep"},
-    "cli": {"vocabulary", "cli", "upkeep"},
+    "cli": {"vocabulary", "cli", "upkeep", "mounting"},
+    "mounting": {"vocabulary", "mounting"},
     "tap": {"vocabulary", "assembly", "services"},
     "worker": {"tap"},
 }
