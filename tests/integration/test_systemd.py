@@ -109,7 +109,9 @@ def test_a_start_that_fails_is_never_ready(tmp_path: Path, systemd: Systemd) -> 
     assert not [told for told in systemd.hear_all() if "READY" in told]
 
 
-@pytest.mark.parametrize("unit", ["vfgateway.service", "vfgateway-client.socket", "vfgateway-manager.socket"])
+@pytest.mark.parametrize(
+    "unit", ["vfgateway.service", "vfgateway-privileged.service", "vfgateway-client.socket", "vfgateway-manager.socket"]
+)
 def test_systemd_takes_the_units(tmp_path: Path, unit: str) -> None:
     """It knows every key; what they start is put where they expect it."""
     folder = tmp_path / "units"
@@ -119,6 +121,7 @@ def test_systemd_takes_the_units(tmp_path: Path, unit: str) -> None:
             each.read_text()
             .replace("/opt/vfgateway/bin/twistd", "/bin/true")
             .replace("/opt/vfgateway/bin/vfgateway", "/bin/true")
+            .replace("/opt/vfgateway/bin/python", "/bin/true")
         )
         (folder / each.name).write_text(text)
     command = ["systemd-analyze", "verify", "--recursive-errors=no", "--man=no", str(folder / unit)]

@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 TWISTD = Path(sys.executable).parent / "twistd"
 #: Seconds after which a gateway that neither gets ready nor ends counts as broken, on the busiest machine.
 PATIENCE = 600.0 if vm.is_inside() else 60.0
+#: Seconds between two looks; they cost time themselves.
+PAUSE = 1.0 if vm.is_inside() else 0.02
 #: The orchestrator's secret.
 SECRET = "the-orchestrator-of-the-tests"
 #: What signs tokens.
@@ -49,7 +51,7 @@ def eventually(holds: Callable[[], object], what: str, patience: float = PATIENC
     deadline = time.monotonic() + patience
     while not holds():
         assert time.monotonic() < deadline, f"within {patience:.0f} seconds: {what}"
-        time.sleep(0.02)
+        time.sleep(PAUSE)
 
 
 class Site:

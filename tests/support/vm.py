@@ -108,6 +108,7 @@ def run(command: Sequence[str], out: Path, timeout: float, memory: int = 1280) -
     lacking = missing()
     assert not lacking, f"a virtual machine is needed; install {' '.join(lacking)} (see docs/testing.md)"
     _prepare()
+    (out / "initrd").write_bytes(_archive(_contents()))
     (out / "command").write_text(f"cd {shlex.quote(str(Path.cwd()))}\n{shlex.join(command)}\n", "utf-8")
     with (out / "console").open("wb") as console:
         machine = subprocess.Popen(
@@ -140,7 +141,7 @@ def _qemu(out: Path, memory: int) -> list[str]:
     return [
         *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none"),
         *("-machine", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", str(memory)),
-        *("-kernel", str(CACHE / "vmlinux"), "-initrd", str(CACHE / "initrd")),
+        *("-kernel", str(CACHE / "vmlinux"), "-initrd", str(out / "initrd")),
         *("-chardev", "stdio,id=c,signal=off", "-serial", "chardev:c"),
         *shared("h", Path("/"), "host", ",readonly=on"),
         *shared("o", out, "out"),
@@ -170,7 +171,7 @@ def _alone(place: Path) -> Iterator[None]:
 
 
 def _prepare() -> None:
-    """Fetch and unpack the kernel, and make the initial memory disk, unless that was done before."""
+    """Fetch and unpack the kernel, unless that was done before."""
     with _alone(CACHE):
         if not (CACHE / "ready").exists():
             root = CACHE / "root"
@@ -178,7 +179,6 @@ def _prepare() -> None:
             version = _unpack(root)
             image = root / "boot" / f"vmlinuz-{version}"
             (CACHE / "vmlinux").write_bytes(_uncompressed(image.read_bytes()))
-            (CACHE / "initrd").write_bytes(_archive(_contents(root, version)))
             (CACHE / "ready").write_text(version)
 
 
@@ -209,7 +209,9 @@ def _uncompressed(image: bytes) -> bytes:
     return lzma.LZMADecompressor().decompress(image[start : start + length])
 
 
-def _contents(root: Path, version: str) -> list[tuple[str, int, bytes]]:
+def _contents() -> list[tuple[str, int, bytes]]:
+    """Of the initial memory disk."""
+    root, version = CACHE / "root", (CACHE / "ready").read_text()
     order: list[str] = []
     for module in _EARLY:
         for line in _ask("modprobe", "-d", str(root), "-S", version, "--show-depends", module).splitlines():
