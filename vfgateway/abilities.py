@@ -209,6 +209,7 @@ class INativeFolderQuota(Interface):
     unless the volume also provides ``INativeQuota``. What the storage refuses for such a limit is raised as ``QuotaExceeded``."""
 
     limit_step: int = Attribute("Limits in bytes are rounded up to a multiple of this, and are not below it.")
+    limits_files: bool = Attribute("Whether it limits numbers of files; else those are passed over, and none is told.")
 
     async def set_folder_limits(vfid: VFolderId, limits: Limits) -> None:
         """Set or lift. A limit below what is there already is no error. ``VFolderNotFound``; ``Unsupported`` for a vfolder that can have none

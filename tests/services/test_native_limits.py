@@ -137,6 +137,7 @@ class Projects(MemoryVolume):
     """
 
     limit_step = 4096
+    limits_files = True
 
     def __init__(self) -> None:
         super().__init__("projects", reactor)

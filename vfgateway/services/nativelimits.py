@@ -67,7 +67,7 @@ async def differences(
 
 async def _of_vfolder(volume: Any, vfolder: VFolder, fix: bool) -> Sequence[tuple[str, bool]]:
     """Only limits: what is used is counted there in blocks."""
-    wanted = _rounded(vfolder.limits, volume.limit_step)
+    wanted = _kept(vfolder.limits, volume)
     try:
         _, there = await volume.native_folder_usage(vfolder.id)
         if there == wanted:
@@ -81,8 +81,11 @@ async def _of_vfolder(volume: Any, vfolder: VFolder, fix: bool) -> Sequence[tupl
     return [(f"the storage limits vfolder {vfolder.id} to {_words(there)}, we to {_words(wanted)}", fix)]
 
 
-def _rounded(limits: Limits, step: int) -> Limits:
-    return limits if limits.bytes is None else Limits(max(1, -(-limits.bytes // step)) * step, limits.files)
+def _kept(limits: Limits, volume: Any) -> Limits:
+    """What the storage makes of ``limits``."""
+    step: int = volume.limit_step
+    size = None if limits.bytes is None else max(1, -(-limits.bytes // step)) * step
+    return Limits(size, limits.files if volume.limits_files else None)
 
 
 async def _of_scopes(name: str, volume: Any, vfolders: VFolders, quota: Quota, fix: bool) -> Sequence[tuple[str, bool]]:

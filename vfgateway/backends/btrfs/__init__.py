@@ -1,5 +1,7 @@
 """A directory on Btrfs: a subvolume for each vfolder, with snapshots and clones at once."""
 
-from vfgateway.backends.btrfs.volume import BtrfsVolume, BtrfsVolumeFactory
+from vfgateway.backends.btrfs.limited import BtrfsVolumeFactory, LimitedBtrfsVolume
+from vfgateway.backends.btrfs.settings import BtrfsSettings
+from vfgateway.backends.btrfs.volume import BtrfsVolume
 
-__all__ = ["BtrfsVolume", "BtrfsVolumeFactory"]
+__all__ = ["BtrfsSettings", "BtrfsVolume", "BtrfsVolumeFactory", "LimitedBtrfsVolume"]

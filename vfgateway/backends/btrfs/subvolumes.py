@@ -37,36 +37,45 @@ def is_subvolume(path: Path) -> bool:
 
 def create(path: Path) -> None:
     """Make an empty one."""
-    with _directory(path.parent) as parent:
+    with directory(path.parent) as parent:
         fcntl.ioctl(parent, _CREATE, _arguments(path.name))
 
 
 def snapshot(source: Path, path: Path, read_only: bool) -> None:
     """Make ``path`` what the subvolume ``source`` is now. What was written to it before is in it, and it is durable when this returns."""
-    with _directory(path.parent) as parent, _directory(source) as original:
+    with directory(path.parent) as parent, directory(source) as original:
         fcntl.ioctl(parent, _SNAPSHOT, _arguments(path.name, original, _READ_ONLY if read_only else 0))
 
 
 def destroy(path: Path) -> None:
     """Remove one with all it holds, at once for everybody; its room comes back later. ``EPERM`` where neither root nor the mount option
     ``user_subvol_rm_allowed`` permits it, ``ENOTEMPTY`` if another subvolume lies in it."""
-    with _directory(path.parent) as parent:
+    with directory(path.parent) as parent:
         fcntl.ioctl(parent, _DESTROY, _arguments(path.name))
 
 
 def make_writable(path: Path) -> None:
     """Lift what keeps one from being changed."""
-    with _directory(path) as itself:
+    with directory(path) as itself:
         fcntl.ioctl(itself, _SET_FLAGS, struct.pack("=Q", 0))
 
 
 def created(path: Path) -> float:
     """When one was made, in epoch seconds."""
-    with _directory(path) as itself:
+    seconds, nanoseconds = struct.unpack_from("=QI", _info(path), _MADE_AT)
+    return float(seconds + nanoseconds / 1e9)
+
+
+def number(path: Path) -> int:
+    """By which the file system knows one."""
+    return int(struct.unpack_from("=Q", _info(path))[0])
+
+
+def _info(path: Path) -> bytearray:
+    with directory(path) as itself:
         info = bytearray(_INFO_SIZE)
         fcntl.ioctl(itself, _GET_INFO, info)
-    seconds, nanoseconds = struct.unpack_from("=QI", info, _MADE_AT)
-    return float(seconds + nanoseconds / 1e9)
+    return info
 
 
 def _arguments(name: str, descriptor: int = 0, flags: int = 0) -> bytearray:
@@ -74,7 +83,8 @@ def _arguments(name: str, descriptor: int = 0, flags: int = 0) -> bytearray:
 
 
 @contextmanager
-def _directory(path: Path) -> Iterator[int]:
+def directory(path: Path) -> Iterator[int]:
+    """A descriptor of the directory at ``path``; no link."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         yield descriptor

@@ -1,4 +1,4 @@
-"""The volume on Btrfs, and the plugin that makes it.
+"""The volume on Btrfs.
 
 Its snapshots lie beside the vfolders, in the place of their scope (``<scope>/.snapshots/<32 hex>/<label>``), so that a job that has a vfolder mounted
 sees none of them. What lay there before as a plain directory stays a vfolder: it can do what any directory can.
@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import attrs
@@ -19,7 +18,7 @@ from zope.interface import implementer
 
 from vfgateway.abilities import ISnapshots
 from vfgateway.backends.btrfs import subvolumes
-from vfgateway.backends.vfs import VfsSettings, syscalls
+from vfgateway.backends.vfs import syscalls
 from vfgateway.backends.vfs.delete import empty_trash, ensure_trash, hold, set_aside
 from vfgateway.backends.vfs.faults import faults, is_read_only, not_permitted
 from vfgateway.backends.vfs.folder import VfsFolder
@@ -30,13 +29,10 @@ from vfgateway.backends.vfs.staging import Staging
 from vfgateway.backends.vfs.tree import STAGING
 from vfgateway.backends.vfs.volume import Storage, VfsVolume
 from vfgateway.errors import AlreadyExists, InvalidPath, NotFound, Unsupported, VFolderNotFound, VolumeUnavailable
-from vfgateway.interfaces import IFolder, IVolume, IVolumeFactory
+from vfgateway.interfaces import IFolder
 from vfgateway.model import Actor, Snapshot, VFolderId
 from vfgateway.paths import checked_label
 from vfgateway.readonly import ReadOnlyFolder
-
-if TYPE_CHECKING:
-    from vfgateway.runtime import Runtime
 
 
 @implementer(ISnapshots)
@@ -114,9 +110,7 @@ class BtrfsVolume(VfsVolume):
         if not os.path.lexists(root):
             raise VFolderNotFound(vfid)
         if not subvolumes.is_subvolume(root):
-            raise Unsupported(
-                "snapshots of a vfolder that is no subvolume: it was adopted, or made before it lay on Btrfs"
-            )
+            raise Unsupported("this for a vfolder that is no subvolume: it was adopted, or made before it lay on Btrfs")
         return root
 
     async def snapshot(self, vfid: VFolderId, label: str) -> Snapshot:
@@ -189,14 +183,3 @@ class BtrfsVolume(VfsVolume):
             if not subvolumes.is_subvolume(place):
                 raise NotFound(label, f"no such snapshot: {label}")
             return place
-
-
-@implementer(IVolumeFactory)
-class BtrfsVolumeFactory:
-    """Makes volumes on Btrfs."""
-
-    name = "btrfs"
-    summary = "a directory on Btrfs: a subvolume for each vfolder, with snapshots and instant clones"
-
-    def configure(self, name: str, settings: Mapping[str, Any], runtime: Runtime) -> IVolume:
-        return BtrfsVolume(name, VfsSettings.model_validate(settings), runtime)

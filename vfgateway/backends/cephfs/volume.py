@@ -44,6 +44,7 @@ class CephFsVolume(VfsVolume):
 
     backend = "cephfs"
     limit_step = 1
+    limits_files = True
 
     def __init__(self, name: str, settings: CephFsSettings, runtime: Runtime) -> None:
         super().__init__(name, settings, runtime)

@@ -49,6 +49,8 @@ class ProjectQuotaVolume(VfsVolume):
     """A directory on a file system with project quota. The kernel counts blocks and inodes, so small files weigh more there than in the
     ledger; stages and directories count, too. A vfolder that was adopted has the ledger's limits alone."""
 
+    limits_files = True
+
     def __init__(self, name: str, settings: ProjectQuotaSettings, runtime: Runtime, kind: str) -> None:
         super().__init__(name, settings, runtime)
         self.backend = kind
