@@ -182,11 +182,12 @@ class ProjectQuotaVolume(VfsVolume):
             _log.warn("volume {name}: cannot write down a project: {error}", name=self.name, error=str(error))
 
     def _delete(self, vfid: VFolderId) -> None:
-        project = self._project(vfid)
+        with faults(vfid):
+            project = self._project(vfid)
+            if project is not None:  # before the vfolder, which knows it, is gone
+                with self._top() as top:
+                    self._powers.strike(top, project)
         super()._delete(vfid)
-        if project is not None:
-            with faults(vfid), self._top() as top:
-                self._powers.strike(top, project)
 
     def _project(self, vfid: VFolderId) -> int | None:
         """The project of a vfolder, if it has one of ours."""
