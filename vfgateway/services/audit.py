@@ -15,7 +15,6 @@ from typing import Any, Final
 import attrs
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from vfgateway import requestcontext
@@ -27,6 +26,7 @@ from vfgateway.services import audit_records as records
 from vfgateway.services.audit_records import Entry, Filter, entry_now
 from vfgateway.services.database import Database
 from vfgateway.services.events import Events
+from vfgateway.services.leading import WhileLeading
 from vfgateway.services.metrics import Metrics
 from vfgateway.services.operations import LoginsLocked, LoginSucceeded
 from vfgateway.services.processes import Processes, wait
@@ -95,7 +95,6 @@ class Audit:
         self._settings = settings
         self._database = database
         self._clock = clock
-        self._processes = processes
         self._metrics = metrics
         self._waiting: list[Entry] = []
         self._folded: dict[str, tuple[int, float]] = {}
@@ -105,8 +104,7 @@ class Audit:
         self._logins: dict[tuple[Any, ...], float] = {}
         self._later: IDelayedCall | None = None
         self._writing = DeferredLock()
-        self._sweeping = LoopingCall(self._sweep)
-        self._sweeping.clock = clock
+        self._sweeping = WhileLeading(clock, processes, SWEEP, self._sweep, "remove old entries of the audit")
         events.subscribe(LoginSucceeded, self._logged_in)
         events.subscribe(LoginsLocked, self._locked)
 
@@ -114,12 +112,11 @@ class Audit:
 
     def start(self) -> None:
         """Begin to remove what has been kept long enough."""
-        self._sweeping.start(SWEEP)
+        self._sweeping.start()
 
     async def stop(self) -> None:
         """Write what waits. Idempotent."""
-        if self._sweeping.running:
-            self._sweeping.stop()
+        await self._sweeping.stop()
         await self.flush()
         if self._later is not None and self._later.active():  # the write failed
             self._later.cancel()
@@ -261,16 +258,11 @@ class Audit:
             self._write_soon(RETRY)
 
     async def _sweep(self) -> None:
-        if not self._processes.leads:
-            return
         before = self._clock.seconds() - self._settings.keep
-        try:
-            while await self._database.write(
-                lambda connection: records.strike(connection, before, self._settings.most), durable=False
-            ):
-                await wait(self._clock, BREATH)
-        except Exception:
-            self.log.failure("could not remove old entries")
+        while await self._database.write(
+            lambda connection: records.strike(connection, before, self._settings.most), durable=False
+        ):
+            await wait(self._clock, BREATH)
 
     # --- asking ---
 

@@ -15,14 +15,13 @@ from uuid import UUID
 import attrs
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import Connection, Row, delete, insert, select
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from vfgateway.abilities import IDescriptions
 from vfgateway.errors import GatewayError, VFolderNotFound
 from vfgateway.model import ScopeKind, VFolderId, VFolderStatus
 from vfgateway.services.description_tables import descriptions
+from vfgateway.services.leading import WhileLeading
 from vfgateway.services.logins import GENERATION as ACCOUNTS
 from vfgateway.services.schema import grants, groups, users, vfolders
 from vfgateway.services.sharing_tables import vfolder_trash
@@ -117,39 +116,27 @@ class Descriptions:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._loop = LoopingCall(self._look)
-        self._loop.clock = gateway.reactor
-        self._under_way: Deferred[None] | None = None
+        self._loop = WhileLeading(
+            gateway.reactor, gateway.processes, EVERY, self._look, "describe vfolders on their volumes"
+        )
         self._written_at: tuple[int, int] | None = None
         self._rest_until = 0.0
 
     def start(self) -> None:
         """Begin to look."""
-        self._loop.start(EVERY, now=False)
+        self._loop.start(now=False)
 
     async def stop(self) -> None:
         """End; what has changed last is written by the next process that leads. Idempotent."""
-        if self._loop.running:
-            self._loop.stop()
-        if self._under_way is not None:
-            self._under_way.cancel()
+        await self._loop.stop()
 
-    def _look(self) -> Deferred[None] | None:
-        if not self._gateway.processes.leads or self._gateway.reactor.seconds() < self._rest_until:
-            return None
-        self._under_way = Deferred.fromCoroutine(self._write_if_changed())
-        return self._under_way
-
-    async def _write_if_changed(self) -> None:
-        try:
-            database = self._gateway.database
-            present = (await database.generation(VFOLDERS), await database.generation(ACCOUNTS))
-            if present != self._written_at and await self.write():
-                self._written_at = present
-        except CancelledError:
+    async def _look(self) -> None:
+        if self._gateway.reactor.seconds() < self._rest_until:
             return
-        except Exception:
-            self.log.failure("could not describe vfolders on their volumes")
+        database = self._gateway.database
+        present = (await database.generation(VFOLDERS), await database.generation(ACCOUNTS))
+        if present != self._written_at and await self.write():
+            self._written_at = present
 
     async def write(self) -> bool:
         """Write all that differ; whether none is left."""

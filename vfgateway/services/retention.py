@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from vfgateway.errors import GatewayError
 from vfgateway.model import VFolderStatus
+from vfgateway.services.leading import WhileLeading
 from vfgateway.services.permissions import has_expired
 
 if TYPE_CHECKING:
@@ -30,27 +30,15 @@ class Retention:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._under_way: Deferred[None] | None = None
-        self._loop = LoopingCall(self._look)
-        self._loop.clock = gateway.reactor
+        self._loop = WhileLeading(gateway.reactor, gateway.processes, EVERY, self.look, "look for what has expired")
 
     def start(self) -> None:
         """Begin, with a look at once."""
-        self._loop.start(EVERY)
+        self._loop.start()
 
     async def stop(self) -> None:
         """End. Idempotent."""
-        if self._loop.running:
-            self._loop.stop()
-        if self._under_way is not None:
-            self._under_way.cancel()
-
-    def _look(self) -> Deferred[None] | None:
-        if not self._gateway.processes.leads:
-            return None
-        self._under_way = Deferred.fromCoroutine(self.look())
-        self._under_way.addErrback(lambda _: None)  # cancelled: each step tells its own failures
-        return self._under_way
+        await self._loop.stop()
 
     async def look(self) -> None:
         """End all whose time has passed."""
@@ -66,7 +54,7 @@ class Retention:
             try:
                 await step()
             except CancelledError:
-                return
+                raise
             except Exception:
                 self.log.failure("could not end what has expired")
 
