@@ -304,11 +304,11 @@ class IHardwareInfo(Interface):
     """On volumes: more than ``health`` tells, from the vendor's API."""
 
     async def hardware_info() -> Health:
-        """The vendor's view, with metadata."""
+        """The vendor's view, or the kernel's, with metadata."""
 
 
 class IPerformanceMetrics(Interface):
     """On volumes: the storage measures itself."""
 
     async def performance() -> PerformanceMetric:
-        """Rates now."""
+        """Rates now. ``Unsupported`` where nothing is measured, whatever the volume can do elsewhere."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
@@ -69,6 +71,7 @@ from vfgateway.model import (
     FileStat,
     FileType,
     FolderOptions,
+    HealthState,
     OpenMode,
     Usage,
 )
@@ -787,5 +790,21 @@ class OtherAbilityPromises(VolumeCase):
 
     async def test_claims_nothing_else(self, volume: Able) -> None:
         """Abilities that the class does not name are not provided."""
-        for ability in (ILayout, INativeQuota, IHardwareInfo, IPerformanceMetrics):
+        for ability in (ILayout, INativeQuota):
             self.claims(ability, volume)
+
+    async def test_hardware_info(self, volume: Able) -> None:
+        """A volume that works is not said to be out of order, and what is told beside are words."""
+        if not self.claims(IHardwareInfo, volume):
+            return
+        health = await volume.hardware_info()
+        assert health.state in (HealthState.HEALTHY, HealthState.DEGRADED)
+        assert all(isinstance(word, str) for pair in health.metadata.items() for word in pair)
+
+    async def test_performance(self, volume: Able) -> None:
+        """Rates are numbers that are not negative, or there are none."""
+        if not self.claims(IPerformanceMetrics, volume):
+            return
+        for _ in range(2):
+            with suppress(Unsupported):
+                assert all(rate >= 0 for rate in attrs.astuple(await volume.performance()))

@@ -11,10 +11,19 @@ from uuid import uuid4
 
 import attrs
 from twisted.internet.defer import TimeoutError, ensureDeferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from vfgateway.abilities import IAdoption, IDescriptions, IFastClone, ILayout, IMountable
+from vfgateway.abilities import (
+    IAdoption,
+    IDescriptions,
+    IFastClone,
+    IHardwareInfo,
+    ILayout,
+    IMountable,
+    IPerformanceMetrics,
+)
 from vfgateway.backends.vfs import syscalls
 from vfgateway.backends.vfs.adoption import Adoption
 from vfgateway.backends.vfs.clone import Cloner
@@ -22,15 +31,27 @@ from vfgateway.backends.vfs.delete import empty_trash, ensure_trash, hold, set_a
 from vfgateway.backends.vfs.descriptors import Calls
 from vfgateway.backends.vfs.faults import faults, translate
 from vfgateway.backends.vfs.folder import LocalFolder, VfsFolder
+from vfgateway.backends.vfs.hardware import MountPoint, health_of, mount_of
 from vfgateway.backends.vfs.layout import VERSION_FILE, Layout
 from vfgateway.backends.vfs.ownership import PRIVATE
+from vfgateway.backends.vfs.performance import Counters, counters, rates
 from vfgateway.backends.vfs.resolve import DIRECTORY, Resolver, best_resolver
 from vfgateway.backends.vfs.settings import VfsSettings
 from vfgateway.backends.vfs.staging import KNOWS_OWNERS, Staging
 from vfgateway.backends.vfs.tree import Tree
-from vfgateway.errors import GatewayError, VolumeUnavailable
+from vfgateway.errors import GatewayError, Unsupported, VolumeUnavailable
 from vfgateway.interfaces import IFolder, IVolume, IVolumeFactory
-from vfgateway.model import Actor, FolderOptions, Health, HealthState, NameRules, QuotaScopeId, Space, VFolderId
+from vfgateway.model import (
+    Actor,
+    FolderOptions,
+    Health,
+    HealthState,
+    NameRules,
+    PerformanceMetric,
+    QuotaScopeId,
+    Space,
+    VFolderId,
+)
 
 if TYPE_CHECKING:
     from vfgateway.runtime import Runtime
@@ -39,6 +60,9 @@ if TYPE_CHECKING:
 NEVER_STALLS: Final = frozenset({syscalls.TMPFS, syscalls.EXT4, syscalls.XFS, syscalls.BTRFS})
 #: Storage that may report a failed write only when the file is synced or closed.
 FLUSHES_LATE: Final = frozenset({syscalls.NFS, syscalls.CIFS, syscalls.SMB2, syscalls.CEPH, syscalls.FUSE})
+#: Seconds over which performance is measured: at least, and at most since the last time somebody asked.
+LEAST: Final = 1.0
+MOST: Final = 60.0
 #: Seconds after which storage that does not answer counts as unavailable.
 PATIENCE: Final = 5.0
 _NO_ANSWER: Final = f"the storage does not answer within {PATIENCE:.0f} seconds"
@@ -53,9 +77,10 @@ class Storage:
     resolver: Resolver
     file_system: int
     names: NameRules
+    mount: MountPoint | None
 
 
-@implementer(IVolume, IMountable, IFastClone, IAdoption, ILayout, IDescriptions)
+@implementer(IVolume, IMountable, IFastClone, IAdoption, ILayout, IDescriptions, IHardwareInfo, IPerformanceMetrics)
 class VfsVolume:
     """A mounted directory.
 
@@ -81,6 +106,7 @@ class VfsVolume:
         self._storage: Storage | None = None
         self._overdue = threading.Event()
         self._overdue.set()
+        self._counted: Counters | None = None
 
     def _make_calls(self, runtime: Runtime) -> Calls:
         return Calls(self.name, lambda: runtime.pool(self._settings.threads))
@@ -112,6 +138,7 @@ class VfsVolume:
                 self._resolver or best_resolver(),
                 syscalls.file_system_type(self.path),
                 NameRules(case_folding=folds, longest=os.pathconf(self.path, "PC_NAME_MAX"), hidden=self.hidden),
+                mount_of(os.path.realpath(self.path)),
             )
 
     async def _clean_up(self) -> None:
@@ -160,6 +187,28 @@ class VfsVolume:
         finally:
             answered.set()
         return Health(HealthState.HEALTHY)
+
+    async def hardware_info(self) -> Health:
+        mount = self._started().mount
+        health = await self.health()
+        if mount is None or health.state is not HealthState.HEALTHY:
+            return health
+        return await self._watch.run(lambda: health_of(mount_of(mount.place) or mount))
+
+    async def performance(self) -> PerformanceMetric:
+        before = self._counted
+        if before is None or not LEAST <= self._reactor.seconds() - before.at <= MOST:
+            before = await self._count()
+            await deferLater(self._reactor, LEAST, lambda: None)
+        self._counted = after = await self._count()
+        return rates(before, after)
+
+    async def _count(self) -> Counters:
+        mount, now = self._started().mount, self._reactor.seconds()
+        counted = None if mount is None else await self._watch.run(counters, mount, now)
+        if counted is None:
+            raise Unsupported(f"performance metrics of volume {self.name}: the kernel counts nothing of its storage")
+        return counted
 
     async def space(self) -> Space:
         return await self._calls.quick(self._space)
