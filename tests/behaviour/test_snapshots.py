@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -23,8 +24,12 @@ V1 = "/vfgateway/v1"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EveryDoor]:
     """A gateway over a Btrfs."""
     folder = tmp_path_factory.mktemp("snapshots")
-    with btrfs(folder / "disk") as place:
-        site = EveryDoor(folder / "site", {"local": {"backend": "btrfs", "path": str(place / "volume")}})
+    with btrfs(folder / "disk") as place, btrfs(folder / "counting") as counting:
+        volumes = {
+            "local": {"backend": "btrfs", "path": str(place / "volume")},
+            "limited": {"backend": "btrfs", "path": str(counting / "volume"), "limits": "qgroup"},
+        }
+        site = EveryDoor(folder / "site", volumes)
         with GatewayProcess(site):
             yield site
 
@@ -253,6 +258,26 @@ def test_counted_nowhere(site: EveryDoor, data: VFolderOfAlice) -> None:
     assert [path.name for path in taken.iterdir()] == ["one"]
     site.manager("DELETE", f"{V1}/vfolders/{data.vfid[-32:]}?purge=true")
     eventually(lambda: not taken.exists() and not data.root.exists(), "both are gone")
+
+
+@pytest.mark.parametrize("kind", DOORS, ids=lambda kind: kind.name)
+def test_what_the_kernel_refuses_is_a_limits(site: EveryDoor, kind: type[Door]) -> None:
+    """A job has filled a vfolder past the gateway, which learns of it from the kernel; nothing is left of what was refused."""
+    data = site.populate("limited", f"k-{kind.name}")
+    site.limit(data, limit_bytes=4 << 20)
+    with (data.root / "job").open("wb", buffering=0) as file, pytest.raises(OSError) as stopped:
+        while True:
+            file.write(bytes(64 << 10))
+    assert stopped.value.errno == errno.EDQUOT
+    with kind(site, data) as door:
+        with pytest.raises(Refused) as refusal:
+            door.put("new", bytes(2 << 20))
+        assert refusal.value.why == "quota"
+        if not door.keeps:
+            assert set(door.list()) == {"job"}
+        (data.root / "job").unlink()
+        door.put("new", bytes(2 << 20))
+        assert set(door.list()) == {"new"}
 
 
 def test_a_schedule(site: EveryDoor, data: VFolderOfAlice) -> None:
