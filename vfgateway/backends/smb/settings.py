@@ -23,7 +23,7 @@ type_mode = Annotated[int, BeforeValidator(_mode)]
 class LoginSettings(Section):
     """Whom to be on the server.
 
-    :ivar username: may have the domain in front, as in ``CORP\\\\alice``
+    :ivar username: may have the domain in front, as in ``CORP\\alice``
     :ivar password: its first value counts; with ``password_file`` it is read again for each new connection
     """
 
@@ -41,7 +41,7 @@ class SmbSettings(LoginSettings):
     :ivar driver: ``smbprotocol`` (SMB 2.0.2 to 3.1.1, signed and encrypted), or ``pysmb`` (SMB 2.0.2, signed)
     :ivar encrypt: refuse servers that do not encrypt
     :ivar users: logins of people on the server, by the names of their accounts here
-    :ivar others: as whom people act who have none: as the ``service`` account, or not at all (``refuse``)
+    :ivar others: as whom people act who have no login among ``users``: as the ``service`` account, or not at all (``refuse``)
     :ivar connections: to the server, for each login
     :ivar timeout: seconds for each answer
     :ivar file_mode: permission bits that all files are shown with
