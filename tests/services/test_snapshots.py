@@ -342,6 +342,24 @@ async def test_are_not_offered_where_the_storage_has_none(tmp_path: Path) -> Non
             await folder.make_dir(path(".snapshots"))
 
 
+async def test_are_not_shown_where_a_vfolder_can_have_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though others on the volume can."""
+    async with running_gateway(tmp_path) as gateway:
+        folder = await begun(gateway)
+
+        async def none(*_: object) -> None:
+            raise Unsupported("snapshots of this one")
+
+        for name in ("snapshots", "open_snapshot"):
+            monkeypatch.setattr(gateway.volumes.get("mem"), name, none)
+        for where in (".snapshots", ".snapshots/one", ".snapshots/one/d"):
+            for ask in (folder.stat, folder.list):
+                with pytest.raises(NotFound):
+                    await ask(path(where))
+        with pytest.raises(Unsupported):
+            await gateway.snapshots.list(folder)
+
+
 async def test_one_taken_without_the_gateway(tmp_path: Path) -> None:
     """Is listed and used as any other; nobody knows why it is there, so no schedule removes it."""
     async with running_gateway(tmp_path) as gateway:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from zope.interface import implementer
 
 from vfgateway.abilities import IServerSideCopy
-from vfgateway.errors import IsADirectory, NotFound
+from vfgateway.errors import IsADirectory, NotFound, Unsupported
 from vfgateway.interfaces import IDirectory, IFile, IFolder, IVolume
 from vfgateway.model import Actor, DirEntry, Expect, FileStat, FileType, OpenMode, Published, Snapshot, VFolderId
 from vfgateway.paths import ROOT, SNAPSHOTS_NAME, FolderPath
@@ -95,11 +95,17 @@ class SnapshotsView(RefusesChanges):
         inside = tree_path(path)
         if inside.reserved:
             raise NotFound(path)
-        folder: IFolder = await self._volume.open_snapshot(self._vfid, path.parts[1])
+        try:
+            folder: IFolder = await self._volume.open_snapshot(self._vfid, path.parts[1])
+        except Unsupported:  # this vfolder can have none
+            raise NotFound(path) from None
         return folder, inside
 
     async def _all(self) -> Sequence[Snapshot]:
-        found: Sequence[Snapshot] = await self._volume.snapshots(self._vfid)
+        try:
+            found: Sequence[Snapshot] = await self._volume.snapshots(self._vfid)
+        except Unsupported:
+            raise NotFound(HERE) from None
         return found
 
     async def _named(self, path: FolderPath) -> Snapshot:
