@@ -92,12 +92,13 @@ def set_limits(descriptor: int, project: int, size: int, files: int) -> None:
 
 
 def usage(descriptor: int, project: int) -> tuple[int, int, int, int]:
-    """Bytes and inodes that a project has, and the most that it may have (0: no limit). Needs ``CAP_SYS_ADMIN``."""
+    """Bytes and inodes that a project has, and the most that it may have (0: no limit). ``ESRCH`` without quota. Needs
+    ``CAP_SYS_ADMIN``."""
     quota = _Quota()
     try:
         _call(descriptor, _GET_QUOTA, project, ctypes.byref(quota))
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ESRCH):  # nobody has used it yet
+        if error.errno == errno.ENOENT:  # nobody has used it yet
             return 0, 0, 0, 0
         raise
     return quota.bytes, quota.files, quota.most_blocks * BLOCK, quota.most_files

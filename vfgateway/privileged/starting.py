@@ -73,3 +73,8 @@ class Helpers:
         finally:
             os.close(theirs)
         self._lifelines.append(ours)
+
+    def close(self) -> None:
+        """Have them end."""
+        while self._lifelines:
+            os.close(self._lifelines.pop())
