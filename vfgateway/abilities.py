@@ -21,6 +21,7 @@ from vfgateway.model import (
     PerformanceMetric,
     Published,
     QuotaScopeId,
+    RemoteMount,
     Snapshot,
     Usage,
     VFolderId,
@@ -290,6 +291,13 @@ class IMountable(Interface):
 
     async def mount_path(vfid: VFolderId) -> str:
         """Absolute path of the vfolder's root as agents see it. ``VFolderNotFound``."""
+
+
+class IRemoteMount(Interface):
+    """On volumes: hosts can mount the storage without the gateway."""
+
+    async def remote_mount(vfid: VFolderId) -> RemoteMount | None:
+        """How; ``None`` where there is no other way to the storage than this host. ``VFolderNotFound``."""
 
 
 class IAdoption(Interface):

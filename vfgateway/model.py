@@ -253,6 +253,24 @@ class PerformanceMetric:
 
 
 @attrs.frozen
+class RemoteMount:
+    """What the host of an agent needs to mount the storage of a vfolder by itself.
+
+    :ivar type: as ``mount -t`` takes it
+    :ivar source: what is mounted: ``//server/share``, ``server:/export``
+    :ivar options: as ``mount -o`` takes them; no secrets
+    :ivar credentials: by which name the host knows the secrets that it takes; empty if it takes none
+    :ivar path: where the vfolder lies below the place on which that is mounted; relative, with slashes
+    """
+
+    type: str
+    source: str
+    options: str
+    credentials: str
+    path: str
+
+
+@attrs.frozen
 class Usage:
     """What is stored: ``bytes`` is the sum of ``st_size`` of regular files (each inode once), ``files`` counts files,
     directories and links alike, without the root."""

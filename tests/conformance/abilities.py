@@ -44,6 +44,7 @@ from vfgateway.abilities import (
     INativeQuota,
     IPerformanceMetrics,
     IRandomWrite,
+    IRemoteMount,
     IServerSideCopy,
     IUsageWalk,
     IWholeStore,
@@ -606,6 +607,17 @@ class OtherAbilityPromises(VolumeCase):
         assert mounted.is_relative_to(volume.path)
         with pytest.raises(VFolderNotFound):
             await volume.mount_path(new_vfid())
+
+    async def test_remote_mount(self, volume: Able) -> None:
+        """Hosts are told what to mount, and where the vfolder lies in it, if they can mount it at all; of vfolders that exist."""
+        if not self.claims(IRemoteMount, volume):
+            return
+        vfid = new_vfid()
+        await volume.create_folder(vfid, FolderOptions())
+        mount = await volume.remote_mount(vfid)
+        assert mount is None or (mount.type and mount.source and not mount.path.startswith(("/", "..")))
+        with pytest.raises(VFolderNotFound):
+            await volume.remote_mount(new_vfid())
 
     async def test_at_hand(self, folder: Able) -> None:
         """What is told at once is what the ordinary way tells; what is not there, or not plain, is not told."""

@@ -10,12 +10,13 @@ from uuid import uuid4
 
 import pytest
 
-from tests.conformance.harness import Able, at, make_runtime, names_in
+from tests.conformance.harness import Able, at, make_runtime, names_in, new_vfid, put
 from tests.conformance.suite import EveryPromise
 from tests.support.samba import Samba
-from vfgateway.abilities import IAdoption, IDescriptions, IRandomWrite, IResumableStaging, IServerSideCopy
+from vfgateway.abilities import IAdoption, IDescriptions, IRandomWrite, IRemoteMount, IResumableStaging, IServerSideCopy
 from vfgateway.backends.smb import SmbVolumeFactory
 from vfgateway.interfaces import IVolume
+from vfgateway.model import Actor, FolderOptions
 
 #: The server of the module that runs now.
 running: list[Samba] = []
@@ -33,7 +34,7 @@ class TestSmb(EveryPromise):
     """By smbprotocol, encrypted."""
 
     backend = "smb"
-    abilities = frozenset({IAdoption, IDescriptions, IRandomWrite, IResumableStaging, IServerSideCopy})
+    abilities = frozenset({IAdoption, IDescriptions, IRandomWrite, IRemoteMount, IResumableStaging, IServerSideCopy})
     settings: ClassVar[dict[str, Any]] = {"durability": "none"}
     many = 3000
 
@@ -41,6 +42,18 @@ class TestSmb(EveryPromise):
         foreign = self._foreign(tmp_path)
         settings = running[0].settings(path=f"volumes/{uuid4().hex}", adoptable=[foreign], **self.settings)
         return SmbVolumeFactory().configure("share", settings, make_runtime(tmp_path))
+
+    async def test_where_hosts_find_it(self, volume: Able) -> None:
+        """Below the share that they mount lies what was stored; no secret is told."""
+        vfid = new_vfid()
+        await volume.create_folder(vfid, FolderOptions())
+        await put(await volume.folder(vfid, Actor()), "file", b"content")
+        mount = await volume.remote_mount(vfid)
+        assert (running[0].share / mount.path / "file").read_bytes() == b"content"
+        assert (mount.type, mount.credentials) == ("cifs", "share")
+        assert mount.source.endswith("/data")
+        assert f"port={running[0].port}" in mount.options
+        assert running[0].password not in repr(mount)
 
     def _foreign(self, tmp_path: Path) -> str:
         return f"foreign/{tmp_path.name}"

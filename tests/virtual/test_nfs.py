@@ -67,6 +67,22 @@ async def test_removed_under_its_reader(volume: NfsVolume) -> None:
     await file.close()
 
 
+async def test_from_another_host(volume: NfsVolume, server: NfsServer) -> None:
+    """What the kernel has mounted is what others are told to mount; what it counts of it is told as rates."""
+    folder: Able = await new_folder(volume)
+    await put(folder, "file", b"content")
+    (vfid,) = await volume.folders()
+    mount = await volume.remote_mount(vfid)
+    assert mount is not None
+    assert (mount.type, mount.source, mount.credentials) == ("nfs4", "127.0.0.1:/", "")
+    assert (server.exported / mount.path / "file").read_bytes() == b"content"
+    measuring = Deferred.fromCoroutine(volume.performance())
+    while not measuring.called:
+        await put(folder, "more", bytes(1000))
+    assert (await measuring).io_bytes_write > 0
+    assert (await volume.hardware_info()).metadata["file_system"] == "nfs4"
+
+
 async def test_stale(volume: NfsVolume, server: NfsServer) -> None:
     """What is removed on the server and made again is found again; who has the old file open never gets the new one's content."""
     vfid = new_vfid()

@@ -12,7 +12,7 @@ from uuid import UUID
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.logger import Logger
 
-from vfgateway.abilities import IAdoption, IFastClone, IFastUsage, IMountable, IResumableStaging
+from vfgateway.abilities import IAdoption, IFastClone, IFastUsage, IMountable, IRemoteMount, IResumableStaging
 from vfgateway.errors import (
     Conflict,
     GatewayError,
@@ -33,6 +33,7 @@ from vfgateway.model import (
     FolderOptions,
     Limits,
     QuotaScopeId,
+    RemoteMount,
     ScopeKind,
     Usage,
     VFolder,
@@ -180,6 +181,11 @@ class Lifecycle:
         with contextlib.suppress(NotFound):
             await folder.stat(subpath, follow=True)
         return await volume.mount_path(vfolder.id)
+
+    async def remote_mount(self, vfolder: VFolder) -> RemoteMount | None:
+        """What a host needs to mount the vfolder's storage by itself; ``None`` where that cannot be."""
+        volume = self._gateway.volumes.get(vfolder.volume)
+        return await volume.remote_mount(vfolder.id) if IRemoteMount.providedBy(volume) else None
 
     # --- counting ---
 

@@ -12,6 +12,7 @@ from twisted.internet import reactor
 from tests.support.manager import Serving, serving_manager
 from vfgateway.backends.memory import MemoryVolume
 from vfgateway.backends.vfs import VfsVolumeFactory
+from vfgateway.backends.vfs.hardware import MountPoint
 from vfgateway.model import INTERNAL, ORCHESTRATOR, VFolderId
 from vfgateway.paths import parse_text
 from vfgateway.services.events import CloneFinished, DeletionFinished
@@ -108,6 +109,29 @@ async def test_a_mount_is_the_root(tmp_path: Path) -> None:
         (Path(path) / "out").symlink_to("/etc")
         for subpath in ("../x", "/etc", "out"):
             await serving.client.refused("GET", "/folder/mount", {**here, "subpath": subpath}, 400)
+
+
+async def test_mounting_from_another_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told to who asks: what to mount there, and where the vfolder lies in it; nothing where there is no other way than this host."""
+    volume = VfsVolumeFactory().configure("mem", {"path": str(tmp_path / "v")}, _runtime(tmp_path))
+    async with serving_manager(tmp_path, [volume]) as serving:
+        here = new()
+        await serving.client.post("/folder/create", here, 204)
+        path = (await serving.client.get("/folder/mount", here))["path"]
+        assert await serving.client.get("/folder/mount", {**here, "remote": True}) == {"path": path}
+        mount = MountPoint(str(tmp_path), "nfs4", "server:/export", read_only=False, device=None)
+        monkeypatch.setattr("vfgateway.backends.vfs.volume.mount_of", lambda place: mount)
+        assert await serving.client.get("/folder/mount", {**here, "remote": True}) == {
+            "path": path,
+            "remote": {
+                "type": "nfs4",
+                "source": "server:/export",
+                "options": "",
+                "credentials": "",
+                "path": str(Path(path).relative_to(tmp_path)),
+            },
+        }
+        assert await serving.client.get("/folder/mount", here) == {"path": path}
 
 
 async def test_mounting_what_is_not_there(shared: Serving) -> None:

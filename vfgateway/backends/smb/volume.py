@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from vfgateway.abilities import IAdoption, IDescriptions
+from vfgateway.abilities import IAdoption, IDescriptions, IRemoteMount
 from vfgateway.backends.smb import descriptions, trash, wire
 from vfgateway.backends.smb.adoption import Adoption
 from vfgateway.backends.smb.facts import Shown
@@ -26,7 +26,7 @@ from vfgateway.backends.smb.share import Share
 from vfgateway.backends.smb.tree import Tree
 from vfgateway.errors import ConfigurationError, StorageFailure, VolumeUnavailable
 from vfgateway.interfaces import IFolder, IVolume, IVolumeFactory
-from vfgateway.model import Actor, FolderOptions, Health, HealthState, QuotaScopeId, Space, VFolderId
+from vfgateway.model import Actor, FolderOptions, Health, HealthState, QuotaScopeId, RemoteMount, Space, VFolderId
 from vfgateway.uninterrupted import whole
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _log = Logger()
 
 
-@implementer(IVolume, IAdoption, IDescriptions)
+@implementer(IVolume, IAdoption, IDescriptions, IRemoteMount)
 class SmbVolume:
     """A directory of a share.
 
@@ -212,6 +212,17 @@ class SmbVolume:
         )
         await tree.check()
         return SmbFolder(tree, self._clock)
+
+    async def remote_mount(self, vfid: VFolderId) -> RemoteMount:
+        await self.folder(vfid, Actor())
+        with faults(self.name, vfid):
+            place = await self._adoption.target(self._service, vfid) or self._layout.root(vfid)
+        settings = self._settings
+        options = ["seal"] if settings.encrypt else []
+        if settings.port != 445:
+            options.append(f"port={settings.port}")
+        source = f"//{settings.server}/{settings.share}"
+        return RemoteMount("cifs", source, ",".join(options), self.name, place.replace("\\", "/"))
 
     @whole
     async def folders(self) -> Sequence[VFolderId]:

@@ -23,6 +23,7 @@ from vfgateway.abilities import (
     ILayout,
     IMountable,
     IPerformanceMetrics,
+    IRemoteMount,
 )
 from vfgateway.backends.vfs import syscalls
 from vfgateway.backends.vfs.adoption import Adoption
@@ -49,6 +50,7 @@ from vfgateway.model import (
     NameRules,
     PerformanceMetric,
     QuotaScopeId,
+    RemoteMount,
     Space,
     VFolderId,
 )
@@ -60,6 +62,8 @@ if TYPE_CHECKING:
 NEVER_STALLS: Final = frozenset({syscalls.TMPFS, syscalls.EXT4, syscalls.XFS, syscalls.BTRFS})
 #: Storage that may report a failed write only when the file is synced or closed.
 FLUSHES_LATE: Final = frozenset({syscalls.NFS, syscalls.CIFS, syscalls.SMB2, syscalls.CEPH, syscalls.FUSE})
+#: File systems that other hosts can mount, too.
+REMOTE: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "lustre", "glusterfs"})
 #: Seconds over which performance is measured: at least, and at most since the last time somebody asked.
 LEAST: Final = 1.0
 MOST: Final = 60.0
@@ -80,7 +84,9 @@ class Storage:
     mount: MountPoint | None
 
 
-@implementer(IVolume, IMountable, IFastClone, IAdoption, ILayout, IDescriptions, IHardwareInfo, IPerformanceMetrics)
+@implementer(
+    IVolume, IMountable, IFastClone, IAdoption, ILayout, IDescriptions, IHardwareInfo, IPerformanceMetrics, IRemoteMount
+)
 class VfsVolume:
     """A mounted directory.
 
@@ -313,6 +319,17 @@ class VfsVolume:
         tree = self._tree(self._started(), vfid, Actor())
         await self._calls.quick(tree.check)
         return str(await self._calls.quick(self._adoption.target, tree.path) or tree.path)
+
+    async def remote_mount(self, vfid: VFolderId) -> RemoteMount | None:
+        return await self._calls.run(self._remote, await self.mount_path(vfid))
+
+    def _remote(self, place: str) -> RemoteMount | None:
+        true = os.path.realpath(place)
+        mount = mount_of(true)
+        if mount is None or mount.fstype not in REMOTE:
+            return None
+        credentials = "" if mount.fstype.startswith("nfs") else self.name
+        return RemoteMount(mount.fstype, mount.source, "", credentials, os.path.relpath(true, mount.place))
 
     async def adopt_folder(self, vfid: VFolderId, place: str) -> None:
         self._started()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any, cast
 
+import attrs
 from twisted.internet.defer import Deferred, TimeoutError
 
 from vfgateway.errors import (
@@ -14,6 +15,7 @@ from vfgateway.errors import (
     QuotaScopeNotFound,
     StorageFailure,
     UnknownAccount,
+    Unsupported,
     VFolderNotFound,
 )
 from vfgateway.model import FolderOptions, Limits, Permission, Usage, VFolder
@@ -30,6 +32,7 @@ from vfgateway.protocols.manager.wire import (
     MountPath,
     OfFolder,
     Ok,
+    RemoteSource,
     Started,
     UsedBytes,
 )
@@ -114,7 +117,8 @@ class FolderRoutes(Routes):
     async def folder_mount(self, call: Call, params: FolderMount) -> Reply:
         """Say where agents find a vfolder. ``subpath`` must not lead out of it; it need not exist.
 
-        For a ``principal``, the permission that the mount must have comes along; to one that may not enter, there is no such vfolder.
+        For a ``principal``, the permission that the mount must have comes along; to one that may not enter, there is no such vfolder. With
+        ``remote``, what another host needs to mount the storage by itself.
         """
         vfid = str(params.vfid)
         permission = None
@@ -124,12 +128,19 @@ class FolderRoutes(Routes):
                 raise VFolderNotFound(vfid)
             if params.principal is not None:
                 permission = await self._permission(params.principal, vfolder)
-            path = await self.gateway.lifecycle.mount_path(vfolder, params.subpath)
+            remote = await self.gateway.lifecycle.remote_mount(vfolder) if params.remote else None
+            try:
+                path: str | None = await self.gateway.lifecycle.mount_path(vfolder, params.subpath)
+            except Unsupported:
+                if remote is None:
+                    raise
+                path = None
         except VFolderNotFound:
             return faults.cannot_mount("VFolder not found", vfid)
         except InvalidPath:
             return faults.cannot_mount("Invalid vfolder subpath", vfid, subpath=str(params.subpath))
-        return Reply(body=MountPath(path=path, permission=cast(Any, permission)))
+        source = None if remote is None else RemoteSource(**attrs.asdict(remote))
+        return Reply(body=MountPath(path=path, remote=source, permission=cast(Any, permission)))
 
     async def _permission(self, name: str, vfolder: VFolder) -> str:
         """What a user may do in a vfolder. ``VFolderNotFound`` if that is nothing, or there is no such user, or none that may log in."""

@@ -190,18 +190,32 @@ class FolderClone(Open):
 
 class FolderMount(OfFolder):
     """Where to find a vfolder; ``subpath`` is only checked. ``principal``: for which user, by name or UUID, it will be mounted (not
-    the reference's)."""
+    the reference's). ``remote``: also say what a host needs to mount the storage by itself (not the reference's)."""
 
     subpath: RelPath = Field(default=".", validate_default=True)
     principal: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    remote: bool = False
+
+
+class RemoteSource(Answer):
+    """What a host needs: as ``mount -t``, its source and ``mount -o`` take it, without secrets; by which name the host knows those,
+    empty if there are none; and where the vfolder lies below the place on which that is mounted."""
+
+    type: str
+    source: str
+    options: str
+    credentials: str
+    path: str
 
 
 class MountPath(Answer):
-    """Where agents find it; with a principal, also the permission that the mount must have."""
+    """Where agents find it, unless it has no path on this host; with a principal, also the permission that the mount must have; if that was
+    asked for, how another host gets to it."""
 
     sparse = True
 
-    path: str
+    path: str | None = None
+    remote: RemoteSource | None = None
     permission: Literal["ro", "rw", "rwd"] | None = None
 
 
