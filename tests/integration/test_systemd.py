@@ -110,7 +110,14 @@ def test_a_start_that_fails_is_never_ready(tmp_path: Path, systemd: Systemd) -> 
 
 
 @pytest.mark.parametrize(
-    "unit", ["vfgateway.service", "vfgateway-privileged.service", "vfgateway-client.socket", "vfgateway-manager.socket"]
+    "unit",
+    [
+        "vfgateway.service",
+        "vfgateway-privileged.service",
+        "vfgateway-mounts.service",
+        "vfgateway-client.socket",
+        "vfgateway-manager.socket",
+    ],
 )
 def test_systemd_takes_the_units(tmp_path: Path, unit: str) -> None:
     """It knows every key; what they start is put where they expect it."""
