@@ -32,7 +32,9 @@ def tables() -> dict[str, type[Section]]:
             importlib.import_module(each.module)
     found = {}
     for each in _below(Section):
-        if each.__module__.startswith("vfgateway.") and each not in NOT_TABLES and not each.__subclasses__():
+        ours = each.__module__.startswith("vfgateway.") and not each.__module__.startswith("vfgateway.mounting.")
+        is_base = each.__subclasses__() and "backends" not in vars(each)
+        if ours and each not in NOT_TABLES and not is_base:
             found[heading(each)] = each
     order = ["gateway", "frontends", "volumes", "authenticators"]
     return dict(sorted(found.items(), key=lambda item: (_place(item[0], order), item[0])))
@@ -56,7 +58,7 @@ def heading(section: type[Section]) -> str:
         case "protocols":
             return f"[frontends.{name}]"
         case "backends":
-            backends = " or ".join(f'"{each}"' for each in getattr(section, "backends", (name,)))
+            backends = " or ".join(f'"{each}"' for each in vars(section).get("backends", (name,)))
             return f"[volumes.NAME] with backend = {backends}"
         case _:
             return f"[authenticators.{name}]"

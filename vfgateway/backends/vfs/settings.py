@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -48,6 +48,8 @@ class VfsSettings(Section):
     :ivar shared: whether others (jobs on the cluster) change files behind the gateway's back
     :ivar adoptable: directories below which directories can be made vfolders where they lie
     """
+
+    backends: ClassVar[tuple[str, ...]] = ("vfs", "nfs")
 
     path: ConfigPath
     adoptable: tuple[ConfigPath, ...] = ()
