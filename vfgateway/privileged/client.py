@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import threading
@@ -122,9 +121,9 @@ class Helper:
         try:
             answer = wire.receive(self._connection)
         except wire.Garbled as error:
-            raise OSError(errno.EPROTO, str(error)) from None
+            raise ConnectionError(str(error)) from None
         if answer is None:
-            raise ConnectionResetError(errno.ECONNRESET, "it closed the connection")
+            raise ConnectionError("it closed the connection")
         wire.close(answer[1])
         return answer[0]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
@@ -123,10 +122,8 @@ def _is_at(found: os.stat_result, place: str) -> bool:
     """Whether the kernel's word for a place leads to it here, and not in another name space."""
     try:
         return os.path.samestat(found, Path(place).lstat())
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return False
-        raise
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _amount(value: object) -> int:

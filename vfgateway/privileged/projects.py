@@ -5,7 +5,6 @@ same for XFS and ext4. Blocking; all raise ``OSError``.
 from __future__ import annotations
 
 import ctypes
-import errno
 import fcntl
 import os
 import stat
@@ -63,25 +62,14 @@ def _call(descriptor: int, command: int, project: int, argument: object) -> None
 
 
 def is_enforced(descriptor: int) -> bool:
-    """Whether the file system of ``descriptor`` was mounted with project quota. Needs no privilege. ``ENOSYS`` before Linux 5.14."""
+    """Whether the file system of ``descriptor`` was mounted with project quota, and the kernel (Linux 5.14) can be told of it. Needs no privilege."""
     state = ctypes.create_string_buffer(b"\x01", 256)  # the version of the structure
     try:
         _call(descriptor, _GET_STATE, 0, state)
-    except OSError as error:
-        if error.errno == errno.ENOSYS and not _has_call():
-            raise
+    except OSError:
         return False
     (flags,) = struct.unpack_from("=H", state.raw, 2)
     return bool(flags & _ENFORCED)
-
-
-def _has_call() -> bool:
-    """Whether the kernel knows quotactl_fd at all: it refuses a descriptor that is none."""
-    try:
-        _call(0xFFFFFFFF, _GET_STATE, 0, None)
-    except OSError as error:
-        return error.errno != errno.ENOSYS
-    return True
 
 
 def set_limits(descriptor: int, project: int, size: int, files: int) -> None:
@@ -97,10 +85,8 @@ def usage(descriptor: int, project: int) -> tuple[int, int, int, int]:
     quota = _Quota()
     try:
         _call(descriptor, _GET_QUOTA, project, ctypes.byref(quota))
-    except OSError as error:
-        if error.errno == errno.ENOENT:  # nobody has used it yet
-            return 0, 0, 0, 0
-        raise
+    except FileNotFoundError:  # nobody has used it yet
+        return 0, 0, 0, 0
     return quota.bytes, quota.files, quota.most_blocks * BLOCK, quota.most_files
 
 

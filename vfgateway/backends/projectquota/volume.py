@@ -88,14 +88,11 @@ class ProjectQuotaVolume(VfsVolume):
         return storage
 
     def _check_mount(self, top: int) -> None:
-        try:
-            enforced = projects.is_enforced(top)
-        except OSError as error:
-            raise VolumeUnavailable(self.name, "project quota is set by quotactl_fd, which needs Linux 5.14") from error
-        if not enforced:
+        if not projects.is_enforced(top):
             made = " and make the file system with -O quota,project" if self.backend == "ext4" else ""
             raise VolumeUnavailable(
-                self.name, f"{self.path} is not mounted with project quota; mount it with -o prjquota{made}"
+                self.name,
+                f"{self.path} is not mounted with project quota, or the kernel is older than Linux 5.14; mount it with -o prjquota{made}",
             )
 
     def _choose_powers(self, top: int) -> None:
