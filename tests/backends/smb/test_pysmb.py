@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from tests.backends.smb.conftest import DRIVERS, type_make
-from tests.backends.smb.test_lost import in_the_end
+from tests.backends.smb.test_lost import OLD, in_haste, in_the_end
 from tests.conformance.harness import READ, WRITE_NEW, Able, at, content_of, new_folder, put
 from tests.support.samba import Samba
 from vfgateway.backends.smb.settings import SmbSettings
@@ -138,7 +138,7 @@ async def test_fails_nothing_when_its_connection_is_lost(silent: Samba, make: ty
 
 async def test_its_sweep_dies_of_the_first_timeout(silent: Samba, make: type_make) -> None:
     """Ours fire however often, and for all who wait."""
-    folder = await furnished(await make(silent, **PYSMB, timeout=0.5))
+    _, folder = await in_haste(silent, make, 0.5, **PYSMB)
     for _ in range(2):
         silent.pause()
         waiting = [begun(folder.stat(at("file"))) for _ in range(3)]
@@ -146,7 +146,7 @@ async def test_its_sweep_dies_of_the_first_timeout(silent: Samba, make: type_mak
             with pytest.raises(VolumeUnavailable):
                 await each
         silent.pause(stop=False)
-        assert (await in_the_end(lambda: folder.stat(at("file")))).size == len(CONTENT)
+        assert (await in_the_end(lambda: folder.stat(at("file")))).size == len(OLD)
     bare = Bare(silent)
     await bare.ready
     again = _PendingRequest(1, 0, None, lambda _: None)
