@@ -1,46 +1,17 @@
-"""``mount(8)``, ``umount(8)``, and what the kernel says is mounted. Blocking calls."""
+"""``mount(8)`` and ``umount(8)``. Blocking calls."""
 
 from __future__ import annotations
 
-import os
-import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
-
-import attrs
 
 from vfgateway.mounting.errors import MountFailed
 
 _MOUNT: Final = "/bin/mount"
 _UMOUNT: Final = "/bin/umount"
 _ENVIRONMENT: Final = {"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-_ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
-
-
-@attrs.frozen
-class Mounted:
-    """One line of ``/proc/self/mountinfo``."""
-
-    place: Path
-    fstype: str
-    source: str
-
-
-def mounted(place: Path) -> Mounted | None:
-    """What is mounted exactly there, the topmost of several. Never waits for what is mounted."""
-    found = None
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        fields, _, rest = line.partition(b" - ")
-        if _plain(fields.split(b" ")[4]) == os.fspath(place):
-            fstype, source, *_ = rest.split(b" ")
-            found = Mounted(place, _plain(fstype), _plain(source))
-    return found
-
-
-def _plain(field: bytes) -> str:
-    return os.fsdecode(_ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), field))
 
 
 def mount(fstype: str, source: str, place: Path, options: Sequence[str], timeout: float) -> None:

@@ -14,6 +14,7 @@ import attrs
 
 from vfgateway import secretfile
 from vfgateway.errors import ConfigurationError
+from vfgateway.mountinfo import mounted_at
 from vfgateway.mounting import kernel, options
 from vfgateway.mounting.errors import MountError, MountFailed, Refused, UnknownMount
 from vfgateway.mounting.settings import MountedVolume, MountingSettings, MountSettings
@@ -81,7 +82,7 @@ class Mounts:
         with users.locked():
             users.remove(user)
             self._settle(name, users)
-            return kernel.mounted(self._place(name)) is None
+            return mounted_at(str(self._place(name))) is None
 
     def reconcile(self) -> Sequence[tuple[str, str]]:
         """Do what is left to do, for all; what went wrong: a volume and a sentence each. The others do not suffer from it."""
@@ -102,7 +103,7 @@ class Mounts:
                 name,
                 self._place(name),
                 self._volumes[name].mount.at if name in self._volumes else "",
-                kernel.mounted(self._place(name)) is not None,
+                mounted_at(str(self._place(name))) is not None,
                 self._users(name).all(),
             )
             for name in sorted({*self._volumes, *self._known()})
@@ -118,12 +119,12 @@ class Mounts:
         volume = self._volumes.get(name)
         if volume is not None and (volume.mount.at == "startup" or users.all()):
             self._ensure(volume)
-        elif not users.all() and kernel.mounted(self._place(name)) is not None:
+        elif not users.all() and mounted_at(str(self._place(name))) is not None:
             kernel.unmount(self._place(name), self._settings.timeout)
 
     def _ensure(self, volume: MountedVolume) -> None:
         place, wanted = self._place(volume.name), volume.mount
-        found = kernel.mounted(place)
+        found = mounted_at(str(place))
         if found is not None:
             if found.source != wanted.path:
                 raise Refused(f"{place} has something else mounted on it: {found.source}")
@@ -132,7 +133,7 @@ class Mounts:
         _make_place(place)
         with self._secret_option(volume.name, wanted, checked) as secret:
             kernel.mount(wanted.fstype, wanted.path, place, (*checked.plain, *secret), self._settings.timeout)
-        if kernel.mounted(place) is None:
+        if mounted_at(str(place)) is None:
             raise MountFailed(f"mount says that it has done it, and nothing is mounted on {place}")
 
     @contextmanager

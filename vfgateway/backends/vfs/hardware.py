@@ -5,21 +5,18 @@ Blocking calls. Sources: proc(5), the kernel's Documentation/ABI/stable/sysfs-bl
 from __future__ import annotations
 
 import os
-import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 import attrs
 
 from vfgateway.model import Health, HealthState
-
-_ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
+from vfgateway.mountinfo import Mount, mount_above
 
 
 @attrs.frozen
 class MountPoint:
-    """One line of ``/proc/self/mountinfo``.
+    """Where a volume lies.
 
     :ivar device: numbers of the block device; ``None`` where there is none
     """
@@ -37,35 +34,20 @@ class MountPoint:
 
 
 def mount_of(path: str) -> MountPoint | None:
-    """The mount in which ``path`` lies: the last of those whose place is the longest part of it. ``path`` is absolute, without links."""
-    found: MountPoint | None = None
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        fields, _, rest = line.partition(b" - ")
-        _, _, numbers, _, place, options, *_ = fields.split(b" ")
-        at = _plain(place)
-        if _is_above(at, path) and (found is None or len(at) >= len(found.place)):
-            fstype, source, super_options, *_ = [*rest.split(b" "), b""]
-            read_only = b"ro" in options.split(b",") or b"ro" in super_options.split(b",")
-            found = MountPoint(at, _plain(fstype), _plain(source), read_only, _device(numbers, _plain(source)))
-    return found
+    """The mount in which ``path`` lies, which is absolute and without links."""
+    found = mount_above(path)
+    if found is None:
+        return None
+    return MountPoint(found.place, found.fstype, found.source, found.read_only, _device(found))
 
 
-def _is_above(place: str, path: str) -> bool:
-    return place == "/" or path == place or path.startswith(f"{place}/")
-
-
-def _plain(field: bytes) -> str:
-    return os.fsdecode(_ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), field))
-
-
-def _device(numbers: bytes, source: str) -> tuple[int, int] | None:
+def _device(mount: Mount) -> tuple[int, int] | None:
     """Btrfs has numbers of its own; there the source says which device (the first of several)."""
-    major, _, minor = numbers.partition(b":")
-    if int(major):
-        return int(major), int(minor)
+    if mount.device[0]:
+        return mount.device
     with suppress(OSError, ValueError):
-        if source.startswith("/dev/"):
-            number = Path(source).stat().st_rdev
+        if mount.source.startswith("/dev/"):
+            number = Path(mount.source).stat().st_rdev
             return (os.major(number), os.minor(number)) if number else None
     return None
 
