@@ -225,15 +225,15 @@ class Supervisor(Service):
         for worker in workers.values():
             if worker.ended.called:  # since it was ready
                 self._restart(worker)
-        self._retire(old_workers)
+        self._retire(old_workers, succeeded=True)
         old.close(plan)
         log.info("the new configuration is in force: {count} workers", count=len(workers))
 
-    def _retire(self, workers: Mapping[int, Worker]) -> None:
+    def _retire(self, workers: Mapping[int, Worker], succeeded: bool = False) -> None:
         for worker in workers.values():
             if not worker.ended.called:
                 self._leaving.add(worker)
-                Deferred.fromCoroutine(worker.stop()).addErrback(
+                Deferred.fromCoroutine(worker.stop(succeeded)).addErrback(
                     lambda failure: log.failure("could not end a worker", failure)
                 )
 

@@ -175,7 +175,7 @@ def run_worker(line: bytes) -> None:
     reactor.addSystemEventTrigger("before", "shutdown", share.leave)
     reactor.addSystemEventTrigger("before", "shutdown", root.stopService)
     reactor.callWhenRunning(root.startService)
-    lifeline = threading.Thread(target=_outlive_nobody, args=(reactor,), name="lifeline", daemon=True)
+    lifeline = threading.Thread(target=_outlive_nobody, args=(reactor, gateway), name="lifeline", daemon=True)
     reactor.callWhenRunning(lifeline.start)
     reactor.run()
 
@@ -187,10 +187,12 @@ def _begin_logging(settings: config.Settings, reactor: Any, forward: bool) -> No
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
 
 
-def _outlive_nobody(reactor: Any) -> None:
-    """The supervisor holds the other end of our input: when that ends, so do we, whatever ended it."""
+def _outlive_nobody(reactor: Any, gateway: Gateway) -> None:
+    """The supervisor holds the other end of our input: it says there when others have taken our place, and when it ends, so do we, whatever
+    ended it."""
     while os.read(0, 4096):
-        pass
+        gateway.succeeded = True
+        reactor.callFromThread(_stop, reactor)
     reactor.callFromThread(_stop, reactor)
 
 

@@ -32,6 +32,9 @@ MARGIN = 15.0
 #: The environment of a worker: where its metrics lie.
 METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
+#: What a worker reads when others have taken its place.
+SUCCEEDED: Final = b"succeeded\n"
+
 log = Logger()
 
 
@@ -192,10 +195,16 @@ class Worker(ProcessProtocol):
 
     # --- ending ---
 
-    async def stop(self) -> None:
-        """Have it end with what it has under way; killed if it does not."""
+    async def stop(self, succeeded: bool = False) -> None:
+        """Have it end with what it has under way; killed if it does not.
+
+        :param succeeded: others serve in its place, so that whoever is with it may finish what they came for
+        """
         self.stopping = True
-        self._signal("TERM")
+        if succeeded and self.transport is not None:
+            self.transport.writeToChild(0, SUCCEEDED)
+        else:
+            self._signal("TERM")
         if not self.ended.called and self._forced is None:
             patience = self._plan.settings.gateway.grace + MARGIN
             self._forced = self._reactor.callLater(patience, self._signal, "KILL")

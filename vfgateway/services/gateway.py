@@ -75,6 +75,7 @@ class Gateway:
     :param settings: the whole configuration; the tables of plugins are not looked at here
     :param reactor: network, time and threads
     :ivar running: whether requests can be answered
+    :ivar succeeded: whether another process serves in the place of this one, which ends
     """
 
     log = Logger()
@@ -83,6 +84,7 @@ class Gateway:
         self.settings = settings
         self.reactor = reactor
         self.running = False
+        self.succeeded = False
         self._tokens: Tokens | None = None
         self._in_use = InUse(settings.gateway.data_dir)
         self._login_pool = Pool(reactor, 2, "logins")

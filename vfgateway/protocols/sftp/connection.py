@@ -14,6 +14,7 @@ from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
 
 from vfgateway.protocols.sftp.channel import SessionChannel
 from vfgateway.protocols.sftp.conchlog import CONCH_LOG
+from vfgateway.protocols.sftp.keyrotation import PROVE, announcement, proofs
 from vfgateway.services.session import Session
 
 if TYPE_CHECKING:
@@ -37,12 +38,14 @@ class SftpConnection(SSHConnection):
         super().__init__()
         self.session = session
         self._leave: Callable[[], None] | None = None
+        self._proved = False
 
     def serviceStarted(self) -> None:
         """Stay for as long as what was shown at the login is good."""
         super().serviceStarted()
         standings = self.transport.factory.gateway.standings
         self._leave = standings.stay(self.session.principal, self._expel)
+        self.transport.sendPacket(80, announcement(self.transport.factory.all_keys))
 
     def serviceStopped(self) -> None:
         """The connection has ended."""
@@ -74,8 +77,13 @@ class SftpConnection(SSHConnection):
         return SessionChannel(self, windowSize, maxPacket)
 
     def gotGlobalRequest(self, requestType: bytes, data: bytes) -> Any:
-        """Nothing is offered; to be refused is all that a client needs which only asks whether we live."""
-        return 0
+        """Proofs of our keys, once. Nothing else is offered; to be refused is all that a client needs which only asks whether we live."""
+        if requestType != PROVE or self._proved:
+            return 0
+        self._proved = True
+        transport = self.transport
+        found = proofs(data, transport.factory.all_keys, transport.sessionID, transport.keyAlg)
+        return (1, found) if found else 0
 
     def ssh_REQUEST_SUCCESS(self, packet: bytes) -> None:
         """The client lives."""

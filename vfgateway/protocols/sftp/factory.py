@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -98,13 +98,18 @@ class SftpFactory(SSHFactory):
         self.stopping = False
         self._finishing: set[Deferred[None]] = set()
         self.privateKeys: Mapping[bytes, Key] = {}
+        self.all_keys: Sequence[Key] = ()
         self._proxies = TrustedProxies(gateway.settings.gateway.trusted_proxies)
         self._look = LoopingCall(self.look)
         self._look.clock = self.reactor
 
-    def use(self, keys: Mapping[bytes, Key]) -> None:
-        """Take in the host keys, and begin to look after connections."""
+    def use(self, keys: Mapping[bytes, Key], coming: Sequence[Key] = ()) -> None:
+        """Take in the host keys, and begin to look after connections.
+
+        :param coming: keys that are told to clients, and not used yet
+        """
         self.privateKeys = dict(keys)
+        self.all_keys = [*keys.values(), *coming]
         self.publicKeys = {name: key.public() for name, key in keys.items()}
         self._look.start(LOOK, now=False)
 
@@ -200,14 +205,16 @@ class SftpFactory(SSHFactory):
 
     async def close(self, grace: float = 0.0) -> None:
         """End all connections, and return when what they had open is closed. Transfers that are under way get ``grace`` seconds to end; each
-        connection without one is ended at once."""
-        self.stopping = True
+        connection without one is ended at once. Where others have taken our place, who is at work may also begin something new, as long as
+        that goes on: whoever connects again is with the others."""
+        succeeded = self.gateway.succeeded
+        self.stopping = not succeeded
         if self._look.running:
             self._look.stop()
         over = self.reactor.seconds() + grace
         while self.connections and (now := self.reactor.seconds()) < over:
             for transport in list(self.connections):
-                if not _transfers(transport, now):
+                if not (_works(transport, now) if succeeded else _transfers(transport, now)):
                     transport.disconnect(11, "the gateway stops")
             await deferLater(self.reactor, SHORT_LOOK)
         for transport in list(self.connections):
@@ -219,6 +226,11 @@ class SftpFactory(SSHFactory):
             transport.transport.abortConnection()
         for running in list(self._finishing):
             await running
+
+
+def _works(transport: SftpTransport, now: float) -> bool:
+    """Whether somebody is logging in, or has just asked for something."""
+    return not transport.ended and (_transfers(transport, now) or now - transport.heard < QUIET)
 
 
 def _transfers(transport: SftpTransport, now: float) -> bool:

@@ -47,7 +47,8 @@ class SftpService(Listener):
 
     def startService(self) -> None:
         """Begin to answer. Raises ``ConfigurationError`` for keys that cannot be used."""
-        self.factory.use(hostkeys.load(self._settings.keys_folder(self._gateway.data_dir)))
+        folder = self._settings.keys_folder(self._gateway.data_dir)
+        self.factory.use(hostkeys.load(folder), hostkeys.load_coming(folder))
         super().startService()
 
     def stopService(self) -> Deferred[Any]:

@@ -34,6 +34,14 @@ def load(folder: Path) -> dict[bytes, Key]:
     return {key.sshType(): key for key in keys}
 
 
+def load_coming(folder: Path) -> list[Key]:
+    """Those that shall take over one day, ``ssh_host_..._key.next``. As :func:`load`."""
+    try:
+        return [_load(path) for name in (*_FILES, _OPTIONAL) if (path := folder / f"{name}.next").exists()]
+    except OSError as error:
+        raise ConfigurationError("frontends.sftp.host_keys", f"cannot use {error.filename}: {error.strerror}") from None
+
+
 def _load_or_make(path: Path, make: Callable[[], object]) -> Key:
     if not path.exists():
         private = make()

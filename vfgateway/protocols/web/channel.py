@@ -8,6 +8,7 @@ hands the request over at once and gives it the body as it comes. All use of Twi
 
 from __future__ import annotations
 
+import select
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -113,16 +114,25 @@ class StreamingChannel(http.HTTPChannel):
         self.transport.abortConnection()
 
     def end_soon(self) -> None:
-        """Close after the request that is being answered or is coming in, or now. Who has only just come is answered once."""
+        """Close after the request that is being answered or is coming in, or now. Who has only just come is answered once, and so is a request that
+        has arrived and was not looked at yet."""
         self._leave_the_lane()
         self._ending = True
         under_way = self.requests or self._ahead is not None
-        if not under_way and (self._buffer or not self._asked):
+        if not under_way and (self._buffer or not self._asked or self._has_mail()):
             self.setTimeout(FIRST_WORDS)
             return
         self.persistent = False
         if not under_way:
             self.loseConnection()
+
+    def _has_mail(self) -> bool:
+        descriptor = getattr(self.transport, "fileno", None)
+        if descriptor is None:  # a test's, without a socket
+            return False
+        looking = select.poll()
+        looking.register(descriptor(), select.POLLIN)
+        return bool(looking.poll(0))
 
     def timeoutConnection(self) -> None:
         if self._begun:
