@@ -15,7 +15,6 @@ In the place of a vfolder that was adopted is a file (:mod:`vfgateway.backends.s
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final
 from uuid import UUID
@@ -83,7 +82,7 @@ class Layout:
         except Refused as error:
             if not error.missing:
                 raise
-            strange = [entry.name async for entry in share.entries(self.top) if not _may_be_ours(entry.name)]
+            strange = [entry.name for entry in await share.entries(self.top) if not _may_be_ours(entry.name)]
             if strange:
                 raise VolumeUnavailable(
                     volume,
@@ -155,7 +154,7 @@ class Layout:
     async def scopes(self, share: Share) -> list[QuotaScopeId | None]:
         """All scopes, and the volume itself."""
         found: list[QuotaScopeId | None] = [None]
-        async for name in _dirs(share, self.top, _SCOPE):
+        for name in await _dirs(share, self.top, _SCOPE):
             found.append(QuotaScopeId(await self._kind(share, name), UUID(name)))
         return found
 
@@ -171,22 +170,25 @@ class Layout:
         found = []
         for scope in await self.scopes(share):
             place = self.scope(scope)
-            async for first in _dirs(share, place, _SHARD):
-                async for second in _dirs(share, f"{place}\\{first}".lstrip("\\"), _SHARD):
-                    async for leaf in _dirs(share, f"{place}\\{first}\\{second}".lstrip("\\"), _LEAF, files):
+            for first in await _dirs(share, place, _SHARD):
+                for second in await _dirs(share, f"{place}\\{first}".lstrip("\\"), _SHARD):
+                    for leaf in await _dirs(share, f"{place}\\{first}\\{second}".lstrip("\\"), _LEAF, files):
                         found.append(VFolderId(scope, UUID(first + second + leaf)))
         return found
 
 
-async def _dirs(share: Share, path: str, pattern: re.Pattern[str], files: bool = False) -> AsyncIterator[str]:
+async def _dirs(share: Share, path: str, pattern: re.Pattern[str], files: bool = False) -> list[str]:
     """Directories (and ``files``) with such names; none where others have removed ``path`` meanwhile."""
     try:
-        async for entry in share.entries(path):
-            if (entry.is_dir or files) and pattern.fullmatch(entry.name):
-                yield entry.name
+        return [
+            entry.name
+            for entry in await share.entries(path)
+            if (entry.is_dir or files) and pattern.fullmatch(entry.name)
+        ]
     except Refused as error:
-        if not error.missing:
-            raise
+        if error.missing:
+            return []
+        raise
 
 
 def _may_be_ours(name: str) -> bool:

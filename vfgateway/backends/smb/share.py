@@ -6,7 +6,6 @@ it is found out whether it was done.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Final
 
 from vfgateway.backends.smb import wire
@@ -142,15 +141,16 @@ class Share:
                 return handle, wire.facts(found.body)
         raise AssertionError("unreachable")
 
-    async def entries(self, path: str) -> AsyncIterator[Entry]:
-        """What is in a directory."""
+    async def entries(self, path: str) -> list[Entry]:
+        """What is in a directory that is not too large to be known at once."""
         handle, _ = await self.open_dir(path)
+        found: list[Entry] = []
         try:
             while page := await next_page(handle):
-                for entry in page:
-                    yield entry
+                found += page
         finally:
             await handle.close()
+        return found
 
     async def open_dir(self, path: str) -> tuple[Handle, Entry]:
         """Open a directory to list it with :func:`next_page`."""

@@ -82,7 +82,7 @@ class Staging:
             try:
                 return [
                     (entry.name, self.tree.shown.stat(entry))
-                    async for entry in self.tree.share.entries(self.tree.place.staging)
+                    for entry in await self.tree.share.entries(self.tree.place.staging)
                     if _TOKEN.fullmatch(entry.name) and not entry.is_dir
                 ]
             except Refused as error:

@@ -33,7 +33,7 @@ async def remove_entry(share: Share, path: str, entry: Entry) -> bool:
 
 async def _entries(share: Share, path: str) -> list[Entry]:
     try:
-        return [entry async for entry in share.entries(path)]
+        return await share.entries(path)
     except Refused as error:
         if error.missing:
             return []
