@@ -8,6 +8,7 @@
 #   make wheel    dist/*.whl
 #   make man      man pages of the command, in build/man
 #   make deb      dist/*.deb, for the Debian that it is built on; make deb-check tries it in a fresh one (as root)
+#   make vm-check whole gateways on filesystems of another kernel, in a virtual machine: some minutes
 #   make clean    everything that was made, except ./var
 
 VENV ?= .venv
@@ -18,7 +19,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 NODE := tests/integration/node
 
-.PHONY: run test check docs bench wheel man deb deb-check clean develop peers
+.PHONY: run test check docs bench wheel man deb deb-check vm-check clean develop peers
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run-ready
@@ -55,6 +56,10 @@ deb: wheel man
 
 deb-check: deb
 	packaging/check-deb dist/*.deb
+
+vm-check: develop peers
+	$(BIN)/python -m tests.support.vm env PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 \
+	    $(BIN)/python -m pytest -p pytest_twisted -p no:cacheprovider --verbose tests/virtual
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info docs/_build $(NODE)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis

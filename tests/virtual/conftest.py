@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from tests.support import vm
 
-collect_ignore_glob = [] if vm.is_inside() else ["test_*.py"]
+collect_ignore_glob = [] if vm.is_inside() else ["test_*.py", "whole/test_*.py"]
