@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,10 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     raise AssertionError("it does not come")
 
 
+async def is_healthy(volume: VfsVolume) -> bool:
+    return (await volume.health()).state is HealthState.HEALTHY
+
+
 async def test_a_server_that_is_away(mount: HangingMount, tmp_path: Path) -> None:
     """Who asked already waits and is answered when it is back; who asks then is told at once, and no more is queued. A neighbour does not
     notice. All heals by itself."""
@@ -92,22 +97,20 @@ async def test_a_server_that_is_away(mount: HangingMount, tmp_path: Path) -> Non
         assert (await volume.health()).state is HealthState.UNAVAILABLE
     await put(beside, "file", b"not disturbed")
     assert await content_of(beside, "file") == b"not disturbed"
-    assert (await neighbour.health()).state is HealthState.HEALTHY
+    await until(partial(is_healthy, neighbour))
     assert not any(each.called for each in waiting)
     mount.go_on()
     assert [await each for each in waiting] == [b"content"] * 3
     assert await content_of(folder, "file") == b"content"
-
-    async def is_healthy() -> bool:
-        return (await volume.health()).state is HealthState.HEALTHY
-
-    await until(is_healthy)
+    await until(partial(is_healthy, volume))
     await volume.stop()
     await neighbour.stop()
 
 
-async def test_busy_is_not_away(tmp_path: Path, mount: HangingMount) -> None:
+async def test_busy_is_not_away(tmp_path: Path, mount: HangingMount, monkeypatch: pytest.MonkeyPatch) -> None:
     """A volume whose threads all have work is healthy, and takes more of it."""
+    monkeypatch.setattr(calls, "PATIENCE", 30)
+    monkeypatch.setattr(vfs_volume, "PATIENCE", 30)
     volume = make_volume(mount.place / "volume", tmp_path, threads=2)
     await volume.start()
     folder = await new_folder(volume)
@@ -128,15 +131,15 @@ async def test_away_at_the_start(mount: HangingMount, tmp_path: Path, monkeypatc
     for each in (make_volume(mount.place / "volume", tmp_path, threads=2), neighbour):
         volumes.add(each)
     await volumes.start()
-    assert volumes.get("disk").name == "disk"
+
+    async def is_there(name: str) -> bool:
+        return (await volumes.health(name)).state is HealthState.HEALTHY
+
+    await until(partial(is_there, "disk"))
     with pytest.raises(VolumeUnavailable):
         volumes.get("nfs")
     mount.go_on()
-
-    async def is_there() -> bool:
-        return (await volumes.health("nfs")).state is HealthState.HEALTHY
-
-    await until(is_there)
+    await until(partial(is_there, "nfs"))
     await volumes.stop()
 
 
