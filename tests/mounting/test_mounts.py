@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,13 @@ def test_nothing_in_it_lends_privileges(site: Site) -> None:
     place = Mounts(site.settings, [site.volume("a")]).take("a", "one")
     options = next(line for line in Path("/proc/self/mounts").read_text().splitlines() if str(place) in line).split()[3]
     assert {"nosuid", "nodev"} <= set(options.split(","))
+
+
+def test_what_is_noted_is_private(site: Site) -> None:
+    """Nobody else learns who uses what."""
+    Mounts(site.settings, [site.volume("a")]).take("a", "one")
+    for folder in (site.settings.state, site.settings.state / "a", site.settings.state / "a/users"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_at_startup(site: Site) -> None:

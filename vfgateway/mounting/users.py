@@ -46,7 +46,9 @@ class Users:
     def locked(self) -> Iterator[None]:
         """Keep all others from mounting and unmounting it meanwhile. Ends with the process, too."""
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.place.parent.parent.mkdir(parents=True, exist_ok=True)
+            for folder in (self.place.parent, self.place, self._folder):
+                folder.mkdir(mode=0o700, exist_ok=True)
             descriptor = os.open(self.place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise MountError(f"cannot write to {self.place}: {error.strerror}") from None
