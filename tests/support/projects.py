@@ -13,6 +13,7 @@ import attrs
 import pytest
 
 from tests.support.disks import as_root, mounted
+from vfgateway.backends.projectquota import volume
 from vfgateway.privileged import projects
 
 #: The smallest that mkfs.xfs makes.
@@ -52,6 +53,7 @@ class UnenforcedQuota:
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Take the place of the calls."""
+        patch.setattr(volume, "obey_limits", lambda: None)  # for ever, and for all other tests in this process
         patch.setattr(projects, "is_enforced", lambda descriptor: True)
         patch.setattr(projects, "set_limits", self._set_limits)
         patch.setattr(projects, "usage", self._usage)

@@ -18,6 +18,12 @@ from vfgateway.model import FolderOptions, HealthState, Limits
 from vfgateway.privileged import client, projects
 
 
+@pytest.fixture(autouse=True)
+def keeps_capabilities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are given up for ever, and other tests run in this process, too."""
+    monkeypatch.setattr("vfgateway.backends.projectquota.volume.obey_limits", lambda: None)
+
+
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An XFS for all of them."""
