@@ -280,6 +280,8 @@ def test_it_ends_with_whom_it_is_for(top: Path, tmp_path: Path) -> None:
     os.close(theirs)
     try:
         eventually((tmp_path / "s").exists, "the helper listens")
+        process.send_signal(signal.SIGINT)  # Ctrl-C on the terminal of both
+        eventually(lambda: children(process.pid), "it answers still")
         os.close(ours)
         assert process.wait(60) == 0
     finally:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -73,6 +74,8 @@ def _outlive_nobody(lifeline: int) -> None:
 def main() -> None:
     """Entry point."""
     told = arguments()
+    if told.lifeline is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the gateway, which takes us along at its end
     powers = ProjectPowers(told.below, ProjectFiles(told.projects, told.projid), told.first, told.last)
     listening = listen(told.socket)
     say(f"listening at {told.socket}")
@@ -81,6 +84,7 @@ def main() -> None:
         began = time.monotonic()
         child = os.fork()
         if child == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             if told.lifeline is not None:
                 threading.Thread(target=_outlive_nobody, args=(told.lifeline,), daemon=True).start()
             serve(listening, told.user, powers.verbs)
@@ -94,7 +98,8 @@ def main() -> None:
 
 
 def _end(child: int) -> None:
-    os.kill(child, signal.SIGTERM)
+    with suppress(ProcessLookupError):
+        os.kill(child, signal.SIGTERM)
     sys.exit(0)
 
 
