@@ -10,7 +10,7 @@ from vfgateway.paths import FolderPath
 
 
 class Found(Protocol):
-    """What stands there, as far as the rule needs it; a :class:`~vfgateway.model.FileStat` is one."""
+    """What stands there, as far as the rule needs it; a :class:`vfgateway.model.FileStat` is one."""
 
     @property
     def is_dir(self) -> bool:
@@ -18,7 +18,7 @@ class Found(Protocol):
 
     @property
     def identity(self) -> str:
-        """As of :class:`~vfgateway.model.FileStat`."""
+        """As of :class:`vfgateway.model.FileStat`."""
 
 
 def check_expected(there: Found | None, target: FolderPath, expect: Expect) -> None:

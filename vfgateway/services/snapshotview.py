@@ -1,6 +1,6 @@
 """``.snapshots/LABEL/…``: the snapshots of a vfolder, as every protocol shows them: reached by name, in no listing of the vfolder, never written.
 
-This is the one place that knows of it. What reads in a vfolder asks :meth:`~vfgateway.services.context.FolderContext.at` where a path is read; what
+This is the one place that knows of it. What reads in a vfolder asks :meth:`vfgateway.services.context.FolderContext.at` where a path is read; what
 writes is refused before. Within a snapshot the names that belong to the gateway are as hidden as they are in the vfolder.
 """
 

@@ -49,7 +49,7 @@ class Blob:
 
     @property
     def identity(self) -> str:
-        """As of :class:`~vfgateway.model.FileStat`."""
+        """As of :class:`vfgateway.model.FileStat`."""
         return self.etag
 
     @property
