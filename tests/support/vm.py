@@ -146,7 +146,7 @@ def _qemu(out: Path, memory: int) -> list[str]:
         *shared("h", Path("/"), "host", ",readonly=on"),
         *shared("o", out, "out"),
         "-append",
-        "console=ttyS0 quiet panic=-1 mitigations=off nokaslr random.trust_cpu=on "
+        "console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check random.trust_cpu=on "
         f"vm.modules={CACHE / 'root/lib/modules'}",
     ]
 
