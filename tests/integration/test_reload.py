@@ -138,16 +138,28 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayP
 
 
 def reload(process: GatewayProcess, change: Callable[[str], str] | None = None) -> None:
-    """Change the configuration, and wait until that is in force."""
+    """Change the configuration, and wait until that is in force for all who come from then on."""
     site = process.site
     if change is not None:
         before = site.config.read_text()
         after = change(before)
         assert after != before
         site.config.write_text(after)
+    old = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     told = process.output.count("the new configuration is in force")
     os.kill(process.pid, signal.SIGHUP)
     eventually(lambda: process.output.count("the new configuration is in force") > told, "the reload ends")
+    eventually(lambda: not any(accepts(pid, site.client_port) for pid in old), "those of old accept nobody")
+
+
+def accepts(pid: str, port: int) -> bool:
+    """Whether a process listens there."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    sockets = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
+    try:
+        return any(str(each.readlink()) in sockets for each in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:  # it ends, or a descriptor was closed meanwhile
+        return Path(f"/proc/{pid}").exists()
 
 
 def people(load: Load, site: ChangingSite, data: VFolderOfAlice) -> None:
