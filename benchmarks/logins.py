@@ -26,7 +26,7 @@ from vfgateway import config
 from vfgateway.assembly import make_authenticators
 from vfgateway.credentials import PasswordAndCode
 from vfgateway.errors import AuthenticationFailed, TooManyAttempts
-from vfgateway.model import Origin
+from vfgateway.principals import Origin
 from vfgateway.services.gateway import Gateway
 
 #: Wrong logins of one name: fewer than make the next one wait.

@@ -25,13 +25,13 @@ from vfgateway.model import (
     Health,
     NameRules,
     OpenMode,
-    Principal,
     Published,
     QuotaScopeId,
     Space,
     VFolderId,
 )
 from vfgateway.paths import FolderPath
+from vfgateway.principals import Principal
 
 if TYPE_CHECKING:
     from twisted.application.service import IService

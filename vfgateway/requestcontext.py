@@ -11,7 +11,8 @@ from uuid import UUID
 
 import attrs
 
-from vfgateway.model import INTERNAL, CredentialKind, Origin, Principal, PrincipalKind, VFolder
+from vfgateway.model import VFolder
+from vfgateway.principals import INTERNAL, CredentialKind, Origin, Principal, PrincipalKind
 
 T = TypeVar("T")
 

@@ -24,7 +24,8 @@ from vfgateway.authenticators.jwt import JwtAuthenticator, JwtSettings
 from vfgateway.authenticators.jwt import keys as jwt_keys
 from vfgateway.credentials import Bearer
 from vfgateway.errors import AuthenticationFailed, AuthenticatorUnavailable, IdentityRefused, TokenExpired
-from vfgateway.model import Actor, HealthState, Principal
+from vfgateway.model import Actor, HealthState
+from vfgateway.principals import Principal
 from vfgateway.services.gateway import Gateway
 
 

@@ -22,7 +22,8 @@ from vfgateway.authenticators.ldap import LdapAuthenticator, LdapSettings
 from vfgateway.authenticators.ldap.entries import dn_key
 from vfgateway.credentials import ProvenKey
 from vfgateway.errors import AuthenticationFailed, AuthenticatorUnavailable, IdentityRefused
-from vfgateway.model import Actor, HealthState, Principal
+from vfgateway.model import Actor, HealthState
+from vfgateway.principals import Principal
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.provisioning import OWN
 

@@ -26,8 +26,9 @@ from vfgateway.errors import (
     TooManyAttempts,
     VFolderNotFound,
 )
-from vfgateway.model import KeyScope, Origin, Permission, Principal, QuotaScopeId, ScopeKind, VFolder, VFolderId
+from vfgateway.model import Permission, QuotaScopeId, ScopeKind, VFolder, VFolderId
 from vfgateway.paths import parse_text
+from vfgateway.principals import KeyScope, Origin, Principal
 from vfgateway.services import logins, passwords
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.people import User

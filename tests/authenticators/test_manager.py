@@ -27,7 +27,8 @@ from vfgateway.authenticators.manager import ManagerAuthenticator, ManagerSettin
 from vfgateway.authenticators.manager.contract import document
 from vfgateway.credentials import Bearer, ProvenKey
 from vfgateway.errors import AuthenticationFailed, AuthenticatorUnavailable, IdentityRefused
-from vfgateway.model import INTERNAL, Actor, HealthState, Permission, Principal, QuotaScopeId, ScopeKind, VFolderId
+from vfgateway.model import Actor, HealthState, Permission, QuotaScopeId, ScopeKind, VFolderId
+from vfgateway.principals import INTERNAL, Principal
 from vfgateway.protocols.manager.frontend import ManagerFrontEnd, ManagerService
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.provisioning import OWN

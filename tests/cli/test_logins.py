@@ -13,7 +13,8 @@ from twisted.cred.credentials import UsernamePassword
 from tests.cli.command import Command, administered, with_alice
 from vfgateway.credentials import PasswordAndCode
 from vfgateway.errors import AuthenticationFailed, SecondFactorRequired, TooManyAttempts
-from vfgateway.model import Origin, Permission
+from vfgateway.model import Permission
+from vfgateway.principals import Origin
 from vfgateway.services import lockouts
 
 HERE = Origin("webdav", "192.0.2.1")

@@ -12,8 +12,8 @@ from twisted.internet import reactor
 from twisted.internet.utils import getProcessOutputAndValue
 
 from tests.support.manager import HEADER, SECRET, Serving, serving_manager
-from vfgateway.model import ORCHESTRATOR, Origin
 from vfgateway.paths import parse_text
+from vfgateway.principals import ORCHESTRATOR, Origin
 
 HOOKS = Path(__file__).with_name("openapi_hooks.py")
 

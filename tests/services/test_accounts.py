@@ -26,7 +26,8 @@ from vfgateway.errors import (
     InvalidArgument,
     UnknownAccount,
 )
-from vfgateway.model import Actor, Limits, Permission, PrincipalKind, QuotaScopeId, ScopeKind, VFolderId
+from vfgateway.model import Actor, Limits, Permission, QuotaScopeId, ScopeKind, VFolderId
+from vfgateway.principals import PrincipalKind
 from vfgateway.services import schema
 from vfgateway.services.accounts import Accounts
 from vfgateway.services.database import FRESH, Database

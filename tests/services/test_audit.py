@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred
 
 from tests.support.gateway import new_vfolder, running_gateway
 from vfgateway.errors import LeavesFolder, LoginRequired, PermissionDenied
-from vfgateway.model import Origin, Permission, Principal, PrincipalKind
+from vfgateway.model import Permission
+from vfgateway.principals import Origin, Principal, PrincipalKind
 from vfgateway.requestcontext import RequestContext
 from vfgateway.services import audit_records
 from vfgateway.services.audit import ALIKE, ROWS

@@ -37,20 +37,9 @@ from vfgateway import config
 from vfgateway.assembly import make_authenticators
 from vfgateway.backends.memory import MemoryVolume
 from vfgateway.errors import GatewayError, Locked, LockLost, PermissionDenied
-from vfgateway.model import (
-    INTERNAL,
-    ORCHESTRATOR,
-    FileType,
-    OpenMode,
-    Origin,
-    Permission,
-    Principal,
-    PrincipalKind,
-    QuotaScopeId,
-    ScopeKind,
-    VFolderId,
-)
+from vfgateway.model import FileType, OpenMode, Permission, QuotaScopeId, ScopeKind, VFolderId
 from vfgateway.paths import ROOT, FolderPath, parse_text
+from vfgateway.principals import INTERNAL, ORCHESTRATOR, Origin, Principal, PrincipalKind
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.session import FolderSession
 from vfgateway.services.transfer import Upload

@@ -10,19 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vfgateway.model import (
-    ORCHESTRATOR,
-    Limits,
-    Permission,
-    Principal,
-    PrincipalKind,
-    QuotaScopeId,
-    ScopeKind,
-    TokenScope,
-    VFolder,
-    VFolderId,
-    VFolderStatus,
-)
+from vfgateway.model import Limits, Permission, QuotaScopeId, ScopeKind, VFolder, VFolderId, VFolderStatus
+from vfgateway.principals import ORCHESTRATOR, Principal, PrincipalKind, TokenScope
 from vfgateway.services.permissions import FULL_ACCESS, NO_ACCESS, Access, Grant, decide
 
 NOW = 1000.0

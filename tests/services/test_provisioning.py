@@ -27,7 +27,8 @@ from vfgateway.errors import (
     VFolderNotFound,
 )
 from vfgateway.identity import Identity, OutsideGrant, OutsideGroup
-from vfgateway.model import Actor, Origin, Permission, Principal, VFolder, VFolderId
+from vfgateway.model import Actor, Permission, VFolder, VFolderId
+from vfgateway.principals import Origin, Principal
 from vfgateway.services import audit_records
 from vfgateway.services.accounts import Accounts
 from vfgateway.services.audit_records import Filter

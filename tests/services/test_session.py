@@ -22,19 +22,10 @@ from vfgateway.errors import (
     TooLarge,
     VFolderNotFound,
 )
-from vfgateway.model import (
-    ABSENT,
-    Attrs,
-    Expect,
-    Origin,
-    Permission,
-    Principal,
-    PrincipalKind,
-    Usage,
-    VFolder,
-)
+from vfgateway.model import ABSENT, Attrs, Expect, Permission, Usage, VFolder
 from vfgateway.paths import ROOT, FolderPath
 from vfgateway.paths import parse_text as path
+from vfgateway.principals import Origin, Principal, PrincipalKind
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.session import FolderSession
 

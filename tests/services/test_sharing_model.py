@@ -34,16 +34,9 @@ from vfgateway import config
 from vfgateway.assembly import make_authenticators
 from vfgateway.backends.memory import MemoryVolume
 from vfgateway.errors import GatewayError, NotFound, PermissionDenied
-from vfgateway.model import (
-    Origin,
-    Permission,
-    Principal,
-    QuotaScopeId,
-    ScopeKind,
-    VFolder,
-    VFolderId,
-)
+from vfgateway.model import Permission, QuotaScopeId, ScopeKind, VFolder, VFolderId
 from vfgateway.paths import ROOT, parse_text
+from vfgateway.principals import Origin, Principal
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.sharelinks import NewLink
 

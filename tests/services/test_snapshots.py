@@ -27,8 +27,9 @@ from vfgateway.errors import (
     ReadOnlyPath,
     Unsupported,
 )
-from vfgateway.model import INTERNAL, Attrs, Limits, OpenMode, Permission, Principal, PrincipalKind, Snapshot, VFolder
+from vfgateway.model import Attrs, Limits, OpenMode, Permission, Snapshot, VFolder
 from vfgateway.paths import ROOT, parse_text
+from vfgateway.principals import INTERNAL, Principal, PrincipalKind
 from vfgateway.services import copying, snapshots
 from vfgateway.services import snapshotrecords as records
 from vfgateway.services.gateway import Gateway

@@ -28,8 +28,9 @@ from vfgateway.errors import (
     UploadLost,
     UploadNotFound,
 )
-from vfgateway.model import ABSENT, Origin
+from vfgateway.model import ABSENT
 from vfgateway.paths import FolderPath, parse_text
+from vfgateway.principals import Origin
 from vfgateway.services.checksums import Checksum
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.receiving import Terms

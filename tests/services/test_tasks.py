@@ -15,7 +15,7 @@ from twisted.logger import capturedLogs
 from tests.support.processes import Process, begin, process, settled, turn, while_time_passes
 from vfgateway import requestcontext
 from vfgateway.errors import NoSpace, TaskNotFound, VFolderExists, VolumeUnavailable
-from vfgateway.model import Origin
+from vfgateway.principals import Origin
 from vfgateway.requestcontext import RequestContext
 from vfgateway.services.events import TaskChanged
 from vfgateway.services.tasks import AT_ONCE, ATTEMPTS, KEPT, LOOK, RunningTask, TaskState, until_finished

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from vfgateway.errors import GatewayError, InvalidArgument, InvalidClaims, InvalidToken, TokenExpired
-from vfgateway.model import PrincipalKind, QuotaScopeId, ScopeKind, TokenScope, VFolderId
+from vfgateway.model import QuotaScopeId, ScopeKind, VFolderId
+from vfgateway.principals import PrincipalKind, TokenScope
 from vfgateway.services.tokens import Tokens
 
 SECRET = b"a secret that is long enough for every algorithm, not just HS256"

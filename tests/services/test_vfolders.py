@@ -18,19 +18,8 @@ from vfgateway.errors import (
     VFolderExists,
     VFolderNotFound,
 )
-from vfgateway.model import (
-    ORCHESTRATOR,
-    Limits,
-    Permission,
-    Principal,
-    PrincipalKind,
-    QuotaScopeId,
-    ScopeKind,
-    TokenScope,
-    VFolder,
-    VFolderId,
-    VFolderStatus,
-)
+from vfgateway.model import Limits, Permission, QuotaScopeId, ScopeKind, VFolder, VFolderId, VFolderStatus
+from vfgateway.principals import ORCHESTRATOR, Principal, PrincipalKind, TokenScope
 from vfgateway.services import schema
 from vfgateway.services.database import FRESH, Database
 from vfgateway.services.permissions import FULL_ACCESS, NO_ACCESS, Access

@@ -15,7 +15,8 @@ from vfgateway import config
 from vfgateway.assembly import make_authenticators
 from vfgateway.backends.memory import MemoryVolume
 from vfgateway.interfaces import IVolume
-from vfgateway.model import INTERNAL, ORCHESTRATOR, Limits, Origin, QuotaScopeId, ScopeKind, VFolder, VFolderId
+from vfgateway.model import Limits, QuotaScopeId, ScopeKind, VFolder, VFolderId
+from vfgateway.principals import INTERNAL, ORCHESTRATOR, Origin
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.session import FolderSession
 from vfgateway.services.tokens import Tokens

@@ -25,8 +25,9 @@ from tests.support.gateway import ALICE, new_vfolder, orchestrator_in, running_g
 from vfgateway.abilities import IResumableStaging
 from vfgateway.errors import AuthenticationFailed
 from vfgateway.interfaces import IVolume
-from vfgateway.model import Origin, Principal, PrincipalKind, VFolder
+from vfgateway.model import VFolder
 from vfgateway.paths import ROOT, FolderPath, parse_text
+from vfgateway.principals import Origin, Principal, PrincipalKind
 from vfgateway.protocols.client.tus_routes import PeoplesUploads
 from vfgateway.protocols.client.tus_token import TokenUploads
 from vfgateway.protocols.web.request import StreamingRequest

@@ -14,7 +14,8 @@ from tests.support.gateway import running_gateway
 from tests.upkeep.test_backup import done, site, vfs_volume
 from tests.upkeep.test_checking import wrong
 from vfgateway.errors import AuthenticationFailed
-from vfgateway.model import INTERNAL, Permission
+from vfgateway.model import Permission
+from vfgateway.principals import INTERNAL
 
 EARLIER = sorted((Path(__file__).parent / "earlier").glob("*.sql"))
 

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from vfgateway.credentials import IBearer, IProvenKey, text_of
 from vfgateway.errors import AuthenticationFailed
 from vfgateway.interfaces import IAuthenticator, IAuthenticatorFactory
-from vfgateway.model import Principal
+from vfgateway.principals import Principal
 from vfgateway.section import Section
 from vfgateway.services.passwords import PasswordPolicy
 

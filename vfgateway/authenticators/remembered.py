@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from vfgateway.errors import AuthenticationFailed
-from vfgateway.model import Principal
+from vfgateway.principals import Principal
 from vfgateway.services.logins import GENERATION
 from vfgateway.services.people import Person
 

@@ -13,7 +13,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from vfgateway.blocking import Pool
 from vfgateway.errors import AccountExists, AuthenticationFailed, Conflict, InvalidArgument, UnknownAccount
-from vfgateway.model import Actor, KeyScope, Limits, Principal, ScopeKind
+from vfgateway.model import Actor, Limits, ScopeKind
+from vfgateway.principals import KeyScope, Principal
 from vfgateway.services import audit_records, keyscopes, people, publickeys, websessions
 from vfgateway.services.database import Database, bump
 from vfgateway.services.logins import GENERATION, Logins

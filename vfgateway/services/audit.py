@@ -20,7 +20,8 @@ from twisted.logger import Logger
 from vfgateway import requestcontext
 from vfgateway.audit_settings import AuditSettings
 from vfgateway.errors import AuthenticationFailed, GatewayError, LeavesFolder
-from vfgateway.model import Origin, Principal, VFolder
+from vfgateway.model import VFolder
+from vfgateway.principals import Origin, Principal
 from vfgateway.requestcontext import RequestContext
 from vfgateway.services import audit_records as records
 from vfgateway.services.audit_records import Entry, Filter, entry_now

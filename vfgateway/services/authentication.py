@@ -26,7 +26,7 @@ from vfgateway.errors import (
     TokenExpired,
 )
 from vfgateway.interfaces import IAsksAllFactors, IAuthenticator
-from vfgateway.model import INTERNAL, Origin, Principal
+from vfgateway.principals import INTERNAL, Origin, Principal
 from vfgateway.services.lockouts import Lockouts
 from vfgateway.services.passwords import KEY_PREFIX
 from vfgateway.services.provisioning import Provisioning

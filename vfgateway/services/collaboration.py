@@ -23,7 +23,8 @@ from vfgateway.errors import (
     VFolderExists,
     VFolderNotFound,
 )
-from vfgateway.model import Permission, Principal, ScopeKind, VFolder
+from vfgateway.model import Permission, ScopeKind, VFolder
+from vfgateway.principals import Principal
 from vfgateway.services import audit_records, invitationrecords, people, registry
 from vfgateway.services.access_events import SharingChanged
 from vfgateway.services.holds import recharge

@@ -13,18 +13,9 @@ from sqlalchemy import Connection
 from vfgateway.abilities import ISnapshots
 from vfgateway.errors import Conflict, InvalidPath, NotFound, PermissionDenied, ReadOnlyPath
 from vfgateway.interfaces import IFolder, IVolume
-from vfgateway.model import (
-    INTERNAL,
-    Origin,
-    Permission,
-    Principal,
-    PrincipalKind,
-    Published,
-    Usage,
-    VFolder,
-    VFolderStatus,
-)
+from vfgateway.model import Permission, Published, Usage, VFolder, VFolderStatus
 from vfgateway.paths import FolderPath
+from vfgateway.principals import INTERNAL, Origin, Principal, PrincipalKind
 from vfgateway.services import folderusage, locktable, properties, snapshotview
 from vfgateway.services.changes import Change
 from vfgateway.services.locks import Intent

@@ -16,7 +16,7 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from vfgateway.errors import GatewayError
-from vfgateway.model import Origin
+from vfgateway.principals import Origin
 from vfgateway.services import logins, vfolders
 from vfgateway.services.database import FRESH
 from vfgateway.services.session import FolderSession

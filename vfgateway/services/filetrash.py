@@ -15,8 +15,9 @@ import attrs
 from sqlalchemy import Connection, Row, delete, insert, select
 
 from vfgateway.errors import AlreadyExists, GatewayError, NotFound, PermissionDenied
-from vfgateway.model import ABSENT, ANY, INTERNAL, ORCHESTRATOR, FileStat, Permission, Usage, VFolder
+from vfgateway.model import ABSENT, ANY, FileStat, Permission, Usage, VFolder
 from vfgateway.paths import TRASH_NAME, FolderPath, parse_bytes
+from vfgateway.principals import INTERNAL, ORCHESTRATOR
 from vfgateway.services import trees
 from vfgateway.services.context import FolderContext
 from vfgateway.services.folderusage import folder_of

@@ -17,7 +17,8 @@ from vfgateway.datadir import InUse
 from vfgateway.errors import Unsupported, VFolderNotFound
 from vfgateway.interfaces import IAuthenticator, IRunning, IVolume
 from vfgateway.loki import Loki
-from vfgateway.model import INTERNAL, Actor, Origin, Principal, PrincipalKind, VFolder, VFolderId
+from vfgateway.model import Actor, VFolder, VFolderId
+from vfgateway.principals import INTERNAL, Origin, Principal, PrincipalKind
 from vfgateway.runtime import Runtime
 from vfgateway.services.accounts import Accounts
 from vfgateway.services.alerts import Alerts

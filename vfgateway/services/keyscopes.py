@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, Row, select
 
 from vfgateway.errors import InvalidArgument
-from vfgateway.model import KeyScope, Permission
+from vfgateway.model import Permission
+from vfgateway.principals import KeyScope
 from vfgateway.services.login_tables import key_scopes
 
-#: Protocols that people come by, as of :attr:`vfgateway.model.Origin.protocol`.
+#: Protocols that people come by, as of :attr:`vfgateway.principals.Origin.protocol`.
 PROTOCOLS = frozenset({"client", "webdav", "sftp"})
 
 

@@ -27,8 +27,6 @@ from vfgateway.errors import (
 )
 from vfgateway.interfaces import IFolder, IVolume
 from vfgateway.model import (
-    INTERNAL,
-    ORCHESTRATOR,
     Actor,
     FolderOptions,
     Limits,
@@ -41,6 +39,7 @@ from vfgateway.model import (
     VFolderStatus,
 )
 from vfgateway.paths import ROOT, FolderPath, parse_text
+from vfgateway.principals import INTERNAL, ORCHESTRATOR
 from vfgateway.services import folderusage, nativelimits, trees
 from vfgateway.services.events import CloneFinished, DeletionFinished
 from vfgateway.services.folderusage import folded

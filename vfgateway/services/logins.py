@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from vfgateway.blocking import Pool
 from vfgateway.errors import AuthenticationFailed, AuthenticatorUnavailable, NotMine, UnknownAccount
-from vfgateway.model import CredentialKind, KeyScope, Principal, ShownCredential
+from vfgateway.principals import CredentialKind, KeyScope, Principal, ShownCredential
 from vfgateway.services import keyscopes, people, publickeys
 from vfgateway.services.caches import GenerationCache
 from vfgateway.services.database import Database

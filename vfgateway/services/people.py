@@ -20,7 +20,8 @@ from vfgateway.errors import (
     InvalidArgument,
     UnknownAccount,
 )
-from vfgateway.model import Actor, KeyScope, Limits, Principal, PrincipalKind, ScopeKind
+from vfgateway.model import Actor, Limits, ScopeKind
+from vfgateway.principals import KeyScope, Principal, PrincipalKind
 from vfgateway.services.schema import credentials, grants, groups, members, shown_names, users, vfolders
 
 #: What people can log in with besides a password.

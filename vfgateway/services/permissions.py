@@ -31,7 +31,8 @@ from uuid import UUID
 
 import attrs
 
-from vfgateway.model import KeyScope, Permission, Principal, PrincipalKind, ScopeKind, VFolder
+from vfgateway.model import Permission, ScopeKind, VFolder
+from vfgateway.principals import KeyScope, Principal, PrincipalKind
 
 #: Whom a grant names.
 type_subject = Literal["user", "group"]

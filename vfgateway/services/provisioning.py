@@ -26,7 +26,8 @@ from vfgateway.errors import (
     InvalidArgument,
 )
 from vfgateway.identity import Identity, OutsideGrant, OutsideGroup
-from vfgateway.model import Actor, Permission, Principal, VFolder, VFolderId
+from vfgateway.model import Actor, Permission, VFolder, VFolderId
+from vfgateway.principals import Principal
 from vfgateway.services import audit_records, outsiders
 from vfgateway.services.accounts import Accounts
 from vfgateway.services.caches import GenerationCache

@@ -10,17 +10,8 @@ import attrs
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, false, func, insert, or_, select, update
 
 from vfgateway.errors import Conflict, InvalidArgument, VFolderNotFound
-from vfgateway.model import (
-    Limits,
-    Permission,
-    Principal,
-    PrincipalKind,
-    QuotaScopeId,
-    ScopeKind,
-    VFolder,
-    VFolderId,
-    VFolderStatus,
-)
+from vfgateway.model import Limits, Permission, QuotaScopeId, ScopeKind, VFolder, VFolderId, VFolderStatus
+from vfgateway.principals import Principal, PrincipalKind
 from vfgateway.services.permissions import Grant, decide, type_subject
 from vfgateway.services.schema import grants, groups, scopes, shown_names, users, vfolders
 from vfgateway.services.shown_names import Candidate, ShownName, assign, current_names

@@ -10,7 +10,7 @@ from sqlalchemy import Column, select
 from twisted.internet.interfaces import IReactorTime
 
 from vfgateway.errors import AuthenticationFailed
-from vfgateway.model import CredentialKind, ShownCredential
+from vfgateway.principals import CredentialKind, ShownCredential
 from vfgateway.services import logins, sharelinks, websessions
 from vfgateway.services.caches import GenerationCache
 from vfgateway.services.database import Database

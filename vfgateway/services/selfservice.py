@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 import attrs
 
 from vfgateway.errors import InvalidArgument, PermissionDenied
-from vfgateway.model import Limits, Principal, QuotaScopeId, ScopeKind, VFolder, VFolderId
+from vfgateway.model import Limits, QuotaScopeId, ScopeKind, VFolder, VFolderId
+from vfgateway.principals import Principal
 
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway

@@ -13,20 +13,9 @@ from vfgateway import requestcontext
 from vfgateway.abilities import IAtHand, IJobLinks
 from vfgateway.errors import AlreadyExists, InvalidPath, IsADirectory, NotFound, VFolderNotFound
 from vfgateway.interfaces import IVolume, type_chunk
-from vfgateway.model import (
-    ANY,
-    Attrs,
-    Expect,
-    FileStat,
-    OpenMode,
-    Origin,
-    Permission,
-    Principal,
-    Usage,
-    VFolder,
-    VFolderId,
-)
+from vfgateway.model import ANY, Attrs, Expect, FileStat, OpenMode, Permission, Usage, VFolder, VFolderId
 from vfgateway.paths import FolderPath
+from vfgateway.principals import Origin, Principal
 from vfgateway.services import copying, links, locking, moves, trees
 from vfgateway.services.changes import Change
 from vfgateway.services.context import FolderContext, type_write

@@ -28,8 +28,9 @@ from vfgateway.errors import (
     PermissionDenied,
     UnknownAccount,
 )
-from vfgateway.model import ORCHESTRATOR, CredentialKind, Origin, Permission, Principal, ShownCredential, VFolder
+from vfgateway.model import Permission, VFolder
 from vfgateway.paths import FolderPath, parse_bytes
+from vfgateway.principals import ORCHESTRATOR, CredentialKind, Origin, Principal, ShownCredential
 from vfgateway.services import audit_records, passwords
 from vfgateway.services.access_events import SharingChanged
 from vfgateway.services.permissions import administers

@@ -22,8 +22,9 @@ from vfgateway.errors import (
     PermissionDenied,
     Unsupported,
 )
-from vfgateway.model import ABSENT, INTERNAL, ORCHESTRATOR, Permission, Snapshot, VFolder, VFolderId
+from vfgateway.model import ABSENT, Permission, Snapshot, VFolder, VFolderId
 from vfgateway.paths import ROOT, FolderPath, checked_label
+from vfgateway.principals import INTERNAL, ORCHESTRATOR
 from vfgateway.services import copying, puttingback
 from vfgateway.services import snapshotrecords as records
 from vfgateway.services.database import Database

@@ -17,7 +17,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vfgateway.errors import AuthenticationFailed, GatewayError, VFolderNotFound
-from vfgateway.model import Permission, Principal, VFolder
+from vfgateway.model import Permission, VFolder
+from vfgateway.principals import Principal
 from vfgateway.services import revocations, vfolders
 from vfgateway.services.database import FRESH
 from vfgateway.services.permissions import NO_ACCESS, Access

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 from vfgateway import requestcontext
 from vfgateway.errors import DatabaseUnavailable, GatewayError, TaskNotFound, VolumeUnavailable
-from vfgateway.model import Origin
+from vfgateway.principals import Origin
 from vfgateway.requestcontext import RequestContext
 from vfgateway.services import taskrecords as records
 from vfgateway.services.database import Database

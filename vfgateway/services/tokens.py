@@ -15,7 +15,8 @@ from jwt.types import Options
 from twisted.internet.interfaces import IReactorTime
 
 from vfgateway.errors import InvalidArgument, InvalidClaims, InvalidToken, TokenExpired
-from vfgateway.model import Principal, PrincipalKind, TokenScope, VFolderId
+from vfgateway.model import VFolderId
+from vfgateway.principals import Principal, PrincipalKind, TokenScope
 
 #: Longest file name of an archive, in characters.
 LONGEST_FILENAME = 255

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from vfgateway.errors import Conflict, VFolderExists, VFolderNotFound
-from vfgateway.model import Principal, VFolder, VFolderStatus
+from vfgateway.model import VFolder, VFolderStatus
+from vfgateway.principals import Principal
 from vfgateway.services import audit_records, registry
 from vfgateway.services.access_events import VFolderRestored, VFolderTrashed
 from vfgateway.services.database import Database

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import attrs
 
-from vfgateway.model import Permission, PrincipalKind
+from vfgateway.model import Permission
 from vfgateway.paths import FolderPath
+from vfgateway.principals import PrincipalKind
 from vfgateway.services.context import FolderContext
 from vfgateway.services.uploads import UploadRow, UploadState
 

@@ -13,17 +13,8 @@ from sqlalchemy.exc import IntegrityError
 from twisted.internet.interfaces import IReactorTime
 
 from vfgateway.errors import Conflict, InvalidArgument, QuotaScopeExists, UnknownAccount, VFolderExists, VFolderNotFound
-from vfgateway.model import (
-    Limits,
-    Permission,
-    Principal,
-    PrincipalKind,
-    QuotaScopeId,
-    ScopeKind,
-    VFolder,
-    VFolderId,
-    VFolderStatus,
-)
+from vfgateway.model import Limits, Permission, QuotaScopeId, ScopeKind, VFolder, VFolderId, VFolderStatus
+from vfgateway.principals import Principal, PrincipalKind
 from vfgateway.services import audit_records, registry
 from vfgateway.services.caches import GenerationCache
 from vfgateway.services.database import Database

@@ -18,7 +18,7 @@ import attrs
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from vfgateway.errors import AuthenticationFailed, UnknownAccount
-from vfgateway.model import Principal
+from vfgateway.principals import Principal
 from vfgateway.services.caches import GenerationCache
 from vfgateway.services.database import Database, bump
 from vfgateway.services.sharing_tables import web_sessions

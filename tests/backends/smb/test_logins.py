@@ -17,8 +17,9 @@ from tests.backends.smb.conftest import type_make
 from tests.support.gateway import new_vfolder, running_gateway
 from tests.support.samba import Samba
 from vfgateway.errors import PermissionDenied, VolumeUnavailable
-from vfgateway.model import INTERNAL, Permission, VFolder
+from vfgateway.model import Permission, VFolder
 from vfgateway.paths import ROOT, parse_text
+from vfgateway.principals import INTERNAL
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.session import FolderSession
 

@@ -12,8 +12,9 @@ from tests.support.gateway import running_gateway
 from tests.support.manager import Serving, serving_manager
 from vfgateway.backends.vfs.adoption import Adoption
 from vfgateway.errors import LeavesFolder, NotFound, PermissionDenied
-from vfgateway.model import Origin, Permission, VFolderId
+from vfgateway.model import Permission, VFolderId
 from vfgateway.paths import ROOT, parse_text
+from vfgateway.principals import Origin
 from vfgateway.services.tasks import TaskState
 
 

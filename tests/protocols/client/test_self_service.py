@@ -9,7 +9,8 @@ import pytest
 from tests.support.client_api import PASSWORD, client_api
 from tests.support.people_api import Person
 from vfgateway.errors import ConfigurationError
-from vfgateway.model import KeyScope, Permission
+from vfgateway.model import Permission
+from vfgateway.principals import KeyScope
 
 MIB = 1 << 20
 SITE = {"self_service": {"volumes": ["disk"], "most": 3, "max_size": "1MiB"}}

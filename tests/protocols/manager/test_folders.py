@@ -13,8 +13,9 @@ from tests.support.manager import Serving, serving_manager
 from vfgateway.backends.memory import MemoryVolume
 from vfgateway.backends.vfs import VfsVolumeFactory
 from vfgateway.backends.vfs.hardware import MountPoint
-from vfgateway.model import INTERNAL, ORCHESTRATOR, VFolderId
+from vfgateway.model import VFolderId
 from vfgateway.paths import parse_text
+from vfgateway.principals import INTERNAL, ORCHESTRATOR
 from vfgateway.services.events import CloneFinished, DeletionFinished
 from vfgateway.services.session import FolderSession
 from vfgateway.services.tasks import TaskState, until_finished

@@ -12,8 +12,8 @@ from tests.protocols.manager.test_v1_accounts import V1, fresh
 from tests.support.gateway import new_vfolder, orchestrator_in
 from tests.support.manager import ManagerClient, Serving
 from vfgateway.errors import VFolderNotFound
-from vfgateway.model import Origin
 from vfgateway.paths import parse_text
+from vfgateway.principals import Origin
 from vfgateway.services.tasks import until_finished
 
 

@@ -21,8 +21,9 @@ from tests.services.test_session import get, put
 from tests.support.gateway import orchestrator_in
 from tests.support.process import ALICE
 from vfgateway.errors import NotFound
-from vfgateway.model import ABSENT, Origin, Permission, Usage, VFolder
+from vfgateway.model import ABSENT, Permission, Usage, VFolder
 from vfgateway.paths import parse_text as path
+from vfgateway.principals import Origin
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.resumable import ResumableUpload
 from vfgateway.services.session import FolderSession

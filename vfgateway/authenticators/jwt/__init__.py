@@ -17,7 +17,8 @@ from vfgateway.authenticators.jwt.settings import JwtSettings
 from vfgateway.credentials import IBearer, text_of
 from vfgateway.errors import AuthenticationFailed, InvalidToken, NotMine, TokenExpired
 from vfgateway.interfaces import IAsksAllFactors, IAuthenticator, IAuthenticatorFactory, ICheckable, IRunning
-from vfgateway.model import Health, HealthState, Principal
+from vfgateway.model import Health, HealthState
+from vfgateway.principals import Principal
 from vfgateway.services.provisioning import Source
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ from vfgateway.errors import (
 )
 from vfgateway.identity import Identity
 from vfgateway.interfaces import IAuthenticator, ICheckable, IRunning
-from vfgateway.model import Health, HealthState, Principal, PrincipalKind
+from vfgateway.model import Health, HealthState
+from vfgateway.principals import Principal, PrincipalKind
 from vfgateway.services import publickeys
 from vfgateway.services.provisioning import Source
 from vfgateway.services.sharing import Shared

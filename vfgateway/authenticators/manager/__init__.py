@@ -24,7 +24,8 @@ from vfgateway.credentials import IBearer, IProvenKey
 from vfgateway.errors import AuthenticationFailed, AuthenticatorUnavailable, InvalidArgument, NotMine
 from vfgateway.identity import Identity
 from vfgateway.interfaces import IAuthenticator, IAuthenticatorFactory, ICheckable, IRunning
-from vfgateway.model import Health, HealthState, Principal, PrincipalKind
+from vfgateway.model import Health, HealthState
+from vfgateway.principals import Principal, PrincipalKind
 from vfgateway.section import ConfigPath, Seconds, Secret, Section
 from vfgateway.services.passwords import KEY_PREFIX
 from vfgateway.services.provisioning import Source

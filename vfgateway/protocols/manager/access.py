@@ -22,7 +22,7 @@ from zope.interface import Attribute, Interface, implementer
 
 from vfgateway.credentials import Bearer
 from vfgateway.errors import AuthenticationFailed, AuthenticatorUnavailable
-from vfgateway.model import ORCHESTRATOR, Origin, Principal, PrincipalKind
+from vfgateway.principals import ORCHESTRATOR, Origin, Principal, PrincipalKind
 from vfgateway.protocols.manager import faults
 from vfgateway.protocols.web.answering import method_label, write
 from vfgateway.protocols.web.faults import enter_refusal

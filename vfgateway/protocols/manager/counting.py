@@ -11,7 +11,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vfgateway.errors import GatewayError
-from vfgateway.model import INTERNAL, ORCHESTRATOR, Usage, VFolder, VFolderStatus
+from vfgateway.model import Usage, VFolder, VFolderStatus
+from vfgateway.principals import INTERNAL, ORCHESTRATOR
 from vfgateway.services import trees
 from vfgateway.services.gateway import Gateway
 

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from vfgateway.credentials import PasswordAndCode, ProvenKey
 from vfgateway.errors import AuthenticationFailed, GatewayError, SecondFactorRequired
-from vfgateway.model import Origin, Principal
+from vfgateway.principals import Origin, Principal
 from vfgateway.protocols.sftp import securitykeys
 from vfgateway.protocols.sftp.connection import SftpConnection
 from vfgateway.services.operations import LoginFailed, LoginSucceeded

@@ -23,8 +23,8 @@ from twisted.web.http_headers import Headers
 
 from vfgateway.errors import GatewayError, InvalidPath
 from vfgateway.interfaces import type_chunk
-from vfgateway.model import Origin
 from vfgateway.paths import ROOT, FolderPath, parse_url
+from vfgateway.principals import Origin
 from vfgateway.protocols.web.conditions import http_date
 from vfgateway.protocols.web.forwarded import Caller
 from vfgateway.protocols.web.login import credentials_of, is_private

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from twisted.python.failure import Failure
 from twisted.web import http, server
 
-from vfgateway.model import Origin
+from vfgateway.principals import Origin
 from vfgateway.protocols.web import faults
 from vfgateway.protocols.web.body import BodyStream
 from vfgateway.protocols.web.forwarded import Caller

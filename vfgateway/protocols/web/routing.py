@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import attrs
 from pydantic import BaseModel
 
-from vfgateway.model import Origin, Principal
+from vfgateway.principals import Origin, Principal
 
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway

@@ -48,7 +48,7 @@ type_fail = Callable[[StreamingRequest, BaseException], None]
 class GatewaySite(server.Site):
     """See above.
 
-    :param front_end: the front end's name, for logs and :class:`vfgateway.model.Origin`
+    :param front_end: the front end's name, for logs and :class:`vfgateway.principals.Origin`
     :param fail: answers an error that no handler answered, without finishing the request
     :param endpoint_of: what a path is called in the metrics: one of a few; without it, whoever answers counts
     :param public_url: ``scheme://host[:port]`` under which callers know us, where that cannot be told from their requests

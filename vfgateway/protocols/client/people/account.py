@@ -14,7 +14,7 @@ from twisted.cred.credentials import UsernamePassword
 
 from vfgateway.credentials import PasswordAndCode
 from vfgateway.errors import AuthenticationFailed, PermissionDenied, SecondFactorRequired, TooManyAttempts
-from vfgateway.model import Principal
+from vfgateway.principals import Principal
 from vfgateway.protocols.client.people.bodies import (
     GroupOfMine,
     LoggedIn,

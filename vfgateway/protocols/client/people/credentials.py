@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from vfgateway.errors import VFolderNotFound
-from vfgateway.model import KeyScope, Permission
+from vfgateway.model import Permission
+from vfgateway.principals import KeyScope
 from vfgateway.protocols.client.people import rooms
 from vfgateway.protocols.client.people.account import check_password, check_whole
 from vfgateway.protocols.client.people.bodies import (

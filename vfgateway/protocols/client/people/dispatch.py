@@ -13,7 +13,7 @@ from klein import Klein
 from pydantic import ValidationError
 
 from vfgateway.errors import InvalidArgument, PermissionDenied
-from vfgateway.model import Principal, PrincipalKind
+from vfgateway.principals import Principal, PrincipalKind
 from vfgateway.protocols.client.people.entering import enter
 from vfgateway.protocols.client.query import BadParameters
 from vfgateway.protocols.web.answering import write

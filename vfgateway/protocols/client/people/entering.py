@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 
 from vfgateway.errors import AuthenticationFailed, PermissionDenied
-from vfgateway.model import CredentialKind, ShownCredential
+from vfgateway.principals import CredentialKind, ShownCredential
 from vfgateway.protocols.web.login import CHALLENGES, log_in
 from vfgateway.protocols.web.request import SAFE_METHODS, StreamingRequest
 from vfgateway.services.gateway import Gateway

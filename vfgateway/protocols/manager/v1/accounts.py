@@ -8,7 +8,8 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from vfgateway.errors import UnknownAccount, VFolderNotFound
-from vfgateway.model import Actor, KeyScope, Limits, Permission
+from vfgateway.model import Actor, Limits, Permission
+from vfgateway.principals import KeyScope
 from vfgateway.protocols.manager.v1.people import (
     GroupChange,
     GroupCreation,
