@@ -18,13 +18,13 @@ from vfgateway.abilities import (
     IMappedListing,
     IRandomWrite,
 )
+from vfgateway.backends.vfs.attributes import change_attrs
 from vfgateway.backends.vfs.descriptors import Calls, Descriptor, Line
 from vfgateway.backends.vfs.facts import entry_facts, facts, facts_of, name_of
 from vfgateway.backends.vfs.faults import would_block
 from vfgateway.backends.vfs.gather import length_of, write_all
 from vfgateway.backends.vfs.publish import Busy
 from vfgateway.backends.vfs.staging import Stage, Staging
-from vfgateway.backends.vfs.tree import change_attrs
 from vfgateway.errors import UploadNotFound
 from vfgateway.interfaces import IDirectory, IFile, IStagedFile, type_chunk
 from vfgateway.model import Attrs, DirEntry, Expect, FileStat, NameRules, Published

@@ -79,9 +79,3 @@ def strip_set_id(descriptor: int) -> None:
     mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
     if mode & SET_ID:
         os.fchmod(descriptor, mode & ~SET_ID)
-
-
-def changed_mode(now: int, wanted: int) -> int:
-    """The mode after a client asked for ``wanted``: permission bits alone, but a directory keeps its set-group bit."""
-    kept = stat.S_IMODE(now) & (stat.S_ISGID | stat.S_ISVTX) if stat.S_ISDIR(now) else 0
-    return (wanted & PERMISSIONS) | kept

@@ -13,10 +13,11 @@ from typing import Final
 import attrs
 
 from vfgateway.backends.vfs.adoption import Adoption
+from vfgateway.backends.vfs.attributes import change_attrs, times_of
 from vfgateway.backends.vfs.facts import entry_facts, facts_at, facts_of
 from vfgateway.backends.vfs.faults import faults, is_link, translate
 from vfgateway.backends.vfs.joblinks import JobPlaces
-from vfgateway.backends.vfs.ownership import Ownership, changed_mode, strip_set_id
+from vfgateway.backends.vfs.ownership import Ownership, strip_set_id
 from vfgateway.backends.vfs.publish import Gate, move
 from vfgateway.backends.vfs.resolve import DIRECTORY, PATH_ONLY, Resolver
 from vfgateway.errors import (
@@ -389,7 +390,7 @@ class Tree:
             if not stat.S_ISLNK(now.st_mode):
                 # An O_PATH descriptor cannot be changed itself; its entry in /proc leads to exactly this inode.
                 return change_attrs(descriptor, attrs, f"/proc/self/fd/{descriptor}")
-            if (times := _times(now, attrs)) is not None:
+            if (times := times_of(now, attrs)) is not None:
                 self._set_link_times(path, times)
             with self.root() as root:
                 return self.shown(facts_of(descriptor), root, real_path(descriptor).parent)
@@ -397,30 +398,6 @@ class Tree:
     def _set_link_times(self, path: FolderPath, times: tuple[int, int]) -> None:
         with self.place(path, NotFound) as place:
             os.utime(place.name, ns=times, dir_fd=place.parent, follow_symlinks=False)
-
-
-def change_attrs(descriptor: int, attrs: Attrs, itself: int | str | None = None) -> FileStat:
-    """Change mode and times of a file or directory; the new facts.
-
-    :param itself: what to name it by, if not by the descriptor
-    """
-    now = os.fstat(descriptor)
-    named = descriptor if itself is None else itself
-    if attrs.mode is not None:
-        os.chmod(named, changed_mode(now.st_mode, attrs.mode))  # noqa: PTH101
-    if (times := _times(now, attrs)) is not None:
-        os.utime(named, ns=times)
-    return facts_of(descriptor)
-
-
-def _times(now: os.stat_result, attrs: Attrs) -> tuple[int, int] | None:
-    """Those of access and change, where one of them shall become another."""
-    if attrs.atime_ns is None and attrs.mtime_ns is None:
-        return None
-    return (
-        now.st_atime_ns if attrs.atime_ns is None else attrs.atime_ns,
-        now.st_mtime_ns if attrs.mtime_ns is None else attrs.mtime_ns,
-    )
 
 
 def real_path(descriptor: int) -> Path:
@@ -437,6 +414,3 @@ def regular(descriptor: int, path: FolderPath) -> int:
     if stat.S_ISDIR(mode):
         raise IsADirectory(path)
     raise UnsupportedFileType(path)
-
-
-__all__ = ["STAGING", "Place", "Tree", "change_attrs", "regular"]
