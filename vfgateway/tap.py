@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -250,16 +250,13 @@ class Root(Service):
                 self._helpers.start()
         for name, front_end in self._front_ends.items():
             try:
-                with plainly(), self._placed(), named(name):
+                with plainly(), named(name):
                     front_end.privilegedStartService()
-            except StartupFailed as failure:
-                self.log.critical(
-                    "cannot start: {failure}", failure=failure.sentence
-                )  # a daemon's terminal gets 100 bytes of it
+            except (
+                StartupFailed
+            ) as failure:  # a daemon's terminal gets 100 bytes of it: no room for the place in the file
+                self.log.critical("cannot start: {failure}", failure=failure.sentence)
                 raise
-
-    def _placed(self) -> AbstractContextManager[None]:
-        return config.placed(self._gateway.settings.text, self._gateway.settings.source)
 
     def startService(self) -> None:
         """Begin to start; see ``fail``."""
@@ -272,7 +269,7 @@ class Root(Service):
             await self._gateway.start()
             for name, front_end in self._front_ends.items():
                 self._running.append((name, front_end.stopService))
-                with self._placed(), named(name):
+                with config.placed(self._gateway.settings.text, self._gateway.settings.source), named(name):
                     await maybeDeferred(front_end.startService)
         except CancelledError:  # stopped meanwhile, which is no failure
             raise

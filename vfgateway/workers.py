@@ -21,7 +21,7 @@ from twisted.logger import Logger, eventFromJSON, globalLogPublisher
 from twisted.python.failure import Failure
 
 from vfgateway import shares
-from vfgateway.config import Settings, placed
+from vfgateway.config import Settings
 from vfgateway.sockets import IBindsLate, SocketKeeper
 from vfgateway.startup import named
 
@@ -67,7 +67,7 @@ class Plan:
     def bind(self) -> None:
         """Open every socket that needs the privileges of the start. Raises ``GatewayError``."""
         for name, front_end in self.front_ends.items():
-            with placed(self.settings.text, self.settings.source), named(name):
+            with named(name):
                 front_end.privilegedStartService()
 
     def bind_late(self) -> None:

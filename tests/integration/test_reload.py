@@ -235,7 +235,7 @@ def test_volumes_front_ends_and_listeners_come_change_and_go(
     assert {each["name"] for each in site.manager("GET", "/vfgateway/v1/volumes")["volumes"]} == {"local"}
     with pytest.raises(requests.ConnectionError):
         requests.get(f"http://127.0.0.1:{site.other_port}/", timeout=PATIENCE)
-    assert not requests.get(f"{url}/file", auth=ALICE, timeout=PATIENCE).ok
+    assert requests.get(f"{url}/file", auth=ALICE, timeout=PATIENCE).status_code == 503
 
 
 def test_secrets_and_host_keys_go_over_to_new_ones(

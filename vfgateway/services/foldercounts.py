@@ -65,7 +65,7 @@ class FolderCounts:
             if task is not None:
                 await task.progress(task.task.done, task.task.total)
 
-        volume = gateway.volumes.get(vfolder.volume)
+        volume = gateway.volumes.of(vfolder)
         progress = throttled(gateway.reactor, gateway.settings.scans.rate, tell)
         counted = await trees.measure_by_folder(await volume.folder(vfolder.id, Actor()), progress=progress)
         await wait(gateway.reactor, WRITTEN)

@@ -173,7 +173,7 @@ class Lifecycle:
 
     async def mount_path(self, vfolder: VFolder, subpath: FolderPath = ROOT) -> str:
         """Where agents find the vfolder. ``subpath`` must not lead out of it; it need not exist."""
-        volume = self._gateway.volumes.get(vfolder.volume)
+        volume = self._gateway.volumes.of(vfolder)
         if not IMountable.providedBy(volume):
             raise Unsupported(f"mounting vfolders of volume {vfolder.volume}")
         folder = await volume.folder(vfolder.id, Actor())
@@ -183,7 +183,7 @@ class Lifecycle:
 
     async def remote_mount(self, vfolder: VFolder) -> RemoteMount | None:
         """What a host needs to mount the vfolder's storage by itself; ``None`` where that cannot be."""
-        volume = self._gateway.volumes.get(vfolder.volume)
+        volume = self._gateway.volumes.of(vfolder)
         return await volume.remote_mount(vfolder.id) if IRemoteMount.providedBy(volume) else None
 
     # --- counting ---
@@ -194,7 +194,7 @@ class Lifecycle:
 
     async def _recount(self, vfolder: VFolder) -> Usage:
         gateway = self._gateway
-        volume = gateway.volumes.get(vfolder.volume)
+        volume = gateway.volumes.of(vfolder)
         async with gateway.locks.publishing(vfolder, [(ROOT, True)], frozenset(), "internal", recount=True):
             folder = await volume.folder(vfolder.id, Actor())
             # What is staged belongs to its uploads, and a storage that counts by itself cannot tell it apart.

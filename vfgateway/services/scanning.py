@@ -154,7 +154,7 @@ class Scans:
             return Outcome()
         find = _Findings(vfolder.volume, str(vfolder.id))
         try:
-            volume = self._gateway.volumes.get(vfolder.volume)
+            volume = self._gateway.volumes.of(vfolder)
             usage = await self._count(vfolder, volume, find, fix, tell)
             leftovers = await self._gateway.staging.leftovers(vfolder, remove=fix)
             if leftovers:

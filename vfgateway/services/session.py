@@ -83,7 +83,7 @@ class Session:
             raise VFolderNotFound(vfolder.id)
         requestcontext.enter(vfolder)
         gateway, principal = self._gateway, self.principal
-        volume = gateway.volumes.get(vfolder.volume)
+        volume = gateway.volumes.of(vfolder)
         folder = await volume.folder(vfolder.id, principal.actor)
         if vfolder.name is not None and IJobLinks.providedBy(folder):
             folder.seen_by_jobs_at([f"{place}/{vfolder.name}" for place in gateway.settings.gateway.job_folders])

@@ -69,7 +69,7 @@ class Snapshots:
 
     def storage(self, vfolder: VFolder) -> Any:
         """The volume, as ``ISnapshots``. ``Unsupported`` where it keeps none."""
-        volume = self._gateway.volumes.get(vfolder.volume)
+        volume = self._gateway.volumes.of(vfolder)
         if not ISnapshots.providedBy(volume):
             raise Unsupported(f"snapshots on volume {vfolder.volume}")
         return volume

@@ -312,7 +312,7 @@ class Staging:
         lease, row = await self.leases.take(row.id, force=True)
         try:
             try:
-                folder = await self._gateway.volumes.get(vfolder.volume).folder(vfolder.id, Actor())
+                folder = await self._gateway.volumes.of(vfolder).folder(vfolder.id, Actor())
             except NotFound:
                 await self.stages.forget(vfolder, row.id)
             else:

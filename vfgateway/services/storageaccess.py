@@ -27,7 +27,7 @@ async def share_access(
     """
     if vfolder.is_gone:
         raise VFolderNotFound(vfolder.id)
-    volume = gateway.volumes.get(vfolder.volume)
+    volume = gateway.volumes.of(vfolder)
     if not ISharedAccess.providedBy(volume):
         raise Unsupported(f"signed access to the storage of volume {vfolder.volume}")
     if write:

@@ -104,7 +104,7 @@ class Sweeper:
     async def abandoned(self, vfolder: VFolder) -> int:
         """Remove the stages of one vfolder that belong to no upload and that no living process writes to; how many there were. None where
         the storage cannot tell: there they wait for :meth:`collect_leftovers`."""
-        folder = await self._gateway.volumes.get(vfolder.volume).folder(vfolder.id, Actor())
+        folder = await self._gateway.volumes.of(vfolder).folder(vfolder.id, Actor())
         if not IStageOwners.providedBy(folder) or not IResumableStaging.providedBy(folder):
             return 0
         tokens = await folder.abandoned()
@@ -121,7 +121,7 @@ class Sweeper:
 
     async def leftovers(self, vfolder: VFolder, age: float = LEFTOVER_AGE, remove: bool = False) -> int:
         """How many stages of one vfolder nobody knows and nobody has written to for ``age`` seconds; with ``remove`` they are gone."""
-        folder = await self._gateway.volumes.get(vfolder.volume).folder(vfolder.id, Actor())
+        folder = await self._gateway.volumes.of(vfolder).folder(vfolder.id, Actor())
         if not IResumableStaging.providedBy(folder):
             return 0
         before = (self._staging.now() - age) * 1e9

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from vfgateway.errors import GatewayError, UnknownVolume, VolumeUnavailable
 from vfgateway.interfaces import IVolume
-from vfgateway.model import Health, HealthState
+from vfgateway.model import Health, HealthState, VFolder
 
 #: Seconds between attempts to start a volume; the last one repeats.
 RETRIES = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -50,6 +50,13 @@ class Volumes:
         if not slot.started:
             raise VolumeUnavailable(name, slot.reason)
         return slot.volume
+
+    def of(self, vfolder: VFolder) -> IVolume:
+        """Where a vfolder lies. ``VolumeUnavailable``, also while that volume is not in the configuration: nobody has asked for it by name."""
+        try:
+            return self.get(vfolder.volume)
+        except UnknownVolume:
+            raise VolumeUnavailable(vfolder.volume, "it is not in the configuration") from None
 
     def configured(self, name: str) -> IVolume:
         """A volume, ready or not. Raises ``UnknownVolume``."""

@@ -145,9 +145,9 @@ def test_rates() -> None:
     assert rates(after, attrs.evolve(before, at=20)) == PerformanceMetric(0, 0, 0, 0, 0, 0)
 
 
-async def test_measured_since_somebody_asked(make_volume: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_measured_since_somebody_asked(disk: Path, make_volume: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over the time between two questions if that is neither too short nor too long; else over a second of its own."""
-    volume = make_volume()
+    volume = make_volume(path=disk / "volume")
     await volume.start()
     clock, counted = Clock(), [0]
 

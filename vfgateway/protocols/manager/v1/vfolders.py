@@ -207,7 +207,7 @@ class VFolderRoutes(Routes):
             handing = (changes.pop("kind"), changes.pop("owner"))
             await self.gateway.collaboration.transfer(call.principal, vfolder, *handing, name=changes.pop("name", None))
         if "limits" in changes:
-            await nativelimits.set_on_folder(self.gateway.volumes.get(vfolder.volume), vfolder.id, changes["limits"])
+            await nativelimits.set_on_folder(self.gateway.volumes.of(vfolder), vfolder.id, changes["limits"])
         return await self._shown(call, await self.gateway.vfolders.update(vfolder.key, **changes))
 
     async def vfolder_delete(self, call: Call, params: Deletion) -> Reply:
