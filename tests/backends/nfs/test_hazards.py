@@ -221,6 +221,26 @@ async def test_stale_handles(volume: NfsVolume, monkeypatch: pytest.MonkeyPatch,
     assert await content_of(folder, "file") == b"content"
 
 
+async def test_a_stage_that_is_stale(volume: NfsVolume, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was open and is lost is not written a second time: nobody knows what is there now. The error says so, and nobody waits for ever."""
+    folder = await new_folder(volume)
+    staged = await folder.stage(at("file"), None)
+    tries = []
+
+    def stale(*_: Any) -> int:
+        tries.append(1)
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwritev", stale)
+        with pytest.raises(StorageFailure, match="stale handle"):
+            await staged.append([b"content"])
+    assert tries == [1]
+    await staged.append([b"content"])
+    await staged.commit(at("file"), ANY)
+    assert await content_of(folder, "file") == b"content"
+
+
 async def test_not_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mount point on which nothing is mounted is not written to."""
     monkeypatch.setattr(syscalls, "file_system_type", lambda path: syscalls.EXT4)

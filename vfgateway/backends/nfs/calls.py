@@ -27,26 +27,14 @@ class NfsCalls(Calls):
             raise VolumeUnavailable(self._name, "its server does not answer")
         return pool
 
-    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await super().run(_twice(function), *args, **kwargs)
-
-    async def quick(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await super().quick(_twice(function), *args, **kwargs)
-
-    async def obtain(self, make: Callable[[], T], dispose: Callable[[T], object], short: bool = True) -> T:
-        return await super().obtain(_twice(make), dispose, short)
-
-
-def _twice(function: Callable[P, T]) -> Callable[P, T]:
-    """The same, done again once where it met something stale."""
-
-    def again(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
+    def by_path(self, function: Callable[P, T]) -> Callable[P, T]:
+        def again(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                return function(*args, **kwargs)
+            except (OSError, StorageFailure) as error:
+                said = error if isinstance(error, OSError) else error.__cause__
+                if not isinstance(said, OSError) or not is_stale(said):
+                    raise
             return function(*args, **kwargs)
-        except (OSError, StorageFailure) as error:
-            said = error if isinstance(error, OSError) else error.__cause__
-            if not isinstance(said, OSError) or not is_stale(said):
-                raise
-        return function(*args, **kwargs)
 
-    return again
+        return again

@@ -134,17 +134,26 @@ class Calls:
         """Say that the storage does not stall."""
         self.check().inline = True
 
+    def by_path(self, function: Callable[P, T]) -> Callable[P, T]:
+        """How ``function`` is called where it begins at the top of the volume. For subclasses: as it is."""
+        return function
+
+    def on_open(self, function: Callable[P, T]) -> Callable[P, T]:
+        """How ``function`` is called on what is open already. For subclasses: as it is."""
+        return function
+
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call in a thread: for what may take long."""
-        return await self.check().run(function, *args, **kwargs)
+        return await self.check().run(self.by_path(function), *args, **kwargs)
 
     async def quick(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call something short, in place where the storage allows."""
-        return await self.check().quick(function, *args, **kwargs)
+        return await self.check().quick(self.by_path(function), *args, **kwargs)
 
     async def obtain(self, make: Callable[[], T], dispose: Callable[[T], object], short: bool = True) -> T:
         """Call ``make``; if the caller is cancelled meanwhile, what was made goes to ``dispose``, in a thread."""
         pool = self.check()
+        make = self.by_path(make)
         if short and pool.in_place:
             return pool.call(make)
         handover = _Handover(make, dispose)
@@ -168,6 +177,7 @@ class Calls:
         pool = self.check()
         if short and pool.in_place:
             return self.in_place(pool, descriptor, function, *args, **kwargs)
+        function = self.on_open(function)
         number = descriptor.borrow()
 
         def job() -> T:
@@ -190,7 +200,7 @@ class Calls:
         """As :meth:`with_descriptor` where the pool allows calls in place. Not a coroutine."""
         number = descriptor.borrow()
         try:
-            return pool.call(function, number, *args, **kwargs)
+            return pool.call(self.on_open(function), number, *args, **kwargs)
         except OSError as error:
             raise translate(error) from error
         finally:
@@ -244,7 +254,8 @@ class Line:
         self, short: bool, function: Callable[Concatenate[int, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Call ``function(number, ...)`` when all earlier calls have ended; in place only if none is under way."""
-        self._calls.check()
+        pool = self._calls.check()
+        function = self._calls.on_open(function)
         number = self._descriptor.borrow()
         ticket = self._issued
         self._issued += 1
@@ -262,5 +273,5 @@ class Line:
                 self._descriptor.give_back()
 
         if short and self._served == ticket:
-            return await self._calls.quick(job)
-        return await self._calls.run(job)
+            return await pool.quick(job)
+        return await pool.run(job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from vfgateway.backends.vfs.descriptors import Calls, Descriptor
 from vfgateway.backends.vfs.faults import is_full, is_limit
@@ -30,7 +30,7 @@ class LimitedCalls(Calls):
     def check(self) -> Pool:
         return self._calls.check()
 
-    def _telling(self, function: Callable[P, T]) -> Callable[P, T]:
+    def by_path(self, function: Callable[P, T]) -> Callable[P, T]:
         def told(*args: P.args, **kwargs: P.kwargs) -> T:
             try:
                 return function(*args, **kwargs)
@@ -43,34 +43,7 @@ class LimitedCalls(Calls):
 
         return told
 
-    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await super().run(self._telling(function), *args, **kwargs)
-
-    async def quick(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await super().quick(self._telling(function), *args, **kwargs)
-
-    async def obtain(self, make: Callable[[], T], dispose: Callable[[T], object], short: bool = True) -> T:
-        return await super().obtain(self._telling(make), dispose, short)
-
-    async def with_descriptor(
-        self,
-        descriptor: Descriptor,
-        short: bool,
-        function: Callable[Concatenate[int, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        return await super().with_descriptor(descriptor, short, self._telling(function), *args, **kwargs)
-
-    def in_place(
-        self,
-        pool: Pool,
-        descriptor: Descriptor,
-        function: Callable[Concatenate[int, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        return super().in_place(pool, descriptor, self._telling(function), *args, **kwargs)
+    on_open = by_path
 
     async def close(self, descriptor: Descriptor) -> None:
         await self._calls.close(descriptor)
