@@ -17,7 +17,10 @@ from vfgateway.authenticators.jwt import JwtSettings
 from vfgateway.authenticators.ldap import LdapSettings
 from vfgateway.authenticators.manager import ManagerSettings as ManagerAuthenticatorSettings
 from vfgateway.backends.azureblob import AzureBlobSettings
+from vfgateway.backends.btrfs import BtrfsSettings
+from vfgateway.backends.cephfs import CephFsSettings
 from vfgateway.backends.memory import MemorySettings
+from vfgateway.backends.projectquota import ProjectQuotaSettings
 from vfgateway.backends.smb import SmbSettings
 from vfgateway.backends.vfs import VfsSettings
 from vfgateway.config import EventsSettings, GatewaySettings, RedisSettings
@@ -61,8 +64,6 @@ SECTIONS = [
     ClientSettings,
     SelfServiceSettings,
     ManagerSettings,
-    VfsSettings,
-    MemorySettings,
     EventsSettings,
     RedisSettings,
 ]
@@ -74,16 +75,21 @@ def test_every_key_of_an_authenticator_is_explained(section: type[Section]) -> N
     assert [key for key in keys(section) if f"`{key}`" not in LOGINS] == []
 
 
-def test_every_key_of_a_volume_on_azure_is_explained() -> None:
-    """On its own page."""
-    page = (ROOT / "docs/azure.md").read_text()
-    assert [key for key in keys(AzureBlobSettings) if f"`{key}`" not in page] == []
-
-
-def test_every_key_of_a_volume_on_a_share_is_explained() -> None:
-    """On its own page."""
-    page = (ROOT / "docs/smb.md").read_text()
-    assert [key for key in keys(SmbSettings) if f"`{key}`" not in page] == []
+@pytest.mark.parametrize(
+    ("page", "sections"),
+    [
+        ("vfs", [VfsSettings]),
+        ("memory", [MemorySettings]),
+        ("azure", [AzureBlobSettings]),
+        ("smb", [SmbSettings]),
+        ("filesystems", [BtrfsSettings, CephFsSettings, ProjectQuotaSettings]),
+    ],
+)
+def test_every_key_of_a_volume_is_explained(page: str, sections: list[type[Section]]) -> None:
+    """On its own page, or on that of ``vfs`` where it has the same."""
+    text = (ROOT / f"docs/{page}.md").read_text()
+    told = set(keys(VfsSettings)) if page == "filesystems" else set()
+    assert [key for each in sections for key in keys(each) if key not in told and f"`{key}`" not in text] == []
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -100,7 +106,7 @@ def test_every_key_of_the_sample_is_in_the_manual() -> None:
     lines = (line.removeprefix("# ") for line in sample.splitlines())
     settings = {match[1] for line in lines if (match := re.match(r"(\w+) = ", line))}
     assert tomllib.loads(sample)
-    manual = MANUAL + LOGINS
+    manual = MANUAL + LOGINS + (ROOT / "docs/vfs.md").read_text()
     assert not [key for key in settings if f"`{key}`" not in manual]
 
 
