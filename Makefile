@@ -88,6 +88,8 @@ $(VENV)/.develop-ready: $(VENV)/.made setup.py pyproject.toml
 $(VENV)/.bench-ready: $(VENV)/.develop-ready benchmarks/debian-packages.txt tests/install-debian-packages
 	tests/install-debian-packages benchmarks/debian-packages.txt
 	$(PIP) install --editable '.[bench]'
+	$(PYTHON) -m venv $(VENV)/peers/storage-proxy
+	$(VENV)/peers/storage-proxy/bin/python -m pip --disable-pip-version-check --quiet install 'backend.ai-storage-proxy==23.9.*'
 	@touch $@
 
 $(VENV)/.debian-ready: tests/debian-packages.txt tests/install-debian-packages | $(VENV)/.made

@@ -34,7 +34,7 @@ RUNTIME = [
 ]
 EXTRAS = {
     "azure": ["azure-storage-blob>=12.24", "azure-identity>=1.19"],
-    "bench": ["copyparty>=1.20", "paramiko>=3.4"],
+    "bench": ["copyparty>=1.20", "paramiko>=3.4", "wsgidav>=4.3", "cheroot>=10", "matplotlib>=3.8"],
     "postgresql": ["psycopg[binary]>=3.2"],
     "smb": ["smbprotocol>=1.15,<2", "pysmb>=1.2.10,<2"],
 }

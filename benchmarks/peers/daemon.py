@@ -80,9 +80,10 @@ class Daemon:
                 self._process.wait()
 
 
-def program(name: str) -> str:
-    """The full path of a command. Raises ``RuntimeError``: ``make bench`` installs what is needed."""
-    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+def program(name: str, first: Path | None = None) -> str:
+    """The full path of a command, if it can be from the directory ``first``. Raises ``RuntimeError``: ``make bench`` installs what is needed."""
+    places = [*([str(first)] if first else []), os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]
+    found = shutil.which(name, path=":".join(places))
     if found is None:
         raise RuntimeError(f"{name} is missing; `make bench` installs it")
     return found

@@ -1,0 +1,25 @@
+"""rclone as a server: one program that serves a directory by any of several protocols."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+from benchmarks.peers.daemon import Daemon, program
+
+
+class Rclone(Daemon):
+    """``rclone serve``, open to everybody, without a configuration and otherwise as it comes.
+
+    :param files: what it serves at ``/``
+    """
+
+    def __init__(self, folder: Path, port: int, files: Path, protocol: Literal["http", "webdav"]) -> None:
+        folder.mkdir(parents=True)
+        command = program("rclone", Path(sys.executable).parent)
+        options = ["--addr", f"127.0.0.1:{port}", "--config", "/dev/null", "--cache-dir", str(folder / "cache")]
+        super().__init__(folder, port, [command, "serve", protocol, *options, str(files)])
+        version = subprocess.run([command, "version"], capture_output=True, text=True, check=True).stdout
+        self.title = f"rclone serve {protocol} {version.split()[1].lstrip('v')}"
