@@ -11,36 +11,39 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import ByteSize
 
 from vfgateway import plugins
-from vfgateway.config import Settings, VolumeSettings
+from vfgateway.config import Settings
 from vfgateway.section import Seconds, SecondsOrNone, Secret, Section
 
 HEAD = """# All settings
 
 Made from the code by `make docs`. The [administrator's manual](administrator.md) explains how they work together;
-[etc/vfgateway.toml](../etc/vfgateway.toml) is a configuration to begin with.
+[etc/vfgateway.toml](../etc/vfgateway.toml) is a configuration to begin with. What stands below `mounts.toml` is for hosts of agents ([mounting](mounting.md)).
 """
-#: Read as part of others, or a table of tables.
-NOT_TABLES = {Section, Settings, VolumeSettings}
+#: Parts whose tables are no plugins'.
+ALSO = ("vfgateway.mounting.settings",)
 _IVAR = re.compile(r"^ *:ivar (\w+): ?(.*?)(?=^ *:|^\s*$|\Z)", re.MULTILINE | re.DOTALL)
 _ROLE = re.compile(r":\w+:`(?:[\w.]+\.)?(\w+)`")
 
 
 def tables() -> dict[str, type[Section]]:
     """Every table that the built-in parts read, by its heading."""
-    for interface in plugins.KINDS:
-        for each in plugins.installed(interface):
-            importlib.import_module(each.module)
-    found = {}
-    for each in _below(Section):
-        ours = each.__module__.startswith("vfgateway.") and not each.__module__.startswith("vfgateway.mounting.")
-        is_base = each.__subclasses__() and "backends" not in vars(each)
-        if ours and each not in NOT_TABLES and not is_base:
-            found[heading(each)] = each
+    for module in (*ALSO, *(each.module for interface in plugins.KINDS for each in plugins.installed(interface))):
+        importlib.import_module(module)
+    ours = [each for each in _below(Section) if each.__module__.startswith("vfgateway.") and each is not Settings]
+    within = {inner for each in ours for field in each.model_fields.values() for inner in _sections(field.annotation)}
+    found = {heading(each): each for each in ours if not _is_base(each) or each in within}
     order = ["gateway", "frontends", "volumes", "authenticators"]
-    return dict(sorted(found.items(), key=lambda item: (_place(item[0], order), item[0])))
+    return dict(sorted(found.items(), key=lambda item: (_place(item[0], order), item[0].replace("]", "\0"))))
+
+
+def _is_base(section: type[Section]) -> bool:
+    """Whether it is only read as a part of others."""
+    return bool(section.__subclasses__()) and "backends" not in vars(section)
 
 
 def _place(heading: str, order: list[str]) -> int:
+    if not heading.startswith("["):
+        return len(order) + 1  # of another file
     first = re.split(r"[\].]", heading[1:])[0]
     return order.index(first) if first in order else len(order)
 
@@ -51,17 +54,15 @@ def _below(parent: type[Section]) -> list[type[Section]]:
 
 def heading(section: type[Section]) -> str:
     """Where it is written: as its docstring says, or by the package that it belongs to."""
-    if (match := re.match(r"``(\[[^`]+\])``", section.__doc__ or "")) and not match[1].startswith("[volumes."):
-        return match[1]
-    _, kind, name = section.__module__.split(".")[:3]
-    match kind:
-        case "protocols":
-            return f"[frontends.{name}]"
-        case "backends":
-            backends = " or ".join(f'"{each}"' for each in vars(section).get("backends", (name,)))
-            return f"[volumes.NAME] with backend = {backends}"
-        case _:
-            return f"[authenticators.{name}]"
+    match = re.match(r"``(\[[^`]+\])``", section.__doc__ or "")
+    written = match[1] if match else ""
+    _, kind, name = f"{section.__module__}..".split(".")[:3]
+    if kind == "mounting":
+        return f"mounts.toml {written}".strip()
+    if kind == "backends" and written in ("", "[volumes.NAME]"):
+        backends = " or ".join(f'"{each}"' for each in vars(section).get("backends", (name,)))
+        return f"[volumes.NAME] with backend = {backends}"
+    return written or f"[{'frontends' if kind == 'protocols' else kind}.{name}]"
 
 
 def meanings(section: type[Section]) -> dict[str, str]:
@@ -74,10 +75,10 @@ def meanings(section: type[Section]) -> dict[str, str]:
     return found
 
 
-def is_table(annotation: Any) -> bool:
-    """Whether it has a heading of its own."""
+def _sections(annotation: Any) -> list[type[Section]]:
+    """The tables that a field holds."""
     parts = (annotation, *get_args(annotation))
-    return any(isinstance(each, type) and issubclass(each, Section) for each in parts)
+    return [each for each in parts if isinstance(each, type) and issubclass(each, Section)]
 
 
 def kind(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
@@ -140,7 +141,7 @@ def page() -> str:
     lines = [HEAD]
     for title, section in tables().items():
         known = meanings(section)
-        fields = {name: field for name, field in section.model_fields.items() if not is_table(field.annotation)}
+        fields = {name: field for name, field in section.model_fields.items() if not _sections(field.annotation)}
         if not fields:
             continue
         lines += [f"## `{title}`", "", "| Key | Kind | Default | |", "| --- | --- | --- | --- |"]

@@ -118,7 +118,10 @@ class GatewaySettings(Section):
 
 
 class VolumeSettings(Section):
-    """The common part of ``[volumes.NAME]``; what is left is for the backend."""
+    """``[volumes.NAME]``: what all kinds have in common; the rest is for the backend.
+
+    :ivar backend: the kind of storage, which says what other keys there are
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 

@@ -16,7 +16,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class MountSettings(Section):
-    """``mount`` of a volume.
+    """``[volumes.mount]``, of the volume above.
 
     :ivar at: mounted when the supervisor starts and kept, or while somebody uses it
     :ivar fstype: as ``mount -t`` takes it
@@ -34,7 +34,7 @@ class MountSettings(Section):
 
 
 class MountedVolume(Section):
-    """One of ``[[volumes]]``.
+    """``[[volumes]]``, one for each.
 
     :ivar name: also of the directory that it is mounted on
     :ivar mount: what is mounted there

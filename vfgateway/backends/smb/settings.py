@@ -21,7 +21,7 @@ type_mode = Annotated[int, BeforeValidator(_mode)]
 
 
 class LoginSettings(Section):
-    """Whom to be on the server.
+    """``[volumes.NAME.users.ACCOUNT]``: whom to be on the server.
 
     :ivar username: may have the domain in front, as in ``CORP\\alice``
     :ivar password: its first value counts; with ``password_file`` it is read again for each new connection
