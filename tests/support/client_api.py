@@ -126,10 +126,10 @@ def disk_volume(path: Path, name: str = "disk", **settings: Any) -> Any:
 
 @asynccontextmanager
 async def client_api(
-    tmp_path: Path, settings: Mapping[str, Any] | None = None, **options: Any
+    tmp_path: Path, settings: Mapping[str, Any] | None = None, storage: Mapping[str, Any] | None = None, **options: Any
 ) -> AsyncIterator[ClientApi]:
-    """Serve it. ``settings`` are of the front end, ``options`` of the vfolder."""
-    volume = disk_volume(tmp_path / "volume")
+    """Serve it. ``settings`` are of the front end, ``storage`` holds those of the volume, ``options`` are of the vfolder."""
+    volume = disk_volume(tmp_path / "volume", **(storage or {}))
     async with running_gateway(tmp_path, [volume]) as gateway:
         table = {"endpoint": "tcp:0:interface=127.0.0.1", "token_secret": SECRET, **(settings or {})}
         service: Any = ClientFrontEnd().configure(table, gateway)

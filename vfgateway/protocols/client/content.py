@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from vfgateway.errors import InvalidPath, IsADirectory, NotFound
@@ -16,12 +18,13 @@ from vfgateway.protocols.client.listing import answer_listing
 from vfgateway.protocols.client.people.entering import enter
 from vfgateway.protocols.client.query import Query
 from vfgateway.protocols.client.redirecting import redirected
+from vfgateway.protocols.client.settings import ClientSettings
 from vfgateway.protocols.web.conditions import etag_of, expectation, http_date, seconds_of
 from vfgateway.protocols.web.faults import Fault
-from vfgateway.protocols.web.lane import CONDITIONS, Answer, Asked, Route, lines_of, place_in
+from vfgateway.protocols.web.lane import CONDITIONS, Answer, Asked, Route, lines_of, place_in, type_served
 from vfgateway.protocols.web.reply import file_at_hand, send_file
 from vfgateway.protocols.web.request import StreamingRequest
-from vfgateway.protocols.web.storing import store_body
+from vfgateway.protocols.web.storing import store_at_hand, store_body
 from vfgateway.services.session import FolderSession
 
 if TYPE_CHECKING:
@@ -99,16 +102,11 @@ def get_at_hand(asked: Asked) -> Answer | None:
     return file_at_hand(asked, folder, path, disposition_name=path.name, more=_UNSHARED_LINES)
 
 
-#: By method.
-ROUTES = {method: Route(get_at_hand, CONDITIONS) for method in (b"GET", b"HEAD")}
-
-
 async def _put(app: ClientApp, request: StreamingRequest, folder: FolderSession, path: FolderPath) -> None:
     Query(request, ())
     if request.path.endswith(b"/"):
         raise IsADirectory(path)
-    where = FolderPath((request_name(request), *path.parts))
-    await put_file(app, request, folder, path, f"{_FILES.decode('ascii')}{url_of(where)}")
+    await put_file(app, request, folder, path, _location(request_name(request), path))
 
 
 async def put_file(
@@ -135,9 +133,40 @@ async def put_file(
     request.write(b"")
 
 
+def _location(name: str, path: FolderPath) -> str:
+    """Where a file lies, from the root of the site, in the vfolder that somebody sees under ``name``."""
+    return f"{_FILES.decode('ascii')}{url_of(FolderPath((name, *path.parts)))}"
+
+
 def request_name(request: StreamingRequest) -> str:
     """The name of the vfolder, as the request has it."""
     return parse_url(request.path[len(_FILES) :]).parts[0]
+
+
+def put_at_hand(asked: Asked, limit: int) -> type_served:
+    """PUT of a small file on the fast lane; what directories there are not above it, the ordinary way makes."""
+    if not asked.target.startswith(_FILES):
+        return None
+    name, path = place_in(asked.target, _FILES)
+    folder = asked.enter(name)
+    if folder is None:
+        return None
+
+    def tell(stat: FileStat, is_new: bool) -> bytes:
+        facts = [(b"Etag", etag_of(stat)), (b"Last-Modified", http_date(seconds_of(stat)))]
+        if is_new:
+            location = asked.external_base + _location(name, path)
+            facts.append((b"Location", location.encode("ascii")))
+        return lines_of(facts)
+
+    return store_at_hand(asked, folder, path, limit=limit, tell=tell)
+
+
+def routes(settings: ClientSettings) -> Mapping[bytes, Route]:
+    """Those of the fast lane, by method."""
+    reading = Route(get_at_hand, CONDITIONS)
+    storing = Route(partial(put_at_hand, limit=settings.max_upload_size), body=True)
+    return {b"GET": reading, b"HEAD": reading, b"PUT": storing}
 
 
 async def _present(folder: FolderSession, path: FolderPath) -> FileStat | None:

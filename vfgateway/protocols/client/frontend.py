@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from vfgateway.interfaces import IFrontEnd
 from vfgateway.protocols.client.app import ClientApp
-from vfgateway.protocols.client.content import ROUTES
+from vfgateway.protocols.client.content import routes
 from vfgateway.protocols.client.endpoints import Endpoints
 from vfgateway.protocols.client.faults import fail
 from vfgateway.protocols.client.settings import ClientSettings
@@ -52,7 +52,7 @@ class ClientService(SiteListener):
             grace=gateway.settings.gateway.grace,
             endpoint_of=Endpoints(self.app.templates),
         )
-        site.lane = Lane(site, ROUTES)
+        site.lane = Lane(site, routes(settings))
         endpoints = [settings.endpoint] if isinstance(settings.endpoint, str) else list(settings.endpoint)
         super().__init__(site, endpoints, settings.tls(gateway.reactor), first_steps=_first_steps)
 

@@ -71,7 +71,7 @@ class TrustedProxies:
         """
         address = address_of(peer)
         scheme = "https" if secure else "http"
-        host = _good_host(_last(headers, b"host"))
+        host = good_host(_last(headers, b"host"))
         if not self.trusts(address):
             return Caller(_canonical(address), scheme, host)
         for hop in reversed(_hops(headers)):
@@ -110,7 +110,7 @@ def _hops(headers: Headers) -> Sequence[Hop]:
             Hop(
                 _node(addresses[index]) if addresses else "",
                 scheme if scheme in _SCHEMES else "",
-                _good_host(_with_port(host, port)),
+                good_host(_with_port(host, port)),
             )
         )
     return hops
@@ -142,7 +142,7 @@ def _forwarded(element: str) -> Hop:
     if at != len(element):
         return Hop()  # not readable: nothing it says is believed
     scheme = pairs.get("proto", "").lower()
-    return Hop(_node(pairs.get("for", "")), scheme if scheme in _SCHEMES else "", _good_host(pairs.get("host", "")))
+    return Hop(_node(pairs.get("for", "")), scheme if scheme in _SCHEMES else "", good_host(pairs.get("host", "")))
 
 
 def _node(text: str) -> str:
@@ -167,7 +167,8 @@ def _last(headers: Headers, name: bytes) -> str:
     return values[-1].decode("latin-1") if values else ""
 
 
-def _good_host(text: str) -> str:
+def good_host(text: str) -> str:
+    """``text`` if it can be a ``Host``; else ``""``."""
     return text if len(text) <= 261 and _HOST.fullmatch(text) else ""
 
 

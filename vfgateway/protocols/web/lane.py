@@ -26,7 +26,7 @@ from vfgateway.interfaces import type_chunk
 from vfgateway.paths import ROOT, FolderPath, parse_url
 from vfgateway.principals import Origin
 from vfgateway.protocols.web.conditions import http_date
-from vfgateway.protocols.web.forwarded import Caller
+from vfgateway.protocols.web.forwarded import Caller, good_host
 from vfgateway.protocols.web.login import credentials_of, is_private
 from vfgateway.protocols.web.request import new_request_id
 from vfgateway.services.entrances import Entrances
@@ -72,7 +72,6 @@ CONDITIONS: Final = frozenset(
 )
 
 _FIELD: Final = re.compile(rb"([A-Za-z0-9-]+):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)")
-_HOST: Final = re.compile(rb"[A-Za-z0-9._-]+(?::[0-9]{1,5})?")
 _LENGTH: Final = re.compile(rb"[0-9]{1,6}")
 #: A path that names one thing: no query, no empty or dotted segments. What escapes stand for is seen by :func:`place_in`.
 _PLAIN_PATH: Final = re.compile(rb"(?:/(?!\.{1,2}(?:/|$))(?:[A-Za-z0-9._~!$()*,=@+-]|%[0-9A-Fa-f]{2})+)+/?")
@@ -160,6 +159,12 @@ class Asked:
     def caller(self) -> Caller:
         """As of a request without any field of a proxy's."""
         return self._lane.caller(self._channel)
+
+    @property
+    def external_base(self) -> str:
+        """As of a :class:`vfgateway.protocols.web.request.StreamingRequest`."""
+        host = self._head.fields[b"host"].decode("ascii")
+        return self._lane.site.public_url or f"{self.caller.scheme}://{host}"
 
     def enter(self, name: str, guarded: bool = False) -> FolderSession | None:
         """The hands in a vfolder, by the name that whoever asks sees; ``None`` if that is not known now. ``guarded`` as for ``log_in``."""
@@ -375,7 +380,7 @@ def _read_fields(text: bytes) -> dict[bytes, bytes] | None:
 
 def _read_head(text: bytes, ticket: Callable[[bytes], bytes]) -> Head | None:
     fields = _read_fields(text)
-    if fields is None or not _HOST.fullmatch(fields.get(b"host", b"")) or b"authorization" not in fields:
+    if fields is None or b"authorization" not in fields or not good_host(fields.get(b"host", b"").decode("ascii")):
         return None
     if fields.get(b"connection", b"keep-alive").lower() != b"keep-alive":
         return None

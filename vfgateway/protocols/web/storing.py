@@ -1,12 +1,15 @@
-"""The body of a request into a file: the one loop behind every PUT."""
+"""The body of a request into a file: the one loop behind every PUT, and what is behind those of small files on the fast lane."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
 
 from vfgateway.errors import AlreadyExists, PreconditionFailed, TooLarge
-from vfgateway.model import ANY, Expect, FileStat
+from vfgateway.model import ANY, Expect, FileStat, Published
 from vfgateway.paths import FolderPath
+from vfgateway.protocols.web.lane import Answer, Asked, type_served
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.services.checksums import Checksum
 from vfgateway.services.session import FolderSession
@@ -47,3 +50,28 @@ async def store_body(
         if not expect.absent:
             raise
         raise PreconditionFailed(path) from None
+
+
+type_tell = Callable[[FileStat, bool], bytes]
+
+
+def store_at_hand(asked: Asked, folder: FolderSession, path: FolderPath, *, limit: int, tell: type_tell) -> type_served:
+    """A small file on the fast lane, with nothing said about it but its content.
+
+    :param limit: bytes of the largest body
+    :param tell: the fields of the answer (:func:`vfgateway.protocols.web.lane.lines_of`) about a file that was stored, and whether it is new
+    """
+    if asked.target.endswith(b"/") or len(asked.body) > limit:
+        return None
+
+    def answer(published: Published | None) -> Answer | None:
+        if published is None or published.stat is None:
+            return None
+        is_new = published.replaced is None
+        lines = tell(published.stat, is_new)
+        if is_new:
+            return Answer(201, lines + b"\r\nContent-Length: 0", user=folder.principal.name)
+        return Answer(204, lines, user=folder.principal.name)
+
+    stored = folder.store_small(path, asked.body)
+    return stored.addCallback(answer) if isinstance(stored, Deferred) else answer(stored)

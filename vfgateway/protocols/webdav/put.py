@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import re
 
-from twisted.internet.defer import Deferred
-
 from vfgateway.errors import QuotaExceeded, TooLarge
-from vfgateway.model import Attrs, FileStat, Published
+from vfgateway.model import Attrs, FileStat
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.web.conditions import expectation
-from vfgateway.protocols.web.lane import Answer, Asked, lines_of, type_served
+from vfgateway.protocols.web.lane import Asked, lines_of, type_served
 from vfgateway.protocols.web.request import StreamingRequest
-from vfgateway.protocols.web.storing import store_body
+from vfgateway.protocols.web.storing import store_at_hand, store_body
 from vfgateway.protocols.webdav import digests, partial
 from vfgateway.protocols.webdav.exchange import Exchange, present, refuse_orphan
 from vfgateway.protocols.webdav.faults import Refused, answer_empty, facts_of, tell_file
@@ -49,21 +47,11 @@ async def answer(exchange: Exchange) -> None:
 
 def answer_at_hand(asked: Asked, folder: FolderSession, path: FolderPath, limit: int) -> type_served:
     """A small file on the fast lane, with nothing said about it but its content."""
-    if asked.target.endswith(b"/") or len(asked.body) > limit:
-        return None
-    stored = folder.store_small(path, asked.body)
-    if isinstance(stored, Deferred):
-        return stored.addCallback(_answer_stored, folder.principal.name)
-    return _answer_stored(stored, folder.principal.name)
+    return store_at_hand(asked, folder, path, limit=limit, tell=_tell)
 
 
-def _answer_stored(published: Published | None, user: str) -> Answer | None:
-    if published is None or published.stat is None:
-        return None
-    lines = lines_of(facts_of(published.stat))
-    if published.replaced is not None:
-        return Answer(204, lines, user=user)
-    return Answer(201, lines + b"\r\nContent-Length: 0", user=user)
+def _tell(stat: FileStat, is_new: bool) -> bytes:
+    return lines_of(facts_of(stat))
 
 
 async def _refuse_what_cannot_fit(
