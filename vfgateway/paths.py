@@ -25,6 +25,9 @@ TRASH_NAME = ".trash"
 SNAPSHOTS_NAME = ".snapshots"
 #: Names at the top of a vfolder that belong to the gateway: staged uploads, their view for people, snapshots, deleted files.
 RESERVED_NAMES = frozenset({".upload", ".uploads", SNAPSHOTS_NAME, TRASH_NAME})
+_NAME = f"(?!\\.{{1,2}}(?:/|$))[!-$&-.0-~]{{1,{LONGEST_NAME}}}"
+#: Names that mean the same in a URL as in text: ASCII without blanks and escapes.
+_PLAIN = re.compile(f"{_NAME}(?:/{_NAME})*")
 _LABEL = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -111,12 +114,20 @@ def checked_label(label: str) -> str:
     return label
 
 
+def _parse_plain(text: str) -> FolderPath | None:
+    """The path where every name is one as it stands, as nearly all are; ``None`` where one has to look."""
+    return FolderPath(tuple(text.split("/"))) if len(text) <= LONGEST_PATH and _PLAIN.fullmatch(text) else None
+
+
 def parse_text(text: str) -> FolderPath:
     """A relative path from JSON, a token or a command line.
 
     Empty names and ``.`` are dropped (``./a//b/`` is ``a/b``); ``""`` and ``.`` are the root. Raises :class:`InvalidPath` for an
     absolute path, ``..`` or NUL, :class:`NameTooLong` for names over 255 bytes.
     """
+    plain = _parse_plain(text)
+    if plain is not None:
+        return plain
     if text.startswith("/"):
         raise InvalidPath(text, f"must be relative: {text}")
     parts = tuple(checked_name(part) for part in text.split("/") if part not in ("", "."))
@@ -136,7 +147,12 @@ def parse_url(raw: bytes) -> FolderPath:
 
     Each segment is decoded by itself, so ``%2F`` never becomes a separator: it is refused, like ``%2e%2e`` and ``%00``.
     """
-    parts = [unquote_to_bytes(part).decode("utf-8", "surrogateescape") for part in raw.lstrip(b"/").split(b"/")]
+    raw = raw.lstrip(b"/")
+    if raw.isascii():
+        plain = _parse_plain(raw.decode("ascii"))
+        if plain is not None:
+            return plain
+    parts = [unquote_to_bytes(part).decode("utf-8", "surrogateescape") for part in raw.split(b"/")]
     for part in parts:
         if "/" in part:
             raise InvalidPath(part)
