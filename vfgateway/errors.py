@@ -381,6 +381,13 @@ class VolumeUnavailable(GatewayError):
         super().__init__(f"volume {name} is not available" + (f": {reason}" if reason else ""))
 
 
+class VFolderMoved(VolumeUnavailable):
+    """The vfolder has gone to other storage since this was begun there. Nothing has happened; whoever begins again finds it."""
+
+    def __init__(self, volume: str) -> None:
+        super().__init__(volume, "the vfolder has just been moved to other storage; try again")
+
+
 class DatabaseUnavailable(GatewayError):
     """The gateway's own database does not answer in time, or takes no changes; trying later may help."""
 

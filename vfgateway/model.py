@@ -12,6 +12,7 @@ from uuid import UUID
 import attrs
 
 from vfgateway.errors import InvalidArgument
+from vfgateway.paths import FolderPath
 
 # --- identifiers -------------------------------------------------------------------------------------
 
@@ -192,6 +193,10 @@ class NameRules:
     def fold(self, name: str) -> str:
         """The key under which the volume keeps ``name``."""
         return name.casefold() if self.case_folding else name
+
+    def fold_path(self, path: FolderPath) -> FolderPath:
+        """The path under which the volume keeps ``path``."""
+        return FolderPath(tuple(self.fold(part) for part in path.parts)) if self.case_folding else path
 
     def hides(self, name: str) -> bool:
         """Whether the storage keeps ``name`` for itself."""

@@ -215,6 +215,29 @@ def clone(client: Client, source: str, target: str, volume: str | None, kind: st
     output.done(f"vfolder {full_name(found)} copied to {target}")
 
 
+@vfolder.command("move")
+@click.argument("name", metavar="VFOLDER", type=VFOLDER)
+@click.option("--to", "volume", type=VOLUME, required=True, help="The volume to which it goes.")
+@click.option("--cancel-uploads", is_flag=True, help="Cancel what is being uploaded, instead of waiting for it.")
+@click.option("--drop-snapshots", is_flag=True, help="Lose its snapshots, which stay behind.")
+@watching.wait_option
+@json_option
+@click.pass_obj
+def move(
+    client: Client, name: str, volume: str, cancel_uploads: bool, drop_snapshots: bool, wait: bool, as_json: bool
+) -> None:
+    """Move a vfolder to other storage while it is in use. Names, rights and links stay; writers wait for some seconds at the end."""
+    found = client.resolve(name)
+    body = {"volume": volume, "cancel_uploads": cancel_uploads, "drop_snapshots": drop_snapshots}
+    task = client.post(path("vfolders", found["folder"], "move"), body)
+    if not wait:
+        words = f"vfolder {full_name(found)} is being moved to {volume}: vfgateway task watch {task['task']}"
+        output.done(words, task, as_json)
+        return
+    ended = watching.follow(client, task["task"])
+    output.done(f"vfolder {full_name(found)} moved to {volume}", ended, as_json)
+
+
 @vfolder.command("usage")
 @click.argument("name", metavar="VFOLDER", type=VFOLDER)
 @json_option

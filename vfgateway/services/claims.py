@@ -49,6 +49,7 @@ type_stamp = tuple[int, ...]
 @attrs.define(eq=False)
 class _Claim:
     intent: str
+    volume: str
     stamp: type_stamp
     used: float
     users: int = 0  # changes under way
@@ -87,6 +88,8 @@ class Claims:
         held = self._held.get(vfolder.key)
         if held is None:
             self._seek(vfolder, now)
+            return False
+        if held.volume != vfolder.volume:  # who asks has entered it before it moved
             return False
         stamp = self._database.at_hand(SET, LOCKED)
         if stamp is None or not 0 <= now - self._looked < BELIEVED:
@@ -144,7 +147,7 @@ class Claims:
         if stamp is not None:
             if not self._held:
                 self._looked = begun
-            self._held[vfolder.key] = _Claim(intent, stamp, now)
+            self._held[vfolder.key] = _Claim(intent, vfolder.volume, stamp, now)
             self._look_later()
 
     def _is_alone(self, connection: Connection) -> bool:

@@ -92,7 +92,7 @@ async def _enter(
                 holds.add_hold(connection, part_id, gateway.processes.id, subject, Usage(size, 0))
         holds.drop_holds(connection, row.id)
 
-    await staging.uploads.add(row)
+    await staging.uploads.add(row, context.vfolder.volume)
     upload = ResumableUpload(staging, context, row)
     await gateway.database.write(move_in)
     try:

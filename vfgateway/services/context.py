@@ -109,8 +109,7 @@ class FolderContext:
 
     def lock_path(self, path: FolderPath) -> FolderPath:
         """The path under which locks know ``path``: folded as the volume folds names."""
-        names = self.volume.names
-        return FolderPath(tuple(names.fold(part) for part in path.parts)) if names.case_folding else path
+        return self.volume.names.fold_path(path)
 
     async def fence(self, path: FolderPath, name: FolderPath | None = None) -> int:
         """What to hand to :meth:`publishing` later, so that a lock lost meanwhile is noticed. Raises ``Locked`` now if somebody else

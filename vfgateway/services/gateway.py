@@ -47,6 +47,7 @@ from vfgateway.services.properties import Properties
 from vfgateway.services.provisioning import Provisioning
 from vfgateway.services.quota import Quota
 from vfgateway.services.rebuilding import Rebuilding
+from vfgateway.services.relocation import Relocation
 from vfgateway.services.retention import Retention
 from vfgateway.services.revocations import Revocations
 from vfgateway.services.scanning import Scans
@@ -131,6 +132,7 @@ class Gateway:
         self.copies = LocalCopies(settings.gateway.data_dir / "spool" / "copies", reactor)
         self.standings = Standings(self)
         self.lifecycle = Lifecycle(self)
+        self.relocation = Relocation(self)
         self.trash = Trash(self, self.database, reactor, settings.gateway.trash_retention)
         self.file_trash = FileTrash(self, settings.gateway.trash_retention)
         self.collaboration = Collaboration(self)
@@ -282,12 +284,16 @@ class Gateway:
         )
 
     async def find_vfolder(self, vfid: VFolderId, volume: str | None = None) -> VFolder:
-        """A vfolder by identifier. One that lies on ``volume`` with the right layout and is unknown to the registry is adopted.
+        """A vfolder by identifier. One that lies on ``volume`` with the right layout and is unknown to the registry is adopted;
+        one that lay there before it moved is found where it is.
         ``VFolderNotFound``, ``UnknownVolume``, ``VolumeUnavailable``."""
         try:
             return await self.vfolders.get(vfid, volume)
         except VFolderNotFound:
             if volume is None:
                 raise
+            moved = await self.relocation.find(volume, vfid)
+            if moved is not None:
+                return moved
             await self.volumes.get(volume).folder(vfid, Actor())
             return await self.lifecycle.adopt(volume, vfid)

@@ -35,17 +35,20 @@ class Handle:
     def __init__(self, context: FolderContext, path: FolderPath, file: Any) -> None:
         self.context = context
         self.path = path
-        self._file = file  # an IFile, with the abilities that were asked for
         self._descriptor: int | None = None
         self._closed = False
-        self._nowait = IDescriptorRead.providedBy(file)
-        self._at_hand = IFileAtHand.providedBy(file)
-        # What lies in memory needs no flag, and knows none.
-        self._flags = 0 if self._nowait and file.in_memory else os.RWF_NOWAIT
+        self._use_file(file)
         self.read_bytes = 0
         self.written_bytes = 0
         self._lost = False
         self._unguard = context.standing.guard(Permission.RW if self.writable else Permission.RO, self._lose)
+
+    def _use_file(self, file: Any) -> None:
+        self._file = file  # an IFile, with the abilities that were asked for
+        self._nowait = IDescriptorRead.providedBy(file)
+        self._at_hand = IFileAtHand.providedBy(file)
+        # What lies in memory needs no flag, and knows none.
+        self._flags = 0 if self._nowait and file.in_memory else os.RWF_NOWAIT
 
     def _lose(self) -> None:
         """The rights that it was opened with are gone: nothing can be done with it any more but to close it."""

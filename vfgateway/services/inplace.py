@@ -19,12 +19,13 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from vfgateway.eager import in_background
-from vfgateway.errors import NotFound, TooLarge
+from vfgateway.errors import NotFound, StorageFailure, TooLarge, Unsupported, VFolderMoved
 from vfgateway.interfaces import type_chunk
-from vfgateway.model import Attrs, FileStat, Usage
+from vfgateway.model import Attrs, FileStat, OpenMode, Usage
 from vfgateway.paths import FolderPath
 from vfgateway.services.claimed import is_claimed, settle_now, take_now
 from vfgateway.services.context import FolderContext
+from vfgateway.services.following import follow
 from vfgateway.services.gaps import Gap
 from vfgateway.services.handles import LARGEST, Handle, set_attrs_of
 from vfgateway.services.windows import Window
@@ -68,7 +69,11 @@ class WritableHandle(Handle):
                 return self._window
             if self._window is not None:
                 await self._finish(self._window)
-            window = await Window.begin(self.context, self.path)
+            try:
+                window = await Window.begin(self.context, self.path)
+            except VFolderMoved:
+                await self._follow()
+                window = await Window.begin(self.context, self.path)
             try:
                 # Under the intent nobody else here changes it; what others did since the last window is theirs to settle.
                 stat: FileStat = await self._file.stat()
@@ -80,6 +85,25 @@ class WritableHandle(Handle):
                 raise
             self._use(window)
             return window
+
+    async def _follow(self) -> None:
+        """Go on with the same file where its vfolder lies now: what was written before it moved is there. ``StorageFailure`` if the file has
+        lost its name, or another one has it."""
+        context = await follow(self.context)
+        gone = StorageFailure(f"moved to other storage, where it is not the same any more: {self.path}")
+        before: FileStat = await self._file.stat()
+        try:
+            file: Any = await context.folder.open(self.path, OpenMode.READ | OpenMode.WRITE)
+        except (NotFound, Unsupported):
+            raise gone from None
+        now: FileStat = await file.stat()
+        if now.size != before.size or not before.nlink:
+            await file.close()
+            raise gone
+        self._give_back()
+        await self._file.close()
+        self.context = context
+        self._use_file(file)
 
     async def _end(self, window: Window) -> None:
         window.over = True

@@ -236,9 +236,20 @@ class Lifecycle:
         gateway = self._gateway
         gateway.volumes.get(volume)
         with contextlib.suppress(VFolderNotFound):
-            vfolder = await gateway.vfolders.get(vfid, volume)
+            vfolder = await self._find(volume, vfid)
+            volume = vfolder.volume
             await gateway.vfolders.update(vfolder.key, status=VFolderStatus.DELETING)
         return await gateway.tasks.start("delete_vfolder", {"volume": volume, "vfid": str(vfid)})
+
+    async def _find(self, volume: str, vfid: VFolderId) -> VFolder:
+        """A vfolder that lies on a volume, or did before it moved. ``VFolderNotFound``."""
+        try:
+            return await self._gateway.vfolders.get(vfid, volume)
+        except VFolderNotFound:
+            moved = await self._gateway.relocation.find(volume, vfid)
+            if moved is None:
+                raise
+            return moved
 
     async def purge(self, volume: str, vfid: VFolderId) -> None:
         """Remove a vfolder with all content, uploads, locks, grants and figures. Missing is success; may be repeated."""

@@ -17,6 +17,7 @@ from vfgateway.errors import AlreadyExists, GatewayError, NoSpace, NotFound, Sto
 from vfgateway.interfaces import IFile, type_chunk
 from vfgateway.model import ABSENT, ANY, Attrs, FileStat, OpenMode, Usage
 from vfgateway.paths import FolderPath
+from vfgateway.services.following import present
 from vfgateway.services.reservations import Reservation
 from vfgateway.services.transfer import Upload, growth
 
@@ -214,7 +215,8 @@ class LocalCopy:
             raise self._refusal
         if not self._dirty:
             return
-        context, size = self._context, self.size
+        self._context = context = await present(self._context)
+        size = self.size
         expect = ABSENT if self._absent else ANY
         wanted = await self._growth(size)
         reservation, self._reservation = self._reservation, None

@@ -12,7 +12,7 @@ from typing import Any, Final
 import attrs
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, delete, exists, func, insert, or_, select
 
-from vfgateway.errors import Locked, LockLost, QuotaExceeded, VFolderNotFound
+from vfgateway.errors import Locked, LockLost, QuotaExceeded, VFolderMoved, VFolderNotFound
 from vfgateway.model import VFolder
 from vfgateway.paths import FolderPath, parse_text
 from vfgateway.services.schema import intents, locks, properties, tracked, vfolders
@@ -104,6 +104,7 @@ _STANDING = select(
     exists().where(intents.c.vfolder == bindparam("vfolder"), intents.c.process != bindparam("process")),
     exists().where(properties.c.vfolder == bindparam("vfolder")),
     exists().where(tracked.c.vfolder == bindparam("vfolder")),
+    vfolders.c.volume,
 ).where(_HERE)
 _LOCKED = select(exists().where(locks.c.vfolder == bindparam("vfolder")))
 _ANNOUNCE = insert(intents)
@@ -111,12 +112,15 @@ _END = delete(intents).where(intents.c.intent == bindparam("ended"))
 
 
 def enter(connection: Connection, vfolder: VFolder, process: str) -> Standing:
-    """Keep other processes out of the tables for this vfolder until the write ends. ``VFolderNotFound`` if it is gone."""
+    """Keep other processes out of the tables for this vfolder until the write ends. ``VFolderNotFound`` if it is gone,
+    ``VFolderMoved`` if it is not where ``vfolder`` says."""
     if connection.dialect.name != "sqlite":  # first the lock, then a fresh look
         connection.execute(_ENTER, {"vfolder": vfolder.key})
     row = connection.execute(_STANDING, {"vfolder": vfolder.key, "process": process}).first()
     if row is None:
         raise VFolderNotFound(vfolder.id)
+    if row[5] != vfolder.volume:
+        raise VFolderMoved(vfolder.volume)
     return Standing(row[1], row[2], row[3], row[4])
 
 

@@ -54,6 +54,7 @@ class Rebuilding:
             try:
                 present = await self._gateway.volumes.get(name).folders()
                 known = {vfolder.id for vfolder in await self._gateway.vfolders.list(name)}
+                known |= await self._gateway.relocation.occupied(name)
                 for vfid in present:
                     if vfid not in known:
                         found.append(Orphan(name, vfid, await self._gateway.descriptions.of(name, vfid)))

@@ -217,6 +217,7 @@ class Scans:
                 find(FindingKind.UNREADABLE, str(error))
             else:
                 known = {vfolder.id for vfolder in await self._gateway.vfolders.list() if vfolder.volume == name}
+                known |= await self._gateway.relocation.occupied(name)
                 for vfid in present:
                     if vfid not in known:
                         await self._find_orphan(find, vfid, fix)

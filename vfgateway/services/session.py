@@ -10,7 +10,7 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from vfgateway import requestcontext
-from vfgateway.abilities import IAtHand, IJobLinks
+from vfgateway.abilities import IAtHand
 from vfgateway.errors import AlreadyExists, InvalidPath, IsADirectory, NotFound, VFolderNotFound
 from vfgateway.interfaces import IVolume, type_chunk
 from vfgateway.model import ANY, Attrs, Expect, FileStat, OpenMode, Permission, Usage, VFolder, VFolderId
@@ -20,6 +20,7 @@ from vfgateway.services import copying, links, locking, moves, trees
 from vfgateway.services.changes import Change
 from vfgateway.services.context import FolderContext, type_write
 from vfgateway.services.database import FRESH
+from vfgateway.services.following import entered, following
 from vfgateway.services.handles import Handle
 from vfgateway.services.locks import Lock
 from vfgateway.services.opening import open_handle, open_now
@@ -83,10 +84,7 @@ class Session:
             raise VFolderNotFound(vfolder.id)
         requestcontext.enter(vfolder)
         gateway, principal = self._gateway, self.principal
-        volume = gateway.volumes.of(vfolder)
-        folder = await volume.folder(vfolder.id, principal.actor)
-        if vfolder.name is not None and IJobLinks.providedBy(folder):
-            folder.seen_by_jobs_at([f"{place}/{vfolder.name}" for place in gateway.settings.gateway.job_folders])
+        volume, folder = await entered(gateway, vfolder, principal.actor)
         standing = Standing(gateway.standings, principal, vfolder, access)
         return FolderSession(FolderContext(gateway, principal, self.origin, vfolder, standing, volume, folder))
 
@@ -163,6 +161,7 @@ class FolderSession:
             await file.close()
             raise
 
+    @following
     async def open(self, path: FolderPath, mode: OpenMode) -> Handle:
         """Open a regular file for in-place work, by the rules of POSIX: what is written is seen at once, and durable after ``sync``.
         Opening for writing needs ``rw``; raises ``Locked`` and ``QuotaExceeded`` for what it makes, and as ``IFolder.open``."""
@@ -231,6 +230,7 @@ class FolderSession:
             credit=max(0, (size or 0) - wanted.bytes),
         )
 
+    @following
     @whole
     async def make_dir(self, path: FolderPath, parents: bool = False, exist_ok: bool = False) -> None:
         """Make a directory."""
@@ -269,6 +269,7 @@ class FolderSession:
             return True
         raise AlreadyExists(path)
 
+    @following
     @whole
     async def remove(self, path: FolderPath, expect: Expect = ANY) -> None:
         """Remove a file or a link."""
@@ -283,6 +284,7 @@ class FolderSession:
         context.note_removal(path)
         await context.gateway.creations.forget(self.vfolder.key, path)
 
+    @following
     @whole
     async def remove_dir(self, path: FolderPath) -> None:
         """Remove an empty directory."""
@@ -298,6 +300,7 @@ class FolderSession:
         context.note_removal(path)
         await context.gateway.creations.forget(self.vfolder.key, path)
 
+    @following
     @whole
     async def remove_tree(self, path: FolderPath, progress: type_progress | None = None) -> int:
         """Remove a directory with all below it, or a single file; the number of entries removed."""
@@ -327,6 +330,7 @@ class FolderSession:
         context.note_removal(path, len(lost))
         return len(lost)
 
+    @following
     @whole
     async def rename(self, source: FolderPath, target: FolderPath, expect: Expect = ANY) -> None:
         """Move within the vfolder; ``expect`` speaks of the target."""
@@ -340,6 +344,7 @@ class FolderSession:
         if self.access.permission < Permission.RWD:
             await context.gateway.creations.move(self.vfolder.key, source, target)
 
+    @following
     @whole
     async def set_attrs(self, path: FolderPath, attributes: Attrs) -> FileStat:
         """Change mode and times."""
@@ -352,6 +357,7 @@ class FolderSession:
 
     # --- locks and properties ---
 
+    @following
     async def lock(
         self, path: FolderPath, *, infinite: bool, exclusive: bool, timeout: float | None, description: str = ""
     ) -> Lock:
@@ -366,14 +372,17 @@ class FolderSession:
         """End a lock: one's own, or for whoever owns the vfolder anybody's. ``LockLost`` if there is none."""
         await locking.unlock(self.context, token)
 
+    @following
     async def set_properties(self, path: FolderPath, changes: Mapping[str, str | None]) -> None:
         """Keep dead properties with ``path``, by name, or drop them with ``None``. Durable on return."""
         await locking.set_properties(self.context, path, changes)
 
+    @following
     async def make_link(self, path: FolderPath, target: str) -> None:
         """Make a symbolic link; ``target`` is kept as written. ``Unsupported`` where the volume has none."""
         await links.make_link(self.context, path, target)
 
+    @following
     async def hard_link(self, source: FolderPath, target: FolderPath) -> None:
         """Give a file a second name. ``Unsupported`` where the volume has none."""
         await links.hard_link(self.context, source, target)

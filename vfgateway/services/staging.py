@@ -179,7 +179,7 @@ class Staging:
             reservation = await self._gateway.quota.reserve(context.vfolder, wanted, holder=row.id)
             try:
                 await stage.sync()  # so that the upload is still there after a power loss, empty as it is
-                await self.uploads.add(row)
+                await self.uploads.add(row, context.vfolder.volume)
             except BaseException:
                 await reservation.release()
                 raise

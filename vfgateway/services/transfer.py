@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -20,13 +21,15 @@ from vfgateway.errors import (
     NotFound,
     PreconditionFailed,
     TooLarge,
+    VFolderMoved,
 )
 from vfgateway.interfaces import IStagedFile
 from vfgateway.model import ANY, Expect, FileStat, Permission, Published, Usage
-from vfgateway.paths import FolderPath
+from vfgateway.paths import ROOT, FolderPath
 from vfgateway.services import trees
 from vfgateway.services.changes import Change
 from vfgateway.services.context import FolderContext
+from vfgateway.services.following import follow
 from vfgateway.services.quota import Reservation
 from vfgateway.uninterrupted import whole
 
@@ -166,19 +169,42 @@ class Upload:
         """Publish. Raises ``IncompleteBody`` if fewer bytes came than were declared, and what :func:`publish` raises."""
         if self._size is not None and self.received != self._size:
             raise IncompleteBody(self._size, self.received)
-        stat = await publish(
-            self._context,
-            self._stage,
-            self._target,
-            self._reservation,
-            expect=self._expect,
-            fence=self._fence,
-            parents=self._parents,
-        )
+        try:
+            stat = await self._publish(self._context, self._stage, self._reservation)
+        except VFolderMoved:
+            stat = await self._publish_elsewhere()
         self._ended = True
         self._unguard()
         self._context.gateway.metrics.received(self._context.origin.protocol, self.received)
         return stat
+
+    async def _publish(self, context: FolderContext, stage: IStagedFile, reservation: Reservation) -> FileStat:
+        return await publish(
+            context,
+            stage,
+            self._target,
+            reservation,
+            expect=self._expect,
+            fence=self._fence,
+            parents=self._parents,
+        )
+
+    async def _publish_elsewhere(self) -> FileStat:
+        """Carry what was staged to where the vfolder lies now, by way of a file of the old place, in which nobody looks any more."""
+        here, there = self._context, await follow(self._context)
+        left = ROOT.child(f".moved-{self._stage.token}")
+        wanted = await growth(there, self._target, self.received, self._expect)
+        async with await there.gateway.quota.reserve(there.vfolder, wanted) as reservation:
+            await self._stage.commit(left, ANY, sync=False)
+            try:
+                stage = await trees.stage_copy(here.folder, left, there.folder, self._target)
+                try:
+                    return await self._publish(there, stage, reservation)
+                finally:
+                    await stage.discard()
+            finally:
+                with suppress(NotFound):
+                    await here.folder.remove(left, ANY)
 
     async def abort(self) -> None:
         """Leave nothing behind. Idempotent, and harmless after :meth:`commit`."""

@@ -13,7 +13,7 @@ import attrs
 
 from vfgateway.abilities import ILinks, IServerSideCopy, IUsageWalk
 from vfgateway.errors import AlreadyExists, DirectoryNotEmpty, GatewayError, NotADirectory, NotFound
-from vfgateway.interfaces import IDirectory, IFolder
+from vfgateway.interfaces import IDirectory, IFolder, IStagedFile
 from vfgateway.model import ANY, Expect, FileStat, FileType, OpenMode, Published, Usage
 from vfgateway.paths import ROOT, FolderPath
 from vfgateway.services.folderusage import folder_of
@@ -186,17 +186,28 @@ async def copy_file(
     """Copy one regular file, atomically at its target: by the storage itself where it can, through us elsewhere."""
     if same_volume and IServerSideCopy.providedBy(source):
         return await source.copy_file(path, target, to, expect)
+    stage = await stage_copy(source, path, target, to)
+    try:
+        return await stage.commit(to, expect)
+    finally:
+        await stage.discard()
+
+
+async def stage_copy(
+    source: IFolder, path: FolderPath, target: IFolder, to: FolderPath, go_on: Callable[[], object] = lambda: None
+) -> IStagedFile:
+    """A stage in ``target``, bound for ``to``, with the content of a regular file; ``go_on`` is called before each piece."""
     file = await source.open(path, OpenMode.READ)
     try:
         stage = await target.stage(to, (await file.stat()).size)
         try:
-            offset = 0
-            while chunk := await file.read(offset, COPY_CHUNK):
+            while chunk := await file.read(stage.size, COPY_CHUNK):
+                go_on()
                 await stage.append([chunk])
-                offset += len(chunk)
-            return await stage.commit(to, expect)
-        finally:
+        except BaseException:
             await stage.discard()
+            raise
+        return stage
     finally:
         await file.close()
 

@@ -14,9 +14,10 @@ from typing import Any
 import attrs
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
 
-from vfgateway.errors import UploadNotFound
+from vfgateway.errors import UploadNotFound, VFolderMoved
 from vfgateway.model import ABSENT, ANY, Expect
 from vfgateway.paths import FolderPath, parse_text
+from vfgateway.services import registry
 from vfgateway.services.database import Database
 from vfgateway.services.schema import processes, uploads
 
@@ -127,11 +128,17 @@ class Uploads:
         self._database = database
         self._clock = clock
 
-    async def add(self, row: UploadRow) -> None:
-        """Enter an upload, durably."""
+    async def add(self, row: UploadRow, volume: str) -> None:
+        """Enter an upload whose stage lies on ``volume``, durably. ``VFolderMoved`` if the vfolder does not any more, ``VFolderNotFound``."""
         columns = _columns(row)
         columns.pop("serial", None)
-        await self._database.write(lambda connection: connection.execute(insert(uploads).values(columns)))
+
+        def write(connection: Connection) -> None:
+            if registry.by_key(connection, row.vfolder).volume != volume:
+                raise VFolderMoved(volume)
+            connection.execute(insert(uploads).values(columns))
+
+        await self._database.write(write)
 
     async def get(self, upload_id: str) -> UploadRow:
         """One upload. ``UploadNotFound``, also for one that has expired."""

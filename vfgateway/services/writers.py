@@ -15,7 +15,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from vfgateway.errors import DatabaseUnavailable
+from vfgateway.errors import DatabaseUnavailable, VFolderMoved
 from vfgateway.model import Usage, VFolder
 from vfgateway.paths import FolderPath
 from vfgateway.services import locktable
@@ -71,7 +71,9 @@ class Announcement:
             call()
 
     def check(self, context: FolderContext, path: FolderPath, now: float) -> Intent:
-        """``Locked`` if somebody else holds a lock over ``path`` (folded). Otherwise what to ask before names come and go."""
+        """``Locked`` if somebody else holds a lock over ``path`` (folded), ``VFolderMoved``. Otherwise what to ask before names come and go."""
+        if self.vfolder.volume != context.vfolder.volume:
+            raise VFolderMoved(context.vfolder.volume)
         guards: Mapping[FolderPath, Lock] = _NO_GUARDS
         if self.locks:
             live = [lock for lock in self.locks if lock.expires is None or lock.expires > now]

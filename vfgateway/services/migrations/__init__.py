@@ -24,6 +24,7 @@ from vfgateway.services import (  # noqa: F401
     audit_tables,
     description_tables,
     login_tables,
+    relocation_tables,
     sharing_tables,
     snapshot_tables,
     usage_tables,
@@ -76,6 +77,11 @@ def pending(connection: Connection, scripts: Path = Path(__file__).parent) -> Se
         [] if set(present) == set(script.get_heads()) else list(script.iterate_revisions("heads", present or "base"))
     )
     return [Revision(each.revision, (each.doc or "").rstrip(".")) for each in reversed(steps)]
+
+
+def revisions(scripts: Path = Path(__file__).parent) -> frozenset[str]:
+    """Every schema that this version knows, by number."""
+    return frozenset(each.revision for each in ScriptDirectory.from_config(_config(scripts)).walk_revisions())
 
 
 def newest(scripts: Path = Path(__file__).parent) -> str:

@@ -97,6 +97,14 @@ class VFolderClone(Closed):
     volume: VolumeName | None = None
 
 
+class VFolderMove(Closed):
+    """Where a vfolder is to go, and what may be lost on the way: by default nothing."""
+
+    volume: VolumeName
+    cancel_uploads: bool = False
+    drop_snapshots: bool = False
+
+
 class OnVolume(Closed):
     """Tells vfolders with the same digits apart."""
 

@@ -33,6 +33,7 @@ from vfgateway.protocols.manager.v1.things import (
     VFolderFilter,
     VFolderInfo,
     VFolderList,
+    VFolderMove,
     VFolderName,
 )
 from vfgateway.protocols.web.routing import (
@@ -68,6 +69,7 @@ class VFolderRoutes(Routes):
         deleted: dict[int, type_reply_body] = {200: TrashedInfo, 202: TaskStarted}
         self.add("DELETE", one, self.vfolder_delete, Deletion, deleted, 404, 409, **query)
         self.add("POST", one + "/clone", self.vfolder_clone, VFolderClone, {202: TaskStarted}, 404, 409)
+        self.add("POST", one + "/move", self.vfolder_move, VFolderMove, {202: TaskStarted}, 404, 409)
         self.add("GET", one + "/usage", self.vfolder_usage, OnVolume, {200: VFolderUsage}, 404, 409, **query)
         self.add("POST", one + "/recount", self.vfolder_recount, NoParameters, {200: UsageReport}, 404, 409)
         self.add("GET", one + "/grants", self.grant_list, OnVolume, {200: GrantList}, 404, 409, **query)
@@ -231,6 +233,16 @@ class VFolderRoutes(Routes):
         vfid = VFolderId(QuotaScopeId(kind, owner), uuid4())
         task = await self.gateway.lifecycle.clone(source, params.volume or source.volume, vfid, params.name)
         return Reply(202, TaskStarted(task=task))
+
+    async def vfolder_move(self, call: Call, params: VFolderMove) -> Reply:
+        """Begin to move a vfolder to another volume, while it is in use.
+
+        Names, rights, links, locks, limits and the vfolder's identifier stay. At the end writers wait for some seconds. What is being uploaded
+        by resumable uploads is waited for, unless ``cancel_uploads``; a vfolder that has snapshots does not move, unless ``drop_snapshots``.
+        """
+        vfolder = await self._find(call)
+        wishes = {"cancel_uploads": params.cancel_uploads, "drop_snapshots": params.drop_snapshots}
+        return Reply(202, TaskStarted(task=await self.gateway.relocation.begin(vfolder, params.volume, **wishes)))
 
     async def vfolder_usage(self, call: Call, params: OnVolume) -> Reply:
         """Tell what a vfolder holds, and where: by directory at its top. Costs the same however much there is."""
