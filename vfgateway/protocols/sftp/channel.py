@@ -49,8 +49,8 @@ class Program(Protocol):
     def transfers(self) -> bool:
         """Whether it has a file open, or is something that comes to an end by itself."""
 
-    def data(self, view: memoryview) -> None:
-        """What the client sent; the view is good for this call only."""
+    def data(self, view: memoryview) -> bool:
+        """What the client sent; the view is good for this call only. Whether it has been dealt with, so that nothing is left for :meth:`pump`."""
 
     def ended(self) -> None:
         """The client sends no more."""
@@ -90,15 +90,9 @@ class SessionChannel(SSHChannel):
 
     def answer(self, data: bytes, count: int) -> None:
         """:meth:`send` what answers a request, and note that its ``count`` bytes are :meth:`consumed`."""
-        transport = self.conn.transport
         size = len(data)
-        if (
-            self._layout is None
-            and not self._pending
-            and size <= self.remoteWindowLeft
-            and size <= self.remoteMaxPacket
-            and not (self.localClosed or transport.exchanging_keys)
-        ):
+        if self.writable and size <= self.remoteWindowLeft and size <= self.remoteMaxPacket and not self.localClosed:
+            transport = self.conn.transport
             self.remoteWindowLeft -= size
             transport.sendPacket(94, _DATA_HEAD(self.conn.channelsToRemoteChannel[self], size) + data)
         else:
@@ -236,12 +230,12 @@ class SessionChannel(SSHChannel):
     def channelOpen(self, specificData: bytes) -> None:
         """Nothing happens before a request."""
 
-    def dataReceived(self, data: Any) -> None:
-        """For the program; what comes before one runs is dropped."""
-        if self._program is None:
-            self.consumed(len(data))
-        else:
-            self._program.data(data)
+    def dataReceived(self, data: Any) -> bool:
+        """For the program; what comes before one runs is dropped. Whether it has been dealt with."""
+        if self._program is not None:
+            return self._program.data(data)
+        self.consumed(len(data))
+        return True
 
     def eofReceived(self) -> None:
         """The client sends no more."""

@@ -46,9 +46,10 @@ class Greeting:
         self._channel.send(GREETING)
         self._channel.finish(1)
 
-    def data(self, view: memoryview) -> None:
+    def data(self, view: memoryview) -> bool:
         """Nobody listens."""
         self._channel.consumed(len(view))
+        return True
 
     def ended(self) -> None:
         """Nobody waits."""
@@ -96,10 +97,11 @@ class Command:
             status = 1
         self._channel.finish(status)
 
-    def data(self, view: memoryview) -> None:
+    def data(self, view: memoryview) -> bool:
         """See ``Program``."""
         self._channel.used()
         self._input.feed(view)
+        return True
 
     def ended(self) -> None:
         """See ``Program``."""

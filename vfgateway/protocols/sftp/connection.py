@@ -98,8 +98,8 @@ class SftpConnection(SSHConnection):
         channel.take(length)
         channel.consumed(length)
 
-    def take_data(self, payload: memoryview) -> None:
-        """A CHANNEL_DATA message, still in the buffer that it was decrypted into."""
+    def take_data(self, payload: memoryview) -> bool:
+        """A CHANNEL_DATA message, still in the buffer that it was decrypted into; whether all in it has been dealt with."""
         local, length = _DATA_HEAD(payload, 1)
         channel = self.channels[local]
         if length != len(payload) - 9:
@@ -107,7 +107,8 @@ class SftpConnection(SSHConnection):
         if length > channel.localWindowLeft:
             raise ValueError("more was sent than the window allows")
         channel.localWindowLeft -= length
-        channel.dataReceived(payload[9:])
+        dealt_with: bool = channel.dataReceived(payload[9:])
+        return dealt_with
 
     @property
     def busy(self) -> bool:

@@ -129,9 +129,13 @@ class Layout:
 
 
 class Direct:
-    """Answers for all connections of a front end; a layout belongs to one answer until the client's window has taken all of that."""
+    """Answers for all connections of a front end; a layout belongs to one answer until the client's window has taken all of that.
+
+    :ivar ended: the last READ that was answered came to the end of its file
+    """
 
     def __init__(self) -> None:
+        self.ended = False
         self._spare: list[Layout] = []
         self._buffer = memoryview(bytearray(wire.LARGEST_PIECE))
 
@@ -168,6 +172,7 @@ class Direct:
                 self.give_back(layout)
             else:
                 channel.rest_of(layout)
+            self.ended = False
             return len(requests)
         self.give_back(layout)
         if len(requests) > 1:
@@ -180,8 +185,24 @@ class Direct:
 
     def _answer(self, channel: SessionChannel, handle: Handle, request: int, data: bytes) -> None:
         """With what there is, at the end of the file or before."""
-        handle.read_bytes += len(data)
-        if data:
-            channel.send(_HEAD.pack(9 + len(data), wire.DATA, request, len(data)) + data)
-        else:
-            channel.send(wire.status(request, wire.EOF, "end of file"))
+        self.ended = True
+        channel.send(_answer(handle, request, data))
+
+    def read_end(self, handle: Handle, request: int, offset: int, length: int) -> bytes | None:
+        """The answer to a READ that comes to the end of its file, if that is at hand: of a small file it is the only one, and needs no
+        layout."""
+        buffer = self._buffer[:length]
+        count = handle.read_ready(offset, buffer)
+        self.ended = count is not None and count < length
+        return _answer(handle, request, bytes(buffer[:count])) if self.ended else None
+
+
+_END = wire.status(0, wire.EOF, "end of file")
+
+
+def _answer(handle: Handle, request: int, data: bytes) -> bytes:
+    count = len(data)
+    if not count:
+        return b"%b%b%b" % (_END[:5], request.to_bytes(4, "big"), _END[9:])
+    handle.read_bytes += count
+    return _HEAD.pack(9 + count, wire.DATA, request, count) + data

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import attrs
@@ -46,17 +47,28 @@ class UnknownHandle(GatewayError):
         super().__init__("no such handle; it may be closed")
 
 
+def _at_once(call: Callable[[], object]) -> None:
+    call()
+
+
 class Table:
     """See the module.
 
+    :param afterwards: calls what the client need not wait for, within this turn of the reactor
     :ivar ahead: what is read ahead of directories
     """
 
     log = Logger(namespace="vfgateway.sftp")
 
-    def __init__(self, session: Session, gateway: Gateway) -> None:
+    def __init__(
+        self,
+        session: Session,
+        gateway: Gateway,
+        afterwards: Callable[[Callable[[], object]], object] = _at_once,
+    ) -> None:
         self.session = session
         self.gateway = gateway
+        self._afterwards = afterwards
         self.ahead = Ahead()
         self._random = secrets.token_bytes(8)
         self._count = 0
@@ -166,6 +178,9 @@ class Table:
 
     def tell_of_file(self, action: str, place: Place, handle: Handle, began: float, error: str) -> None:
         """Tell and count what was done with a file, when it has been closed."""
+        self._afterwards(partial(self._tell_of_file, action, place, handle, began, error))
+
+    def _tell_of_file(self, action: str, place: Place, handle: Handle, began: float, error: str) -> None:
         metrics = self.gateway.metrics
         if handle.read_bytes and action != "checksum":
             metrics.sent("sftp", handle.read_bytes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.conch.ssh import transport as conch
@@ -56,6 +57,7 @@ class PacketTransport(conch.SSHServerTransport):
         self.bytes_since_keys = 0
         self._corked = 0
         self._out: list[bytes] = []
+        self._afterwards: list[Callable[[], object]] = []
         self._ring = bytearray(BUFFER)
         self._view = memoryview(self._ring)
         self._start = self._end = 0
@@ -182,11 +184,30 @@ class PacketTransport(conch.SSHServerTransport):
             self._corked -= 1
             if self._out:
                 self.flush()
+            if self._afterwards:
+                self._catch_up()
         return None
 
+    def afterwards(self, call: Callable[[], object]) -> None:
+        """Have ``call()`` called in this turn of the reactor, once what is being dealt with has been answered: for what the client need not wait
+        for."""
+        if self._corked:
+            self._afterwards.append(call)
+        else:
+            call()
+
+    def _catch_up(self) -> None:
+        calls, self._afterwards = self._afterwards, []
+        for call in calls:
+            try:
+                call()
+            except Exception:
+                self.log.failure("what was put off until a client had its answer has failed")
+
     def _take_packets(self) -> None:
+        waits = True
         try:
-            self._open_packets()
+            waits = self._open_packets()
         except BadPacket as error:
             self.disconnect(conch.DISCONNECT_MAC_ERROR, str(error))
         except (
@@ -204,15 +225,17 @@ class PacketTransport(conch.SSHServerTransport):
             self._start = self._end = 0
         elif BUFFER - self._end < LONGEST_PACKET + 64:
             self._make_space()
-        if self.connection is not None and not self.ended:
+        if waits and self.connection is not None and not self.ended:
             self.connection.pump()
-        if self._out:
+        if not self._corked:
             self.flush()
+            self._catch_up()
         if self.bytes_since_keys > self.factory.limits.rekey_bytes and self.sessionID is not None:
             self.exchange_keys()
 
-    def _open_packets(self) -> None:
-        """Deal with all whole packets that are there."""
+    def _open_packets(self) -> bool:
+        """Deal with all whole packets that are there; whether something may wait to be gone on with."""
+        waits = False
         self._corked += 1
         try:
             while self._start < self._end and not self.ended:
@@ -226,11 +249,18 @@ class PacketTransport(conch.SSHServerTransport):
                 self.bytes_since_keys += took
                 self.incomingPacketSequence = (serial + 1) & 0xFFFFFFFF
                 if payload[0] == 94 and self.connection is not None:
-                    self.connection.take_data(payload)
+                    waits = not self.connection.take_data(payload) or waits
                 else:
+                    waits = True
                     self.take_message(payload[0], bytes(payload[1:]))
         finally:
             self._corked -= 1
+        return waits
+
+    @property
+    def at_last(self) -> bool:
+        """Whether nothing has arrived behind the packet that is being dealt with."""
+        return self._start == self._end
 
     def _make_space(self) -> None:
         left = self._end - self._start

@@ -71,11 +71,20 @@ class Pieces:
                 requests.append(following)
         return self._direct.read(self._channel, opened.handle, requests, offset, length)
 
+    def read_end(self, request: int, body: bytes | bytearray) -> bytes | None:
+        """The answer to a READ that comes to the end of its file, where the one before did so, too: clients that fetch small files ask for all
+        of one at once, and then for more. ``None``: :meth:`read_now` is to be asked. Not a coroutine."""
+        if not self._direct.ended or len(body) != 33:
+            return None
+        size, handle, offset, length = _PIECE.unpack_from(body, 5)
+        opened = self._table.get(handle)
+        if size != 12 or not isinstance(opened, OpenFile) or not opened.reads:
+            return None
+        return self._direct.read_end(opened.handle, request, offset, min(length, wire.LARGEST_PIECE))
+
     def with_followers(self, first: type_write, queue: deque[type_request]) -> Sequence[type_write]:
         """A WRITE with those that wait behind it and go on where it ends, which leave the queue."""
         batch = [first]
-        if not queue:
-            return batch
         body = first[1]
         place = _place(body)
         total = len(body)

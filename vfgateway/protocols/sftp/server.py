@@ -71,7 +71,7 @@ class SftpServer:
         self._stopped = False
         self.big_answers = False
         self.version: bytes = channel.conn.transport.otherVersionString
-        self.table = Table(session, factory.gateway)
+        self.table = Table(session, factory.gateway, channel.conn.transport.afterwards)
         places = Places(session, factory.reactor)
         files = Files(places, self.table)
         names = Names(places, self.table, factory.owners, self)
@@ -100,18 +100,32 @@ class SftpServer:
 
     # --- taking requests out of the stream ---
 
-    def data(self, view: memoryview) -> None:
+    def data(self, view: memoryview) -> bool:
         """See ``Program``."""
         if self._stopped:
-            return
+            return True
         if self._body is None and not self._head and not self._unread and len(self._queue) < MOST_WAITING:
             length = int.from_bytes(view[:4], "big")
             if length + 4 == len(view) and 5 <= length <= wire.LONGEST_REQUEST:  # most come in one message each
                 self._enter(bytes(view[4:]))
-                return
+                return self._deal_with_one()
         took = 0 if self._unread else self._take_apart(view)
         if took < len(view) and not self._stopped:
             self._unread += view[took:]
+        return False
+
+    def _deal_with_one(self) -> bool:
+        """Deal with a request that has come alone: clients that move small files wait for each answer, and for that alone. Whether nothing waits."""
+        if self._working or self._reads or self._pumping or len(self._queue) != 1:
+            return not self._queue
+        if not (self._transport.at_last and self._channel.writable):
+            return False
+        self._pumping = True
+        try:
+            self._step()
+        finally:
+            self._pumping = False
+        return not self._queue
 
     def _take_apart(self, view: memoryview) -> int:
         """How far it came: to the end, unless too many wait."""
@@ -232,7 +246,10 @@ class SftpServer:
         if kind == wire.READ:
             if self._reads >= MOST_READS:
                 return False
-            if (count := self._pieces.read_now(self._queue)) > 0:
+            if (answer := self._pieces.read_end(request, body)) is not None:
+                self._queue.popleft()
+                self._channel.answer(answer, cost)
+            elif (count := self._pieces.read_now(self._queue)) > 0:
                 for _ in range(min(count, len(self._queue))):
                     self._channel.consumed(self._queue.popleft()[3])
             else:
@@ -245,11 +262,12 @@ class SftpServer:
         if kind == wire.OPEN and self._channel.conn.transport.factory.stopping:
             return True  # not answered: the connection ends when the other files are through, and the client asks again on a new one
         if kind == wire.WRITE:
-            batch = self._pieces.with_followers((request, body, cost), self._queue)
+            one = (request, body, cost)
+            batch = self._pieces.with_followers(one, self._queue) if self._queue else [one]
             if (answer := self._pieces.write_now(batch)) is not None:
                 self._reply(answer, batch)
             else:
-                self._start(self._pieces.write(batch), [(one[1], one[2]) for one in batch], False)
+                self._start(self._pieces.write(batch), [(each[1], each[2]) for each in batch], False)
         elif (answer := self._perform_now(kind, request, body)) is not None:
             self._channel.answer(answer, cost)
         elif kind != _END:
@@ -282,9 +300,11 @@ class SftpServer:
 
     def _reply(self, answer: bytes, batch: Sequence[type_write]) -> None:
         """Answer WRITEs at once."""
-        self._channel.answer(answer, sum([cost for _, _, cost in batch]))
-        for _, body, _ in batch:
+        count = 0
+        for _, body, cost in batch:
+            count += cost
             self._keep(body)
+        self._channel.answer(answer, count)
 
     def _keep(self, body: bytes | bytearray) -> None:
         """Have the buffer of a request for another one."""
