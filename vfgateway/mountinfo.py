@@ -19,6 +19,7 @@ class Mount:
 
     :ivar place: where it is mounted
     :ivar device: numbers of the device; the first is 0 where there is none
+    :ivar options: of the mount and of the file system, as ``mount -o`` has them
     """
 
     place: str
@@ -26,6 +27,7 @@ class Mount:
     source: str
     read_only: bool
     device: tuple[int, int]
+    options: frozenset[str]
 
 
 def mounts() -> Iterator[Mount]:
@@ -35,8 +37,8 @@ def mounts() -> Iterator[Mount]:
         _, _, numbers, _, place, options, *_ = fields.split(b" ")
         fstype, source, super_options = rest.split(b" ", 2)
         major, _, minor = numbers.partition(b":")
-        read_only = b"ro" in options.split(b",") or b"ro" in super_options.split(b",")
-        yield Mount(_plain(place), _plain(fstype), _plain(source), read_only, (int(major), int(minor)))
+        each = frozenset(map(_plain, (*options.split(b","), *super_options.split(b","))))
+        yield Mount(_plain(place), _plain(fstype), _plain(source), "ro" in each, (int(major), int(minor)), each)
 
 
 def mounted_at(place: str) -> Mount | None:

@@ -64,11 +64,13 @@ class Command:
 
 
 @asynccontextmanager
-async def administered(tmp_path: Path, volumes: Sequence[Any] | None = None) -> AsyncIterator[Command]:
+async def administered(
+    tmp_path: Path, volumes: Sequence[Any] | None = None, authenticators: str = "[authenticators.accounts]\n"
+) -> AsyncIterator[Command]:
     """A running gateway with one volume, ``mem``, unless others are given, and the command."""
     file = tmp_path / "vfgateway.toml"
     file.write_text(CONFIGURATION)
-    async with running_gateway(tmp_path, volumes) as gateway:
+    async with running_gateway(tmp_path, volumes, authenticators) as gateway:
         settings = {"endpoint": "tcp:0:interface=127.0.0.1", "secret": SECRET, "client_url": "http://files.example"}
         front_end: Any = ManagerFrontEnd().configure(settings, gateway)
         front_end.privilegedStartService()

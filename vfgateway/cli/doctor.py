@@ -7,10 +7,11 @@ from typing import Any
 import click
 
 from vfgateway import __version__
-from vfgateway.cli import checks, surroundings
+from vfgateway.cli import checks, ports, surroundings
 from vfgateway.cli.client import Client, path
 from vfgateway.cli.failures import CommandFailed, Exit
 from vfgateway.cli.findings import tell
+from vfgateway.cli.mistakes import Mistake, wrong
 from vfgateway.cli.output import json_option
 from vfgateway.findings import Finding
 
@@ -33,28 +34,25 @@ def _elsewhere(client: Client) -> list[Finding]:
 
 
 def _here(client: Client) -> list[Finding]:
-    place = client.place
-    findings = [checks.configuration(place), checks.data_dir(place)]
+    place, findings = surroundings.answering(client.place)
+    findings += [checks.configuration(place), *checks.data_dir(place), *checks.together(place)]
     try:
         report = client.get(path("doctor"))
     except CommandFailed as failure:
-        findings.append(Finding("gateway", False, failure.message))
+        findings.append(wrong(Mistake.GATEWAY_DOWN, "gateway", failure.message))
         running = failure.exit_code != Exit.UNREACHABLE
-        findings += [*checks.front_ends(place, running), *surroundings.look(place, None)]
-        return findings + ([] if running else [*checks.database(place), *checks.volumes(place), checks.logins(place)])
+        findings += [*ports.front_ends(place, running), *surroundings.look(place, None)]
+        return findings + ([] if running else [checks.database(place), *checks.volumes(place), checks.logins(place)])
     findings += [_version(report), *_same_configuration(client, report), *_reported(report)]
-    findings += [*checks.front_ends(place, running=True), *surroundings.look(place, report["process"])]
+    findings += [*ports.front_ends(place, running=True), *surroundings.look(place, report["process"])]
     return [*findings, checks.logins(place), *_people(client)]
 
 
 def _version(report: dict[str, Any]) -> Finding:
     detail = f"version {report['version']}, process {report['process']}, for {_span(report['uptime'])}"
     if report["version"] != __version__:
-        return Finding(
-            "gateway",
-            False,
-            f"{detail}; this command is of version {__version__}: restart the gateway after an upgrade",
-        )
+        detail += f"; this command is of version {__version__}: restart the gateway after an upgrade"
+        return wrong(Mistake.OTHER_VERSION, "gateway", detail)
     return Finding("gateway", True, detail)
 
 
@@ -62,28 +60,32 @@ def _same_configuration(client: Client, report: dict[str, Any]) -> list[Finding]
     ours = str(client.place.source) if client.place.source else None
     if ours == report["configuration"]:
         return []
-    return [
-        Finding("gateway", False, f"it runs with {report['configuration'] or 'the embedded default'}, not with {ours}")
-    ]
+    theirs = report["configuration"] or "the embedded default"
+    detail = f"it runs with {theirs}, not with {ours}: name the one that counts by --config, or restart it"
+    return [wrong(Mistake.OTHER_CONFIGURATION, "gateway", detail)]
 
 
 def _reported(report: dict[str, Any]) -> list[Finding]:
-    """What the gateway found itself: database, volumes, descriptors."""
+    """What the gateway found itself: database, volumes, authenticators, descriptors."""
     return [
-        Finding(
-            "database" if one["what"] == "database database" else one["what"],
-            one["ok"],
-            one["detail"] + ("" if one["ok"] else _advice(one["what"])),
-        )
+        Finding(one["what"].replace("database database", "database"), True, one["detail"]) if one["ok"] else _amiss(one)
         for one in report["findings"]
     ]
 
 
-def _advice(what: str) -> str:
-    if what.startswith("authenticator "):
-        return "; its people cannot log in, or not all; it is asked again by itself"
-    advice = {"descriptors": "; raise LimitNOFILE, or ulimit -n", "database database": "; see the gateway's log"}
-    return advice.get(what, "; mount or repair it, it is tried again by itself")
+def _amiss(found: dict[str, Any]) -> Finding:
+    what, detail = found["what"], found["detail"]
+    match what.partition(" ")[0]:
+        case "authenticator":
+            remedy = "its people cannot log in, or not all; it is asked again by itself"
+            return wrong(Mistake.AUTHENTICATOR_UNAVAILABLE, what, f"{detail}; {remedy}")
+        case "descriptors":
+            return wrong(Mistake.DESCRIPTORS, what, f"{detail}; raise LimitNOFILE, or ulimit -n")
+        case "database":
+            return wrong(Mistake.DATABASE_UNUSABLE, "database", f"{detail}; see the gateway's log")
+        case _:
+            remedy = "mount or repair it, it is tried again by itself"
+            return wrong(Mistake.VOLUME_UNAVAILABLE, what, f"{detail}; {remedy}")
 
 
 def _people(client: Client) -> list[Finding]:
@@ -91,7 +93,7 @@ def _people(client: Client) -> list[Finding]:
     try:
         people = client.get(path("users"))["users"]
     except CommandFailed as failure:
-        return [Finding("accounts", False, failure.message)]
+        return [wrong(Mistake.DATABASE_UNUSABLE, "accounts", failure.message)]
     if not people:
         return [Finding("accounts", True, "no users yet: vfgateway user add NAME")]
     chief = sum(one["administrator"] for one in people)

@@ -18,11 +18,16 @@ from vfgateway.findings import Finding
 def tell(findings: Sequence[Finding], as_json: bool) -> None:
     """Print them. Ends the command with 1 if anything is wrong."""
     if as_json:
-        output.write_json([attrs.asdict(finding) for finding in findings])
+        output.write_json([attrs.asdict(finding, filter=_is_told) for finding in findings])
     else:
         _write(findings)
     if wrong := sum(not finding.ok for finding in findings):
         raise CommandFailed(f"{wrong} of {len(findings)} things need attention", Exit.FAILURE)
+
+
+def _is_told(attribute: attrs.Attribute[object], value: object) -> bool:
+    """Whether it is there at all: only what is wrong and listed in the manual has a ``mistake``."""
+    return attribute.name != "mistake" or bool(value)
 
 
 def _write(findings: Sequence[Finding]) -> None:

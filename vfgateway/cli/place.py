@@ -7,7 +7,7 @@ that refuses to start.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from vfgateway.cli.failures import CommandFailed, Exit
 
 #: The longest path that a Unix socket can have (``sun_path`` of ``unix(7)``, less its end).
 LONGEST_SOCKET = 107
+#: Backends whose ``path`` is a directory of this machine.
+DIRECTORIES = frozenset({"vfs", "nfs", "xfs", "ext4", "btrfs", "cephfs"})
 
 
 @attrs.frozen
@@ -45,6 +47,34 @@ class Place:
         if configured is False or "manager" not in self.section("frontends"):
             return None
         return self.data_dir / "manager.sock" if configured is True else self.absolute(configured)
+
+    @property
+    def database_url(self) -> str:
+        """The database as configured; empty for SQLite in ``data_dir``. ``OSError`` if the file that holds the URL cannot be read."""
+        gateway = self.section("gateway")
+        if file := gateway.get("database_file"):
+            return self.absolute(file).read_text().strip().partition("\n")[0].strip()
+        return str(gateway.get("database") or "")
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The database, where it is a file. Raises as :attr:`database_url`."""
+        url = self.database_url
+        if not url:
+            return self.data_dir / "vfgateway.db"
+        if not url.startswith("sqlite:///"):
+            return None
+        return self.absolute(url.removeprefix("sqlite:///").partition("?")[0])
+
+    @property
+    def directories(self) -> Mapping[str, Path]:
+        """Where the volumes lie whose backend keeps them in a directory of this machine, by name."""
+        tables = {name: self.section("volumes", name) for name in self.section("volumes")}
+        return {
+            name: self.absolute(table["path"])
+            for name, table in tables.items()
+            if table.get("backend") in DIRECTORIES and isinstance(table.get("path"), str)
+        }
 
     def section(self, *keys: str) -> Mapping[str, Any]:
         """A table; empty if it is missing or none."""
@@ -77,3 +107,15 @@ def find(named: Path | None) -> Place:
         raise CommandFailed(f"{source}:{error.line}: it is not TOML: {error}") from None
     except UnicodeDecodeError:
         raise CommandFailed(f"{source}: it is not TOML: it is not UTF-8") from None
+
+
+def texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text of the configuration, with its dotted key."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from texts(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts(inner, key)
+    elif isinstance(value, str):
+        yield key, value
