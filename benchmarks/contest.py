@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import attrs
 
-from benchmarks.meter import Meter
 from benchmarks.wire import Work
 
 MIB = 1 << 20
 GIB = 1 << 30
+
+
+#: A contest that took so many seconds ends, if it had that many rounds.
+ENOUGH, FEWEST = 40.0, 3
+
+
+class Gauge(Protocol):
+    """What a contestant costs: see :class:`benchmarks.meter.Meter`."""
+
+    def cpu(self) -> float: ...
+
+    def peak(self) -> int: ...
+
+    def forget_peak(self) -> None: ...
 
 
 class Server(Protocol):
@@ -21,7 +36,7 @@ class Server(Protocol):
     title: str
 
     @property
-    def meter(self) -> Meter: ...
+    def meter(self) -> Gauge: ...
 
 
 @attrs.frozen
@@ -65,6 +80,7 @@ class Contest:
     :ivar name: short, for ``--only``
     :ivar setting: storage and durability, in words
     :ivar aim: the ratio that the project wants, if it named one
+    :ivar cost_aim: the processor time per unit that it wants at most
     """
 
     name: str
@@ -74,6 +90,7 @@ class Contest:
     ours: Entrant
     theirs: Entrant
     aim: float | None = None
+    cost_aim: float | None = None
 
 
 @attrs.define
@@ -112,18 +129,39 @@ class Outcome:
 
 
 def hold(contest: Contest, rounds: int, told: Callable[[str], None]) -> Outcome:
-    """Warm both up, then let them run ``rounds`` times in alternating order."""
+    """Warm both up, then let them run ``rounds`` times in alternating order; fewer times if that takes long."""
     sides = [(contest.ours, Figures(contest.ours.server.title)), (contest.theirs, Figures(contest.theirs.server.title))]
     for entrant, _ in sides:
         entrant.run(0)
         entrant.after(0)
         entrant.server.meter.forget_peak()
+    begun = time.monotonic()
     for number in range(1, rounds + 1):
+        if number > FEWEST and time.monotonic() - begun > ENOUGH:
+            break
         for entrant, figures in sides if number % 2 else reversed(sides):
             _once(entrant, figures, number)
         ours, theirs = (figures.rates[-1] / contest.unit.scale for _, figures in sides)
         told(f"  {ours:8,.0f} to {theirs:8,.0f} {contest.unit.rate}   {ours / theirs:.2f}")
     return Outcome(contest, sides[0][1], sides[1][1])
+
+
+def hold_all(
+    contests: Iterable[Contest], rounds: int, only: Sequence[str] | None = None
+) -> tuple[list[Outcome], list[str]]:
+    """Hold those that ``only`` names, or all; and what became of those that failed, in words."""
+    outcomes: list[Outcome] = []
+    failures: list[str] = []
+    for contest in contests:
+        if only and contest.name not in only:
+            continue
+        print(f"{contest.title}, {contest.setting}, {contest.theirs.server.title}", flush=True)
+        try:
+            outcomes.append(hold(contest, rounds, lambda line: print(line, flush=True)))
+        except Exception as failure:  # one that fails shall not cost the others
+            traceback.print_exc()
+            failures.append(f"Not measured: {contest.title}, {contest.setting} ({type(failure).__name__}: {failure}).")
+    return outcomes, failures
 
 
 def _once(entrant: Entrant, figures: Figures, number: int) -> None:

@@ -3,50 +3,30 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.cases import PATCH
-from benchmarks.contest import GIB
 from benchmarks.gateway import LOGIN, Gateway
-from benchmarks.report import Crowd
-from benchmarks.wire import Client, WrongAnswer, expect
+from benchmarks.large import PATCH
+from benchmarks.wire import Client, WrongAnswer, expect, together
 
 EACH = 8
 
 
-def hold(gateway: Gateway, durability: str, size: int) -> Crowd:
-    """Half of the uploads by PUT, half by tus; the peak includes all before and between."""
+def hold(gateway: Gateway, durability: str, size: int) -> int:
+    """The gateway's largest resident memory meanwhile, in bytes. Half of the uploads go by PUT, half by tus."""
     root = gateway.folders[durability].root
     source = root / "sparse"
     with source.open("wb") as file:
         os.truncate(file.fileno(), size)
     meter = gateway.meter
     meter.forget_peak()
-    cpu, begun = meter.cpu(), time.monotonic()
-    jobs = [_job(gateway, durability, source, number) for number in range(2 * EACH)]
-    failures: list[BaseException] = []
-    threads = [threading.Thread(target=_run, args=(job, failures)) for job in jobs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    seconds = time.monotonic() - begun
-    for left in (source, *root.glob("crowd-*")):
-        left.unlink()
-    if failures:
-        raise failures[0]
-    title = f"Eight uploads and eight downloads of {size / GIB:g} GiB each at once"
-    return Crowd(title, meter.peak(), 2 * EACH * size, seconds, meter.cpu() - cpu)
-
-
-def _run(job: Callable[[], None], failures: list[BaseException]) -> None:
     try:
-        job()
-    except BaseException as failure:
-        failures.append(failure)
+        together(_job(gateway, durability, source, number) for number in range(2 * EACH))
+        return meter.peak()
+    finally:
+        for left in (source, *root.glob("crowd-*")):
+            left.unlink()
 
 
 def _job(gateway: Gateway, durability: str, source: Path, number: int) -> Callable[[], None]:

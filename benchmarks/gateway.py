@@ -14,23 +14,40 @@ from vfgateway import __version__
 LOGIN: Mapping[str, str] = {"Authorization": "Basic " + base64.b64encode(":".join(ALICE).encode()).decode()}
 
 
+class SecuredSite(Site):
+    """A site whose client front end speaks TLS.
+
+    :param certificate: with its key
+    """
+
+    def __init__(self, folder: Path, volumes: Mapping[str, Mapping[str, object]], certificate: Path) -> None:
+        self._certificate = certificate
+        super().__init__(folder, volumes)
+        self.client_url = self.client_url.replace("http:", "https:")
+
+    def _configuration(self, volumes: Mapping[str, Mapping[str, object]]) -> str:
+        text = super()._configuration(volumes)
+        return text.replace("[frontends.client]", f'[frontends.client]\ncertificate = "{self._certificate}"')
+
+
 class Gateway:
     """vfgateway over HTTP.
 
     :param folder: holds data directory and volumes
     :param durabilities: ``sync``, ``none`` or both
+    :param certificate: to speak TLS
     :ivar folders: a vfolder by durability
     """
 
     title = f"vfgateway {__version__}"
 
-    def __init__(self, folder: Path, durabilities: Sequence[str]) -> None:
+    def __init__(self, folder: Path, durabilities: Sequence[str], certificate: Path | None = None) -> None:
         volumes = {name: {"path": str(folder / name), "durability": name} for name in durabilities}
-        self._site = Site(folder, volumes)
-        self._process = GatewayProcess(self._site)
+        self.site = Site(folder, volumes) if certificate is None else SecuredSite(folder, volumes, certificate)
+        self._process = GatewayProcess(self.site)
         self._durabilities = durabilities
         self.folders: dict[str, VFolderOfAlice] = {}
-        self.port = self._site.client_port
+        self.port = self.site.client_port
 
     @property
     def meter(self) -> Meter:
@@ -39,20 +56,27 @@ class Gateway:
 
     def path(self, durability: str, name: str) -> str:
         """Path of a file in an URL."""
-        return self.folders[durability].url(name).removeprefix(self._site.client_url)
+        return self._path(self.folders[durability].url(name))
+
+    def token_path(self, name: str) -> str:
+        """Path of a file in an URL for whoever knows it."""
+        return self._path(self.folders[self._durabilities[0]].download_url(name))
 
     def upload_path(self, durability: str, name: str, size: int) -> str:
         """Path of a new resumable upload."""
-        return self.folders[durability].upload_url(name, size).removeprefix(self._site.client_url)
+        return self._path(self.folders[durability].upload_url(name, size))
 
     def archive_path(self, durability: str, name: str) -> str:
         """Path of a directory as a zip."""
-        return self.folders[durability].download_url(name, archive=True).removeprefix(self._site.client_url)
+        return self._path(self.folders[durability].download_url(name, archive=True))
+
+    def _path(self, url: str) -> str:
+        return url.removeprefix(self.site.client_url)
 
     def __enter__(self) -> Gateway:
         self._process.start()
         for name in self._durabilities:
-            self.folders[name] = self._site.populate(name, f"{name}-data")
+            self.folders[name] = self.site.populate(name, f"{name}-data")
         return self
 
     def __exit__(self, *_: object) -> None:

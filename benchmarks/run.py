@@ -1,134 +1,78 @@
-"""The runner: puts the contestants on each kind of storage, holds the contests, writes the report. A whole run takes a quarter of an hour."""
+"""The runner: measures area by area, keeps what each found, and writes the report of what there is. All of it takes less than half an hour."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
+import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+import traceback
+from collections.abc import Sequence
 
-import attrs
+from benchmarks import clients, large, latency, memory, plots, propfind, report, sftp, small, tls, webdav, zips
+from benchmarks.area import Area, add_options
+from tests.support.process import ROOT
 
-from benchmarks import cases, crowd, sftp, webdav
-from benchmarks.contest import GIB, MIB, Outcome, hold
-from benchmarks.gateway import Gateway
-from benchmarks.peers.copyparty import Copyparty
-from benchmarks.peers.nginx import Nginx
-from benchmarks.peers.tus_node import TusNode
-from benchmarks.report import Report
-from tests.support.process import ROOT, free_port
-
-PAGE = ROOT / "docs/performance.md"
-DATA = ROOT / "docs/performance.json"
-
-
-@attrs.frozen
-class Effort:
-    """How much is done.
-
-    :ivar large: bytes of the file that is up- and downloaded
-    :ivar files: how many small files there are
-    :ivar seconds: of each burst of small requests
-    :ivar crowd: bytes of each of the eight uploads and downloads at once
-    """
-
-    rounds: int
-    large: int
-    files: int
-    seconds: float
-    crowd: int
-
-    def words(self) -> str:
-        """For the report."""
-        return f"Large files have {self.large // MIB:,} MiB."
-
-
-WHOLE = Effort(6, GIB, 10_000, 5, 2 * GIB)
-QUICK = Effort(2, 128 * MIB, 1_000, 2, 256 * MIB)
+DOCS = ROOT / "docs"
+PAGE, DATA = DOCS / "performance.md", DOCS / "performance.json"
+#: In the order of the report.
+AREAS = {
+    area.name: area
+    for area in (
+        large.AREA,
+        small.AREA,
+        tls.AREA,
+        sftp.AREA,
+        Area("webdav", webdav.section, webdav.WHOLE, webdav.QUICK),
+        propfind.AREA,
+        zips.AREA,
+        memory.AREA,
+        latency.AREA,
+        clients.AREA,
+    )
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     options = _options(arguments)
-    effort = QUICK if options.quick else WHOLE
-    if options.rounds:
-        effort = attrs.evolve(effort, rounds=options.rounds)
-    outcomes: list[Outcome] = []
-    crowds = []
-    for storage in options.storage:
-        with _folder(storage, options.disk) as folder, arena(folder, storage, effort) as entered:
-            for contest in cases.contests(entered):
-                if not options.only or contest.name in options.only:
-                    print(f"{contest.title}, {contest.setting}", flush=True)
-                    outcomes.append(hold(contest, effort.rounds, lambda line: print(line, flush=True)))
-            if storage == "disk" and (not options.only or "memory" in options.only):
-                print("memory under eight uploads and eight downloads at once", flush=True)
-                crowds.append(crowd.hold(entered.gateway, "none", effort.crowd))
-    sections = []
-    if "memory" in options.storage and (not options.only or "sftp" in options.only):
-        sections.append(sftp.section(sftp.QUICK if options.quick else attrs.evolve(sftp.WHOLE, rounds=effort.rounds)))
-    if "memory" in options.storage and (not options.only or "webdav" in options.only):
-        dav = webdav.QUICK if options.quick else webdav.WHOLE
-        sections.append(webdav.section(attrs.evolve(dav, rounds=effort.rounds)))
-    report = Report(outcomes, crowds, effort.rounds, effort.words(), time.strftime("%d %B %Y"), sections)
-    print("\n" + report.page())
-    narrowed = options.quick or options.rounds or options.only or len(options.storage) < 2
-    if options.write or not narrowed:
-        PAGE.write_text(report.page())
-        DATA.write_text(report.data())
+    failed = [] if options.report else [name for name in options.areas or AREAS if not _run(AREAS[name], options)]
+    write(options.quick)
+    if failed:
+        raise SystemExit(f"Not everything could be measured: {', '.join(failed)}")
+
+
+def _run(area: Area, options: argparse.Namespace) -> bool:
+    """Measure one; whether all of it could be. One that fails shall not cost the others."""
+    begun = time.monotonic()
+    try:
+        return not area.run(options.quick, options.rounds, options.only).failures
+    except Exception:
+        traceback.print_exc()
+        return False
+    finally:
+        print(f"{area.name}: {time.monotonic() - begun:.0f} s", flush=True)
+
+
+def write(quick: bool) -> None:
+    """The report of what is kept: into the documents, or, of quick runs, beside what is kept."""
+    records = report.kept(list(AREAS), quick)
+    if not records:
+        raise SystemExit("Nothing was measured yet")
+    place = report.KEPT / "quick" if quick else DOCS
+    drawn = plots.draw(records, place / "performance")
+    page, data = (place / PAGE.name), (place / DATA.name)
+    page.write_text(report.page(records, [(title, f"performance/{name}") for title, name in drawn]))
+    data.write_text(json.dumps(records, indent=1) + "\n")
+    print(f"Written: {page}", flush=True)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="small files and two rounds: whether it runs, not how fast"
-    )
-    parser.add_argument("--rounds", type=int, help="pairs for each ratio")
-    parser.add_argument(
-        "--only", nargs="+", metavar="CASE", help="of download, put, tus, requests, zip, memory, sftp, webdav"
-    )
-    parser.add_argument("--storage", nargs="+", choices=["memory", "disk"], default=["memory", "disk"])
-    parser.add_argument(
-        "--disk", type=Path, help="a directory on the disk to measure; by default that for temporary files"
-    )
-    parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)} in spite of it")
-    return parser.parse_args(arguments)
-
-
-@contextmanager
-def _folder(storage: str, disk: Path | None) -> Iterator[Path]:
-    place = Path("/dev/shm") if storage == "memory" else disk
-    with tempfile.TemporaryDirectory(prefix="vfgateway-bench-", dir=place) as folder:
-        yield Path(folder)
-
-
-@contextmanager
-def arena(folder: Path, storage: str, effort: Effort) -> Iterator[cases.Arena]:
-    """Everybody up and running on one kind of storage."""
-    durabilities = ("none",) if storage == "memory" else ("sync", "none")
-    source = folder / "source"
-    _write_noise(source, effort.large)
-    with ExitStack() as running:
-        gateway = running.enter_context(Gateway(folder / "gateway", durabilities))
-        served = gateway.folders[durabilities[0]].root
-        _write_noise(served / "large", effort.large)
-        (served / "small").mkdir()
-        for number in range(effort.files):
-            _write_noise(served / f"small/file-{number:05}", 4096)
-        servers = Nginx(folder / "nginx", free_port(), served), TusNode(folder / "tus", free_port())
-        copyparty = Copyparty(folder / "copyparty", free_port(), served)
-        for server in (*servers, copyparty):
-            running.enter_context(server)
-        words = "memory (tmpfs)" if storage == "memory" else "disk"
-        yield cases.Arena(
-            words, durabilities, source, served, effort.files, effort.seconds, gateway, *servers, copyparty
-        )
-
-
-def _write_noise(path: Path, size: int) -> None:
-    with path.open("wb") as file:
-        for offset in range(0, size, MIB):
-            file.write(os.urandom(min(MIB, size - offset)))
+    parser.add_argument("areas", nargs="*", metavar="AREA", help=f"of {', '.join(AREAS)}; all unless told")
+    parser.add_argument("--report", action="store_true", help="measure nothing: write the report of what is kept")
+    add_options(parser)
+    options = parser.parse_args(arguments)
+    for name in options.areas:
+        if name not in AREAS:
+            parser.error(f"there is no area {name!r}; there are {', '.join(AREAS)}")
+    return options

@@ -1,4 +1,4 @@
-"""SFTP beside OpenSSH's own server, with OpenSSH's own client: ``python -m benchmarks.sftp``; part of ``make bench``.
+"""SFTP beside OpenSSH's own server and asyncssh's, with OpenSSH's own client: ``python -m benchmarks.sftp``; part of ``make bench``.
 
 Both serve the same kind of storage and are asked the same by the same program, in pairs, in alternating order; bytes are compared in the
 round that warms up.
@@ -6,49 +6,54 @@ round that warms up.
 
 from __future__ import annotations
 
-import argparse
 import filecmp
 import getpass
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
 
-from benchmarks.contest import BYTES, FILES, MIB, Contest, Entrant, Unit, hold
+from benchmarks.area import MEMORY, Area
+from benchmarks.area import folder as new_folder
+from benchmarks.contest import BYTES, FILES, MIB, Contest, Entrant, Unit, hold_all
 from benchmarks.delay import Delay
+from benchmarks.files import write_noise
 from benchmarks.meter import Meter
+from benchmarks.peers.asyncssh import AsyncSsh
 from benchmarks.peers.openssh import OpenSsh
-from benchmarks.report import Section, table
-from benchmarks.wire import Work, WrongAnswer
-from tests.support.process import GatewayProcess, free_port
+from benchmarks.report import Section
+from benchmarks.wire import Work, WrongAnswer, timed, together
+from tests.support.process import GatewayProcess, VFolderOfAlice, eventually, free_port
 from tests.support.sftp import OPTIONS, SftpSite
 
-SETTING = "memory (tmpfs)"
 GCM = "-oCiphers=aes128-gcm@openssh.com"
 #: Seconds from one end of the long line to the other and back.
 ROUND_TRIP = 0.05
 
 ABOUT = """OpenSSH's client with either server: `sftp -b`, one connection, without compression. The gateway chooses AES-GCM; OpenSSH's defaults are
 chacha20-poly1305, and *AES-GCM* compares with OpenSSH on that. *50 ms* goes through a relay that hands on everything 25 ms later, in both
-directions. *New keys* asks for them after every 16 MiB. paramiko's `get` asks for the whole file at once."""
+directions. *New keys* asks for them after every 16 MiB. *Four sessions* are four clients at once, each with a file of {each:,} MiB, and two workers of the gateway's. paramiko's
+`get` asks for the whole file at once. Large files have {large:,} MiB."""
 
 
 @attrs.frozen
 class Effort:
     """How much is done.
 
-    :ivar large: bytes of the file that is up- and downloaded; ``far``: of that at 50 ms; ``piped``: of that for paramiko
+    :ivar large: bytes of the file that is up- and downloaded; ``each``: of that of each of four; ``far``: of that at 50 ms; ``piped``: of that
+        for paramiko
     :ivar files: how many small files there are
     :ivar entries: of the directory that is listed; ``crowded``: of the larger one
     """
 
     rounds: int
     large: int
+    each: int
     far: int
     piped: int
     files: int
@@ -56,19 +61,28 @@ class Effort:
     crowded: int
 
 
-WHOLE = Effort(5, 1024 * MIB, 256 * MIB, 700 * MIB, 10_000, 10_000, 100_000)
-QUICK = Effort(2, 64 * MIB, 16 * MIB, 64 * MIB, 500, 1_000, 10_000)
+WHOLE = Effort(5, 1024 * MIB, 256 * MIB, 64 * MIB, 256 * MIB, 10_000, 10_000, 100_000)
+QUICK = Effort(2, 64 * MIB, 32 * MIB, 16 * MIB, 64 * MIB, 500, 1_000, 10_000)
 
 
 class Ours:
     """This gateway."""
 
-    title = "vfgateway"
-
-    def __init__(self, folder: Path) -> None:
-        self.site = SftpSite(folder, {"local": {"path": str(folder / "volume"), "durability": "none"}})
+    def __init__(self, folder: Path, workers: int = 1) -> None:
+        volume = {"path": str(folder / "volume"), "durability": "none"}
+        self.site = SftpSite(folder, {"local": volume}, workers=workers)
         self.process = GatewayProcess(self.site)
         self.port = self.site.sftp_port
+        self.title = "vfgateway" + (f", {workers} workers" if workers > 1 else "")
+        self._workers = workers
+
+    def populate(self) -> VFolderOfAlice:
+        """When it runs: let Alice in, with a vfolder of hers."""
+        if self._workers > 1:
+            eventually(lambda: f"ready: {self._workers} workers" in self.process.output, "all workers are there", 180.0)
+        vfolder = self.site.populate()
+        self.site.admit_key()
+        return vfolder
 
     @property
     def meter(self) -> Meter:
@@ -83,7 +97,7 @@ class Side:
     :ivar far: the port of the server at the end of the long line
     """
 
-    def __init__(self, server: Ours | OpenSsh, user: str, root: str, place: Path, key: Path) -> None:
+    def __init__(self, server: Ours | OpenSsh | AsyncSsh, user: str, root: str, place: Path, key: Path) -> None:
         self.server = server
         self.user = user
         self.root = root
@@ -105,11 +119,16 @@ class Side:
 
 @attrs.frozen
 class Arena:
-    """Both servers up and running, and what is moved."""
+    """All servers up and running, and what is moved.
+
+    :ivar spread: this gateway with two workers
+    """
 
     folder: Path
     ours: Side
     theirs: Side
+    python: Side
+    spread: Side
     effort: Effort
 
     def pair(
@@ -120,6 +139,7 @@ class Arena:
         aim: float | None,
         run: Callable[[Side], Work],
         check: Callable[[Side], None] = lambda _: None,
+        sides: tuple[Side, Side] | None = None,
     ) -> Contest:
         """A contest in which both do the same; ``check`` looks at the outcome of the round that warms up."""
 
@@ -134,7 +154,8 @@ class Arena:
 
             return Entrant(side.server, once)
 
-        return Contest(name, title, SETTING, unit, entrant(self.ours), entrant(self.theirs), aim)
+        ours, theirs = sides or (self.ours, self.theirs)
+        return Contest(name, title, MEMORY, unit, entrant(ours), entrant(theirs), aim)
 
     def same(self, found: Callable[[Side], Path], source: str = "source") -> Callable[[Side], None]:
         """A check that bytes are what they were."""
@@ -181,6 +202,33 @@ def large_files(arena: Arena) -> Iterator[Contest]:
     yield from both("-rekey", ", new keys", None, "far", effort.far, lambda _: ("-oRekeyLimit=16M",))
 
 
+def beside_python(arena: Arena) -> Iterator[Contest]:
+    """The other server in Python."""
+    sides, size, back = (arena.ours, arena.python), arena.effort.large, arena.folder / "back"
+    put, get = f"put {arena.folder / 'source'} source", f"get source {back}"
+    stored, fetched = arena.same(lambda side: side.place / "source"), arena.same(lambda _: back)
+    yield arena.pair("put", "put", BYTES, None, lambda side: side.run(put, size), stored, sides)
+    yield arena.pair("get", "get", BYTES, None, lambda side: side.run(get, size), fetched, sides)
+
+
+def four_sessions(arena: Arena) -> Iterator[Contest]:
+    """Four clients at once, with two workers of ours."""
+    source, size, sides = arena.folder / "each", arena.effort.each, (arena.spread, arena.theirs)
+
+    def at_once(side: Side, script: Callable[[int], str]) -> Work:
+        return timed(4 * size, lambda: together(partial(side.run, script(at), size) for at in range(4)))
+
+    def put(side: Side) -> Work:
+        return at_once(side, lambda at: f"put {source} each-{at}")
+
+    def get(side: Side) -> Work:
+        return at_once(side, lambda at: f"get each-{at} {arena.folder}/back-{at}")
+
+    last = arena.same(lambda side: side.place / "each-3", "each"), arena.same(lambda _: arena.folder / "back-3", "each")
+    yield arena.pair("put-4", "put, four sessions", BYTES, 2.0, put, last[0], sides)
+    yield arena.pair("get-4", "get, four sessions", BYTES, 2.0, get, last[1], sides)
+
+
 def small_files(arena: Arena) -> Iterator[Contest]:
     """Many small files, and many names."""
     folder, effort = arena.folder, arena.effort
@@ -203,6 +251,8 @@ def contests(arena: Arena) -> Iterator[Contest]:
     from benchmarks.sftp_paramiko import contest  # the library is loaded where it is used
 
     yield from large_files(arena)
+    yield from beside_python(arena)
+    yield from four_sessions(arena)
     yield from small_files(arena)
     yield contest(arena)
 
@@ -211,43 +261,40 @@ def section(effort: Effort, only: Sequence[str] | None = None) -> Section:
     """Hold them, for the report."""
     from benchmarks.sftp_paramiko import memory, neighbour
 
-    outcomes, notes = [], []
     with arena(effort) as entered:
-        for contest in contests(entered):
-            if not only or contest.name in only:
-                print(f"{contest.title}, {contest.setting}", flush=True)
-                outcomes.append(hold(contest, effort.rounds, lambda line: print(line, flush=True)))
-        for note in (memory, neighbour):
-            if not only or note.__name__ in only:
-                notes.append(note(entered))
-    return Section("SFTP", ABOUT, outcomes, notes)
+        outcomes, failures = hold_all(contests(entered), effort.rounds, only)
+        notes = [note(entered) for note in (memory, neighbour) if not only or note.__name__ in only]
+    about = ABOUT.format(large=effort.large // MIB, each=effort.each // MIB)
+    return Section("SFTP", about, outcomes, notes, failures=failures)
 
 
 @contextmanager
 def arena(effort: Effort) -> Iterator[Arena]:
-    """Both up and running."""
-    with tempfile.TemporaryDirectory(prefix="vfgateway-bench-", dir="/dev/shm") as name, ExitStack() as running:
-        folder = Path(name)
-        mine = Ours(folder / "gateway")
-        running.enter_context(mine.process)
-        vfolder = mine.site.populate()
-        mine.site.admit_key()
-        peer = OpenSsh(folder / "peer", free_port(), mine.site.key)
-        running.enter_context(peer)
-        (folder / "files").mkdir()
-        ours = Side(mine, "alice", "data", vfolder.root, mine.site.key)
-        theirs = Side(peer, getpass.getuser(), str(folder / "files"), folder / "files", mine.site.key)
+    """Everybody up and running."""
+    with new_folder() as folder, ExitStack() as running:
+        mine, spread = Ours(folder / "gateway"), Ours(folder / "spread", workers=2)
+        sides = []
+        for each in (mine, spread):
+            running.enter_context(each.process)
+            vfolder = each.populate()
+            sides.append(Side(each, "alice", "data", vfolder.root, each.site.key))
+        key = mine.site.key
+        for peer in (OpenSsh(folder / "openssh", free_port(), key), AsyncSsh(folder / "asyncssh", free_port(), key)):
+            running.enter_context(peer)
+            place = peer.folder / "files"
+            place.mkdir()
+            sides.append(Side(peer, getpass.getuser(), str(place), place, key))
+        ours, two, theirs, python = sides
         for side in (ours, theirs):
             side.far = running.enter_context(Delay(side.server.port, ROUND_TRIP)).port
         _prepare(folder, [ours.place, theirs.place], effort)
-        yield Arena(folder, ours, theirs, effort)
+        shutil.copy(folder / "source", python.place / "source")
+        yield Arena(folder, ours, theirs, python, two, effort)
 
 
 def _prepare(folder: Path, places: Sequence[Path], effort: Effort) -> None:
-    for name, size in (("source", effort.large), ("far", effort.far), ("piped", effort.piped)):
-        with (folder / name).open("wb") as file, Path("/dev/urandom").open("rb") as noise:
-            for _ in range(0, size, MIB):
-                file.write(noise.read(MIB))
+    for name, size in (("source", effort.large), ("far", effort.far), ("piped", effort.piped), ("each", effort.each)):
+        write_noise(folder / name, size)
         for place in places:
             shutil.copy(folder / name, place / name)
     (folder / "small").mkdir()
@@ -261,23 +308,7 @@ def _prepare(folder: Path, places: Sequence[Path], effort: Effort) -> None:
                 (place / f"{name}/entry-{number:06}").touch()
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.sftp", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small files and two rounds: whether it runs")
-    parser.add_argument("--rounds", type=int)
-    parser.add_argument("--large", type=int, metavar="MIB", help="size of the large file")
-    parser.add_argument("--only", nargs="+", metavar="CASE", help="put-gcm, small-get, list, neighbour and so on")
-    options = parser.parse_args(arguments)
-    effort = QUICK if options.quick else WHOLE
-    effort = attrs.evolve(
-        effort,
-        rounds=options.rounds or effort.rounds,
-        large=options.large * MIB if options.large else effort.large,
-    )
-    found = section(effort, options.only)
-    print("\n".join(["", table(found.outcomes), *found.notes]))
-
+AREA = Area("sftp", section, WHOLE, QUICK)
 
 if __name__ == "__main__":
-    main()
+    AREA.main()

@@ -1,59 +1,150 @@
-"""Many small requests, by wrk: one thread, 64 connections kept alive."""
+"""Small requests by HTTP: ``python -m benchmarks.small``, part of ``make bench``."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks.peers.daemon import program
-from benchmarks.wire import Work, WrongAnswer
+import attrs
 
-CONNECTIONS = 64
+from benchmarks.area import MEMORY, Area, folder
+from benchmarks.contest import MIB, REQUESTS, Contest, Entrant, hold_all
+from benchmarks.files import write_noise, write_small
+from benchmarks.gateway import LOGIN, Gateway
+from benchmarks.peers.nginx import Nginx
+from benchmarks.peers.rclone import Rclone
+from benchmarks.report import Section
+from benchmarks.wire import Client, Work, WrongAnswer, expect
+from benchmarks.wrk import burst, script
+from tests.support.process import free_port
 
-#: Requests are made once, so that the client costs little; what it found out is told as JSON.
-_SCRIPT = """
-local headers = {headers}
-local made = {{}}
-function init()
-  for path in io.lines("{paths}") do made[#made + 1] = wrk.format("GET", path, headers) end
-end
-local at = 0
-function request() at = at % #made + 1; return made[at] end
-function done(summary)
-  local wrong = 0
-  for _, count in pairs(summary.errors) do wrong = wrong + count end
-  io.write(string.format('{{"requests": %d, "microseconds": %d, "wrong": %d}}\\n', summary.requests, summary.duration, wrong))
-end
-"""
+#: Bytes of a small file, and of a range of a large one.
+SMALL, RANGE = 4096, 64 << 10
+#: A condition that holds, so that servers have to look.
+CONDITION: Mapping[str, str] = {"If-None-Match": '"0"'}
 
-
-def script(folder: Path, name: str, paths: Sequence[str], headers: Mapping[str, str]) -> Path:
-    """What wrk shall ask, over and over."""
-    listed = folder / f"{name}.paths"
-    listed.write_text("\n".join(paths) + "\n")
-    table = ", ".join(f'["{key}"] = "{value}"' for key, value in headers.items())
-    written = folder / f"{name}.lua"
-    written.write_text(_SCRIPT.format(headers="{" + table + "}", paths=listed))
-    return written
+ABOUT = """wrk asks, with one thread, on connections that are kept alive. Files of 4 KiB are asked for with a condition that holds (`If-None-Match`), and, of the gateway, with a login;
+the gateway and nginx write an access log. nginx runs one worker. Ranges are of 64 KiB, anywhere in a file of {large} MiB, one after the other on one connection."""
 
 
-def burst(port: int, lua: Path, seconds: float) -> Work:
-    """Ask for so long; raises ``WrongAnswer`` if anything but success came back."""
-    url = f"http://127.0.0.1:{port}/"
-    options = [
-        "--threads",
-        "1",
-        "--connections",
-        str(CONNECTIONS),
-        "--duration",
-        f"{seconds:.0f}s",
-        "--script",
-        str(lua),
+@attrs.frozen
+class Effort:
+    """How much is done.
+
+    :ivar large: bytes of the file that ranges are read of
+    :ivar seconds: of each burst
+    """
+
+    rounds: int
+    large: int
+    files: int
+    seconds: float
+
+
+WHOLE = Effort(5, 256 * MIB, 1000, 3)
+QUICK = Effort(2, 32 * MIB, 200, 1)
+
+
+@attrs.frozen
+class Arena:
+    """Everybody up and running over the same directory: ``large``, and files in ``small/``."""
+
+    folder: Path
+    served: Path
+    gateway: Gateway
+    nginx: Nginx
+    rclone: Rclone
+    effort: Effort
+
+
+type_server = Gateway | Nginx | Rclone
+
+
+def bursts(
+    arena: Arena, server: type_server, prefix: str, headers: Mapping[str, str], connections: int, ranged: bool = False
+) -> Entrant:
+    """Who is asked for small files, or for ranges of the large one."""
+    names, ranges = [f"small/file-{number:05}" for number in range(arena.effort.files)], list[str]()
+    if ranged:
+        names = ["large"] * 500
+        starts = random.Random(1).choices(range(0, arena.effort.large - RANGE, 4096), k=len(names))
+        ranges = [f"bytes={start}-{start + RANGE - 1}" for start in starts]
+    name = f"{server.title.split()[0]}-{connections}-{ranged}"
+    lua = script(arena.folder, name, [prefix + name for name in names], headers, ranges)
+
+    def run(number: int) -> Work:
+        if not number:
+            compare(arena, server, prefix, names[:200], headers, ranges)
+        # Until a thousand connections are accepted nobody is answered.
+        seconds = arena.effort.seconds + connections // 500
+        return burst(server.port, lua, connections, seconds).work
+
+    return Entrant(server, run)
+
+
+def compare(
+    arena: Arena,
+    server: type_server,
+    prefix: str,
+    names: Sequence[str],
+    headers: Mapping[str, str],
+    ranges: Sequence[str],
+) -> None:
+    """Whether the right bytes come."""
+    with Client(server.port) as client:
+        for at, name in enumerate(names):
+            received = bytearray()
+            ranged = {"Range": ranges[at]} if ranges else {}
+            expect(client.request("GET", prefix + name, {**headers, **ranged}, received.extend), 206 if ranges else 200)
+            start = int(ranges[at].removeprefix("bytes=").partition("-")[0]) if ranges else 0
+            with (arena.served / name).open("rb") as file:
+                file.seek(start)
+                if received != file.read(RANGE):
+                    raise WrongAnswer(f"{server.title}: {name} came back different")
+
+
+def contests(arena: Arena) -> Iterator[Contest]:
+    """All of them."""
+    ours = arena.gateway.path("none", "")
+    rivals: list[tuple[str, str, int, type_server, str, float]] = [
+        ("files", "files of 4 KiB, 64 connections", 64, arena.nginx, "/files/", 0.6),
+        ("files-1000", "files of 4 KiB, 1000 connections", 1000, arena.nginx, "/files/", 0.45),
+        ("files", "files of 4 KiB, 64 connections", 64, arena.rclone, "/", 3.0),
     ]
-    done = subprocess.run([program("wrk"), *options, url], capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout.splitlines()[-1])
-    if told["wrong"] or not told["requests"]:
-        raise WrongAnswer(done.stdout)
-    return Work(told["requests"], told["microseconds"] / 1e6)
+    for name, title, connections, peer, prefix, aim in rivals:
+        mine = bursts(arena, arena.gateway, ours, {**LOGIN, **CONDITION}, connections)
+        theirs = bursts(arena, peer, prefix, CONDITION, connections)
+        yield Contest(name, title, MEMORY, REQUESTS, mine, theirs, aim)
+    mine = bursts(arena, arena.gateway, ours, LOGIN, 1, ranged=True)
+    theirs = bursts(arena, arena.nginx, "/files/", {}, 1, ranged=True)
+    yield Contest("ranges", "ranges of 64 KiB, one connection", MEMORY, REQUESTS, mine, theirs, 0.8)
+
+
+@contextmanager
+def arena(place: Path, effort: Effort) -> Iterator[Arena]:
+    """Everybody up and running, in memory."""
+    with ExitStack() as running:
+        gateway = running.enter_context(Gateway(place / "gateway", ("none",)))
+        served = gateway.folders["none"].root
+        write_noise(served / "large", effort.large)
+        write_small(served / "small", effort.files, SMALL)
+        nginx = Nginx(place / "nginx", free_port(), served)
+        rclone = Rclone(place / "rclone", free_port(), served, "http")
+        for server in (nginx, rclone):
+            running.enter_context(server)
+        yield Arena(place, served, gateway, nginx, rclone, effort)
+
+
+def section(effort: Effort, only: Sequence[str] | None = None) -> Section:
+    """Hold them, for the report."""
+    with folder() as place, arena(place, effort) as entered:
+        outcomes, failures = hold_all(contests(entered), effort.rounds, only)
+    return Section("Small requests over HTTP", ABOUT.format(large=effort.large // MIB), outcomes, failures=failures)
+
+
+AREA = Area("small", section, WHOLE, QUICK)
+
+if __name__ == "__main__":
+    AREA.main()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +49,19 @@ class Work:
 
 
 class Client:
-    """One connection to a server on this machine; requests on it follow each other."""
+    """One connection to a server on this machine; requests on it follow each other.
 
-    def __init__(self, port: int) -> None:
+    :param tls: to speak TLS
+    """
+
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port))
         # Python's own timeouts would make the socket a non-blocking one, with a poll before each call.
         for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
             self._socket.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _PATIENCE, 0))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self._socket = tls.wrap_socket(self._socket)
         self._port = port
         self._buffer = memoryview(bytearray(_BUFFER))
 
@@ -66,20 +73,21 @@ class Client:
 
     def request(self, method: str, path: str, headers: Mapping[str, str], sink: type_sink | None = None) -> Answer:
         """A request without body; ``sink`` is shown the body of the response piece by piece."""
-        self._send_head(method, path, headers)
+        self.begin(method, path, headers)
         return self._answer(method, sink)
 
     def upload(self, method: str, path: str, headers: Mapping[str, str], source: Path) -> Answer:
         """A request with the file ``source`` as its body."""
         size = source.stat().st_size
-        self._send_head(method, path, {**headers, "Content-Length": str(size)})
+        self.begin(method, path, {**headers, "Content-Length": str(size)})
         with source.open("rb") as file:
             offset = 0
             while offset < size:
                 offset += os.sendfile(self._socket.fileno(), file.fileno(), offset, size - offset)
         return self._answer(method, None)
 
-    def _send_head(self, method: str, path: str, headers: Mapping[str, str]) -> None:
+    def begin(self, method: str, path: str, headers: Mapping[str, str]) -> None:
+        """Send the head of a request, and nothing else."""
         lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{self._port}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         self._socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
@@ -138,10 +146,18 @@ def timed(amount: float, work: Callable[[], object]) -> Work:
     return Work(amount, time.perf_counter() - begun)
 
 
+def together(jobs: Iterable[Callable[[], object]]) -> None:
+    """Do all of them at once, a thread for each; they spend their time in the kernel. Raises what the first that failed raised."""
+    waiting = list(jobs)
+    with ThreadPoolExecutor(len(waiting)) as pool:
+        for done in [pool.submit(job) for job in waiting]:
+            done.result()
+
+
 def drained(port: int, path: str, headers: Mapping[str, str]) -> int:
     """Bytes that came, framing included, until the server closed: for answers of unknown length."""
     with Client(port) as client:
-        client._send_head("GET", path, {**headers, "Connection": "close"})
+        client.begin("GET", path, {**headers, "Connection": "close"})
         head, rest = client._head()
         if b" 200 " not in head.partition(b"\r\n")[0]:
             raise WrongAnswer(f"expected 200, got {head[:300]!r}")

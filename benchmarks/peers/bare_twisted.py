@@ -20,5 +20,5 @@ class Status(Resource):
 
 
 if __name__ == "__main__":
-    endpoints.serverFromString(reactor, f"tcp:{sys.argv[1]}:interface=127.0.0.1").listen(Site(Status()))
-    reactor.run()  # type: ignore[attr-defined]
+    endpoints.serverFromString(reactor, f"tcp:{sys.argv[1]}:interface=127.0.0.1").listen(Site(Status()))  # type: ignore[no-untyped-call]
+    reactor.run()

@@ -31,7 +31,7 @@ http {{
     uwsgi_temp_path {folder}/temp;
     scgi_temp_path {folder}/temp;
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{secured};
         location /files/ {{ alias {files}/; {methods} }}
         location /put/ {{ root {folder}; dav_methods PUT; }}
     }}
@@ -44,15 +44,21 @@ class Nginx(Daemon):
 
     :param files: what it serves under ``/files/``; PUT stores under ``/put/``
     :param dav: answer PROPFIND, too, by the module that is made for it
+    :param certificate: to speak TLS, with its key
     """
 
-    def __init__(self, folder: Path, port: int, files: Path, dav: bool = False) -> None:
+    def __init__(
+        self, folder: Path, port: int, files: Path, dav: bool = False, certificate: Path | None = None
+    ) -> None:
         (folder / "put").mkdir(parents=True)
         configuration = folder / "nginx.conf"
         modules = "load_module /usr/lib/nginx/modules/ngx_http_dav_ext_module.so;" if dav else ""
         methods = "dav_ext_methods PROPFIND OPTIONS;" if dav else ""
+        secured = f" ssl; ssl_certificate {certificate}; ssl_certificate_key {certificate}" if certificate else ""
         configuration.write_text(
-            _CONFIGURATION.format(folder=folder, port=port, files=files, modules=modules, methods=methods)
+            _CONFIGURATION.format(
+                folder=folder, port=port, files=files, modules=modules, methods=methods, secured=secured
+            )
         )
         command = program("nginx")
         super().__init__(folder, port, [command, "-e", "stderr", "-p", str(folder), "-c", str(configuration)])
