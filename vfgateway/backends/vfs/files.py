@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 from zope.interface import implementer
@@ -39,10 +40,23 @@ PIECE: Final = 16 << 20
 #: Entries of one batch at most, so that a thread is not held for long.
 BATCH: Final = 512
 _TYPE_BITS: Final = 0o170000
+_REGULAR: Final = stat.S_IFREG
 #: Whether Python decodes names as the gateway does, whatever the locale is.
 _AS_IS: Final = sys.getfilesystemencoding().lower() == "utf-8"
 
 T = TypeVar("T")
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name if _AS_IS else name_of(os.fsencode(entry.name))
+
+
+def _is_there(entry: os.DirEntry[str]) -> bool:
+    try:
+        entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def read_all(descriptor: int, offset: int, length: int) -> bytes:
@@ -272,14 +286,20 @@ class Listing:
         self, number: int, hide: str | None, names: NameRules, shown: Callable[[int, FileStat], FileStat]
     ) -> None:
         try:
-            self.entries = os.scandir(number)
+            entries = os.scandir(number)
         except BaseException:
             os.close(number)
             raise
-        self.descriptor = Descriptor(number, self.entries.close)
-        self.hide = hide
-        self.names = names
+        self.descriptor = Descriptor(number, entries.close)
+        self._hide = hide
+        self._names = names
         self._shown = shown
+        all_are = hide is None and not names.hidden
+        self.shown: Iterator[os.DirEntry[str]] = entries if all_are else filter(self._is_shown, entries)
+
+    def _is_shown(self, entry: os.DirEntry[str]) -> bool:
+        name = _name(entry)
+        return name != self._hide and not self._names.hides(name)
 
     def facts(self, entry: os.DirEntry[str], number: int) -> FileStat | None:
         """Facts about an entry; ``None`` if it has vanished. ``number`` is that of the directory."""
@@ -316,36 +336,40 @@ class VfsDirectory:
         return await self._line.call(False, self._read_posix, min(limit, BATCH), function)
 
     def _read_posix(self, number: int, limit: int, function: type_entries) -> Any:
-        files: list[type_file] = []
-        others: list[DirEntry] = []
-        hide, names = self._listing.hide, self._listing.names
-        for entry in self._listing.entries:
-            name = entry.name if _AS_IS else name_of(os.fsencode(entry.name))
-            if name == hide or (names.hidden and names.hides(name)):
-                continue
+        while taken := list(islice(self._listing.shown, limit)):
             try:
-                found = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:  # it has vanished
-                continue
-            if found.st_mode & _TYPE_BITS == stat.S_IFREG:
-                files.append((name, found))
-            elif (known := self._listing.facts(entry, number)) is not None:
-                others.append(DirEntry(name, known))
-            limit -= 1
-            if not limit:
-                break
-        return function(files, others) if files or others else None
+                found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in taken]
+            except FileNotFoundError:  # one has vanished; the others remember what they were told
+                taken = [entry for entry in taken if _is_there(entry)]
+                found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in taken]
+            files = [each for each in found if each[1].st_mode & _TYPE_BITS == _REGULAR]
+            if not _AS_IS:
+                files = [(name_of(os.fsencode(name)), told) for name, told in files]
+            others = self._facts_of(number, taken, found) if len(files) < len(found) else []
+            if files or others:
+                return function(files, others)
+        return None
+
+    def _facts_of(
+        self, number: int, taken: Sequence[os.DirEntry[str]], found: Sequence[type_file]
+    ) -> Sequence[DirEntry]:
+        """Of those that are no regular files."""
+        kinds = [told.st_mode & _TYPE_BITS for _, told in found]
+        others = [
+            (entry, self._listing.facts(entry, number))
+            for entry, kind in zip(taken, kinds, strict=True)
+            if kind != _REGULAR
+        ]
+        return [DirEntry(_name(entry), known) for entry, known in others if known is not None]
 
     def _read(self, number: int, limit: int) -> Sequence[DirEntry]:
         batch: list[DirEntry] = []
-        hide, names = self._listing.hide, self._listing.names
-        for entry in self._listing.entries:
-            name = entry.name if _AS_IS else name_of(os.fsencode(entry.name))
-            if name == hide or (names.hidden and names.hides(name)):
-                continue
+        for entry in self._listing.shown:
             found = self._listing.facts(entry, number)
             if found is not None:
-                batch.append(tuple.__new__(DirEntry, (name, found)))  # as it does itself, without a call in between
+                batch.append(
+                    tuple.__new__(DirEntry, (_name(entry), found))
+                )  # as it does itself, without a call in between
                 if len(batch) == limit:
                     break
         return batch

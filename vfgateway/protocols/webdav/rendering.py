@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
+from stat import ST_CTIME, ST_INO, ST_MTIME, ST_SIZE
 from typing import Any, Final, TypeVar
 from xml.sax.saxutils import quoteattr
 
@@ -104,28 +105,28 @@ def empty_element(name: str) -> bytes:
 #: Properties of a file on which nothing but its facts bears: an element with a place in it, and the expression for what is put there, of
 #: ``name``, its form ``text`` in XML, and the facts.
 _OF_FILES: Final[Mapping[str, tuple[bytes, str]]] = {
-    "{DAV:}creationdate": (b"<D:creationdate>%</D:creationdate>", "iso_date(min({changed}, {modified}) // SECOND)"),
+    "{DAV:}creationdate": (b"<D:creationdate>%</D:creationdate>", "iso_date({changed} if {changed} < {modified} else {modified})"),
     "{DAV:}displayname": (b"<D:displayname>%</D:displayname>", "text"),
     "{DAV:}getcontentlength": (b"<D:getcontentlength>%</D:getcontentlength>", "b'%d' % {size}"),
     "{DAV:}getcontenttype": (b"<D:getcontenttype>%</D:getcontenttype>", "content_type(name)"),
     "{DAV:}getetag": (b'<D:getetag>"%"</D:getetag>', "{identity}"),
-    "{DAV:}getlastmodified": (b"<D:getlastmodified>%</D:getlastmodified>", "http_date({modified} // SECOND)"),
+    "{DAV:}getlastmodified": (b"<D:getlastmodified>%</D:getlastmodified>", "http_date({modified})"),
     "{DAV:}lockdiscovery": (b"<D:lockdiscovery/>", ""),
     "{DAV:}resourcetype": (b"<D:resourcetype/>", ""),
     "{DAV:}supportedlock": (SUPPORTED, ""),
 }
-#: Where the facts are in a ``FileStat``, and in what the kernel says.
+#: Where the facts are in a ``FileStat``, times in seconds, and in what the kernel says (its members by number are found in half the time).
 _TOLD: Final = {
     "size": "stat.size",
-    "modified": "stat.mtime_ns",
-    "changed": "stat.ctime_ns",
+    "modified": "stat.mtime_ns // SECOND",
+    "changed": "stat.ctime_ns // SECOND",
     "identity": "stat.identity.encode()",
 }
 _TOLD_BY_KERNEL: Final = {
-    "size": "stat.st_size",
-    "modified": "stat.st_mtime_ns",
-    "changed": "stat.st_ctime_ns",
-    "identity": "IDENTITY % (stat.st_ino, stat.st_ctime_ns, stat.st_size)",
+    "size": f"stat[{ST_SIZE}]",
+    "modified": f"stat[{ST_MTIME}]",
+    "changed": f"stat[{ST_CTIME}]",
+    "identity": f"IDENTITY % (stat[{ST_INO}], stat.st_ctime_ns, stat[{ST_SIZE}])",
 }
 _KNOWN: Final = {
     "IDENTITY": IDENTITY.encode("ascii"),
