@@ -14,14 +14,15 @@ from twisted.internet.interfaces import IReactorTime
 
 from vfgateway.errors import Conflict, InvalidArgument, QuotaScopeExists, UnknownAccount, VFolderExists, VFolderNotFound
 from vfgateway.model import Limits, Permission, QuotaScopeId, ScopeKind, VFolder, VFolderId, VFolderStatus
-from vfgateway.principals import Principal, PrincipalKind
-from vfgateway.services import audit_records, registry
+from vfgateway.principals import Principal, PrincipalKind, TokenScope
+from vfgateway.services import audit_records, registry, relocation_records
 from vfgateway.services.caches import GenerationCache
 from vfgateway.services.database import Database
 from vfgateway.services.holds import recharge
 from vfgateway.services.names import UNSET, Unset, checked_vfolder_name
 from vfgateway.services.permissions import Access, Grant, decide, type_subject
 from vfgateway.services.registry import View
+from vfgateway.services.relocation_records import Place
 from vfgateway.services.schema import grants, holds, scopes, usage, vfolders
 from vfgateway.services.subjects import keys_of
 
@@ -56,6 +57,7 @@ class VFolders:
             database, GENERATION
         )
         self._grants: GenerationCache[int, Sequence[Grant]] = GenerationCache(database, GENERATION)
+        self._places: GenerationCache[tuple[str, VFolderId], Place | None] = GenerationCache(database, GENERATION)
         self._views: GenerationCache[Principal, View] = GenerationCache(database, GENERATION, size=512)
 
     # --- looking up ---
@@ -201,7 +203,17 @@ class VFolders:
     async def access(self, principal: Principal, vfolder: VFolder) -> Access:
         """What ``principal`` may do in ``vfolder`` now (:func:`vfgateway.services.permissions.decide`)."""
         known = await self.grants(vfolder.key) if principal.kind is PrincipalKind.USER else ()
+        if principal.token is not None and principal.token.volume != vfolder.volume:
+            principal = await self._brought_along(principal, principal.token, vfolder)
         return decide(principal, vfolder, known, self._clock.seconds())
+
+    async def _brought_along(self, principal: Principal, token: TokenScope, vfolder: VFolder) -> Principal:
+        """A token that was minted where the vfolder lay before it moved speaks of where it lies now."""
+        where = (token.volume, token.vfid)
+        place = await self._places.get(where, lambda: self._read(relocation_records.place_at, *where))
+        if place is None or place.vfolder != vfolder.key:
+            return principal
+        return attrs.evolve(principal, token=attrs.evolve(token, volume=vfolder.volume))
 
     async def grant(
         self,
