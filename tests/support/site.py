@@ -44,7 +44,9 @@ def site_of(handler: type_handler, clock: Any, *, trusted: tuple[str, ...] = (),
     """A site whose every request goes to ``handler``."""
     settings = SimpleNamespace(gateway=SimpleNamespace(trusted_proxies=trusted), volumes={})
     nobody_asks = SimpleNamespace(refused=lambda error, context: None)
-    gateway = SimpleNamespace(reactor=clock, running=True, settings=settings, audit=nobody_asks, metrics=Metrics())
+    gateway = SimpleNamespace(
+        reactor=clock, running=True, settings=settings, audit=nobody_asks, metrics=Metrics(), database=None
+    )
     return GatewaySite(OneHandler(handler), gateway, "test", **options)
 
 

@@ -70,6 +70,12 @@ class Authentication:
             self._lockouts.succeeded(name, origin.address)
         return principal
 
+    def again(self, credentials: Any, origin: Origin) -> None:
+        """Somebody who was let in a moment ago has come again with the same: that, too, is a login that was not wrong. Not a coroutine."""
+        name, _, counts = _shown(credentials)
+        if name is not None and counts:
+            self._lockouts.succeeded(name, origin.address)
+
     async def _judge(self, credentials: Any, origin: Origin) -> Principal:
         asked, principal = await self._first_of_all(credentials)
         scope = principal.key_scope

@@ -1,8 +1,8 @@
 """Whoever entered a vfolder a moment ago enters it again without being asked anew.
 
 For many small requests who asks and what he may do costs more than what is asked for. What was found out is good for as long as
-the generations of accounts and vfolders stay what they were, and for :data:`vfgateway.services.database.FRESH` seconds at most: no longer
-than any other cache of permissions. Nothing here waits; where something would have to, the ordinary way is to be taken.
+the generations of accounts, vfolders and lockouts stay what they were, and for :data:`vfgateway.services.database.FRESH` seconds at most: no
+longer than any other cache of permissions.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 from twisted.internet.defer import Deferred
 
+from vfgateway import requestcontext
 from vfgateway.errors import GatewayError
-from vfgateway.principals import Origin
-from vfgateway.services import logins, vfolders
+from vfgateway.principals import Origin, Principal
+from vfgateway.services import lockouts, logins, vfolders
 from vfgateway.services.database import FRESH
-from vfgateway.services.session import FolderSession
+from vfgateway.services.session import FolderSession, Session
 
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
@@ -29,63 +30,120 @@ MOST: Final = 4096
 #: Seconds for which nothing is tried again that took time.
 LATER: Final = 0.01
 
-_GENERATIONS: Final = (logins.GENERATION, vfolders.GENERATION)
+_GENERATIONS: Final = (logins.GENERATION, vfolders.GENERATION, lockouts.GENERATION)
 
 
 @attrs.define(eq=False)
-class _Entrance:
+class Login:
+    """Somebody who has just logged in.
+
+    :ivar until: epoch seconds
+    :ivar folders: what he has entered since, by the names that he sees
+    """
+
+    principal: Principal
     stamp: tuple[int, ...]
     until: float
-    folder: FolderSession | None
+    folders: dict[str, FolderSession] = attrs.Factory(dict)
     looks: int = -1
     stands_until: float = 0.0  # without a look at the stamp, as long as nobody looks anew
 
 
 class Entrances:
-    """See the module. Safe against whoever reads memory: of a login only a keyed hash is kept."""
+    """See the module. Safe against whoever reads memory: of a login only a keyed hash is kept.
+
+    One for each front end, since what a login is good for may depend on it.
+    """
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._database = gateway.database
         self._clock = gateway.reactor
         self._key = secrets.token_bytes(32)
-        self._known: dict[tuple[bytes, str], _Entrance] = {}
+        self._known: dict[tuple[bytes, str], Login] = {}
+        self._later: dict[tuple[bytes, str, str], float] = {}
 
     def ticket(self, text: bytes) -> bytes:
         """A keyed hash that stands for ``text``, which holds a login."""
         return hashlib.blake2b(text, key=self._key, digest_size=16).digest()
 
-    def find(self, ticket: bytes, name: str) -> FolderSession | None:
-        """The hands in the vfolder that whoever has the ``ticket`` sees under ``name``; ``None`` if :meth:`enter` has to be asked."""
-        known = self._known.get((ticket, name))
+    def known(self, ticket: bytes, address: str) -> Login | None:
+        """Who logged in with that from there, if that still stands. Not a coroutine."""
+        login = self._known.get((ticket, address))
+        return login if login is not None and self.stands(login) else None
+
+    def stands(self, login: Login) -> bool:
+        """Whether nothing has changed since. Not a coroutine."""
         now = self._clock.seconds()
-        if known is None or now >= known.until:
-            return None
+        if now >= login.until:
+            return False
         database = self._database
-        if known.looks != database.looks or now >= known.stands_until:
-            if known.stamp != database.at_hand(*_GENERATIONS):
-                return None
-            known.looks, known.stands_until = database.looks, database.good_until(*_GENERATIONS)
-        return known.folder
+        if login.looks != database.looks or now >= login.stands_until:
+            if login.stamp != database.at_hand(*_GENERATIONS):
+                return False
+            login.looks, login.stands_until = database.looks, database.good_until(*_GENERATIONS)
+        return True
+
+    async def log_in(self, ticket: bytes, credentials: Callable[[], Any], origin: Origin) -> Login:
+        """As ``Gateway.authenticate``, which is not asked again about who is :meth:`known`.
+
+        :param ticket: of ``credentials``
+        """
+        login = self.known(ticket, origin.address)
+        if login is not None:
+            self._gateway.authentication.again(credentials(), origin)
+            return login
+        stamp, until = self._database.at_hand(*_GENERATIONS), self._clock.seconds() + FRESH
+        login = Login(await self._gateway.authenticate(credentials(), origin), stamp or (), until)
+        if stamp is not None:
+            if len(self._known) >= MOST:
+                self._known.clear()
+            self._known[ticket, origin.address] = login
+        return login
+
+    def session(self, login: Login, origin: Origin) -> Session:
+        """The hands of who has logged in."""
+        return _Again(self, self._gateway, login, origin)
 
     def enter(self, ticket: bytes, name: str, credentials: Callable[[], Any], origin: Origin) -> FolderSession | None:
-        """As :meth:`find`, after finding it out. ``None`` where that would take time, and for whoever may not enter: it is not for us to
-        say why."""
-        gateway = self._gateway
-        stamp = self._database.at_hand(*_GENERATIONS)
-        known, now = self._known.get((ticket, name)), self._clock.seconds()
-        if stamp is None or (known is not None and known.folder is None and now < known.until):
+        """Log in, and enter the vfolder of that ``name``. ``None`` where that would take time, and for whoever may not enter: it is not for us to
+        say why. Not a coroutine."""
+        place = (ticket, origin.address, name)
+        if self._clock.seconds() < self._later.get(place, 0.0):
             return None
 
         async def entering() -> FolderSession:
-            principal = await gateway.authenticate(credentials(), origin)
-            return await gateway.session(principal, origin).folder_named(name)
+            login = await self.log_in(ticket, credentials, origin)
+            return await self.session(login, origin).folder_named(name)
 
         outcome: list[FolderSession] = []
         asked = Deferred.fromCoroutine(entering())
         asked.addCallbacks(outcome.append, lambda failure: failure.trap(GatewayError) and None)
-        if len(self._known) >= MOST:
-            self._known.clear()
-        folder = outcome[0] if outcome else None
-        self._known[ticket, name] = _Entrance(stamp, now + (FRESH if outcome else LATER), folder)
-        return folder
+        if outcome:
+            return outcome[0]
+        if len(self._later) >= MOST:
+            self._later.clear()
+        self._later[place] = self._clock.seconds() + LATER
+        return None
+
+
+class _Again(Session):
+    """The hands of somebody who may have been here a moment ago."""
+
+    def __init__(self, entrances: Entrances, gateway: Gateway, login: Login, origin: Origin) -> None:
+        super().__init__(gateway, login.principal, origin)
+        self._entrances = entrances
+        self._login = login
+        self._known_at = login.until - FRESH
+
+    async def folder_named(self, name: str) -> FolderSession:
+        """See :class:`vfgateway.services.session.Session`."""
+        login = self._login
+        entered = login.folders.get(name)
+        if entered is None or not self._entrances.stands(login):
+            entered = await super().folder_named(name)
+            if self.principal is login.principal and len(login.folders) < MOST:
+                login.folders[name] = entered
+            return entered
+        requestcontext.enter(entered.vfolder)
+        return FolderSession(attrs.evolve(entered.context, origin=self.origin))

@@ -13,6 +13,7 @@ import ipaddress
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Literal, TypeVar, cast
 
 import attrs
@@ -231,6 +232,7 @@ class Lockouts:
 # --- subjects ---
 
 
+@lru_cache(maxsize=1024)
 def place(address: str) -> str:
     """The address as it is counted: of IPv6 the network of 64 bits, which one customer has as a rule; of IPv4 within IPv6 that."""
     try:

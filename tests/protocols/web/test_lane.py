@@ -529,15 +529,18 @@ async def test_odd_heads_go_the_ordinary_way(door: Door) -> None:
         assert not kept.take(channel, plain[:end])
 
 
-async def test_a_changed_password_counts_at_once(door: Door) -> None:
+@pytest.mark.parametrize("lane", [True, False])
+async def test_a_changed_password_counts_at_once(door: Door, lane: bool) -> None:
     """Nobody gets in with a login that was good a moment ago."""
     await door.warm()
     await door.dav.gateway.accounts.set_password(ALICE, "another password altogether")
-    answer = await door.ask("GET", "/small.txt")
+    door.taken.append(False)
+    answer = await door.ask("GET", "/small.txt", lane=lane)
     assert (answer.status, door.taken[-1]) == (401, False)
 
 
-async def test_a_revoked_grant_counts_at_once(door: Door) -> None:
+@pytest.mark.parametrize("lane", [True, False])
+async def test_a_revoked_grant_counts_at_once(door: Door, lane: bool) -> None:
     """Nor does anybody see what is closed to him."""
     gateway, vfolder = door.dav.gateway, door.dav.vfolder
     user = next((u for u in await gateway.accounts.users() if u.name == "bob"), None)
@@ -547,7 +550,8 @@ async def test_a_revoked_grant_counts_at_once(door: Door) -> None:
     grant = await gateway.vfolders.grant(vfolder.key, "user", user.id, Permission.RO)
     await door.warm(user="bob")
     await gateway.vfolders.revoke(grant.id)
-    answer = await door.ask("GET", "/small.txt", user="bob")
+    door.taken.append(False)
+    answer = await door.ask("GET", "/small.txt", user="bob", lane=lane)
     assert (answer.status, door.taken[-1]) == (404, False)
 
 

@@ -182,6 +182,7 @@ def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return mapped or address
 
 
+@lru_cache(maxsize=1024)
 def _canonical(text: str) -> str:
     parsed = _parse(text)
     return text if parsed is None else str(parsed)

@@ -29,7 +29,6 @@ from vfgateway.protocols.web.conditions import http_date
 from vfgateway.protocols.web.forwarded import Caller, good_host
 from vfgateway.protocols.web.login import credentials_of, is_private
 from vfgateway.protocols.web.request import new_request_id
-from vfgateway.services.entrances import Entrances
 from vfgateway.services.session import FolderSession
 
 if TYPE_CHECKING:
@@ -171,7 +170,9 @@ class Asked:
         if guarded and not is_private(self.caller):
             return None
         entrances, ticket = self._lane.entrances, self._head.ticket
-        self.folder = entrances.find(ticket, name) or entrances.enter(ticket, name, self._credentials, self._origin)
+        login = entrances.known(ticket, self.caller.address)
+        folder = None if login is None else login.folders.get(name)
+        self.folder = folder or entrances.enter(ticket, name, self._credentials, self._origin)
         return self.folder
 
     def _credentials(self) -> Any:
@@ -232,7 +233,7 @@ class Lane:
 
     def __init__(self, site: GatewaySite, routes: Mapping[bytes, Route]) -> None:
         self.site = site
-        self.entrances = Entrances(site.gateway)
+        self.entrances = site.entrances
         self.clock = site.reactor
         self._routes = routes
         self._heads: dict[bytes, Head | None] = {}

@@ -28,19 +28,20 @@ async def log_in(gateway: Gateway, request: StreamingRequest, *, guarded: bool =
     """
     if guarded and not is_private(request.caller):
         raise PermissionDenied("", "log in over an unencrypted connection", "https")
+    entrances, shown = request.site.entrances, request.getHeader(b"authorization") or b""
     try:
-        credentials = credentials_of(request.getHeader(b"authorization") or b"")
+        credentials = credentials_of(shown)
         if IUsernamePassword.providedBy(credentials):
             request.context.who = text_of(credentials.username)
-        principal = await gateway.authenticate(credentials, request.origin)
+        login = await entrances.log_in(entrances.ticket(shown), lambda: credentials, request.origin)
     except TooManyAttempts as error:
         request.responseHeaders.setRawHeaders(b"retry-after", [b"%d" % error.wait])
         raise
     except AuthenticationFailed:
         request.responseHeaders.setRawHeaders(b"www-authenticate", CHALLENGES)
         raise
-    request.principal_name = principal.name
-    session = gateway.session(principal, request.origin)
+    request.principal_name = login.principal.name
+    session = entrances.session(login, request.origin)
     gateway.audit.came_in("bearer" if isinstance(credentials, Bearer) else "basic")
     return session
 

@@ -73,6 +73,7 @@ class StreamingRequest(server.Request):
         self.continue_pending = False
         self._begun = False
         self._caller: Caller | None = None
+        self._origin: Origin | None = None
 
     # --- called by the channel ---
 
@@ -151,7 +152,9 @@ class StreamingRequest(server.Request):
     @property
     def origin(self) -> Origin:
         """For sessions, logs and events."""
-        return Origin(self.site.front_end, self.caller.address, self.request_id)
+        if self._origin is None:
+            self._origin = Origin(self.site.front_end, self.caller.address, self.request_id)
+        return self._origin
 
     @property
     def external_base(self) -> str:

@@ -21,6 +21,7 @@ from vfgateway.protocols.web.lane import Lane
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.tally import Tally
 from vfgateway.protocols.web.tls import ReloadingCertificate, speaking_tls
+from vfgateway.services.entrances import Entrances
 
 #: Seconds for which a connection may lie idle between requests, and a request's head may take.
 IDLE = 75.0
@@ -53,6 +54,7 @@ class GatewaySite(server.Site):
     :param endpoint_of: what a path is called in the metrics: one of a few; without it, whoever answers counts
     :param public_url: ``scheme://host[:port]`` under which callers know us, where that cannot be told from their requests
     :ivar channels: the open connections
+    :ivar entrances: remembers who came in a moment ago
     :ivar lane: answers small requests before anything else is done with them
     :ivar tally: what it has answered
     """
@@ -88,6 +90,7 @@ class GatewaySite(server.Site):
         self.tally = Tally(gateway.metrics, front_end, endpoint_of)
         self.access_log = AccessLog(front_end, gateway.reactor, backends, self.tally.settle)
         self._endpoint_of = endpoint_of
+        self.entrances = Entrances(gateway)
         self.lane: Lane | None = None
         self._all_gone: Deferred[None] | None = None
 
