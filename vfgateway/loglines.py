@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from json.encoder import encode_basestring
 from typing import Any
 
-from twisted.logger import formatEvent
+from twisted.logger import eventAsText, formatEvent
 from twisted.python.failure import Failure
 
 #: What Twisted puts into an event for itself.
@@ -54,6 +54,18 @@ def lines_of(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     else:
         for fields in _fields_of(event, base):
             yield fields["level"], as_json(fields)
+
+
+def text_of(event: dict[str, Any]) -> Iterator[str]:
+    """The same for people: a line for each of the requests, and otherwise one with what belongs to it indented below."""
+    text = eventAsText(event, includeTimestamp=True, includeSystem=True)
+    requests = event.get("requests")
+    if isinstance(requests, Batch | _Persistable):
+        told = str(requests)
+        start = text.removesuffix(told)
+        yield from (f"{start}{line}" for line in told.splitlines())
+    elif text.strip():
+        yield text.replace("\n", "\n\t")
 
 
 class _Persistable(list[dict[str, Any]]):

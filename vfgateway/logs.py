@@ -20,7 +20,6 @@ from twisted.logger import (
     LogLevel,
     LogLevelFilterPredicate,
     PredicateResult,
-    eventAsText,
     globalLogPublisher,
     jsonFileLogObserver,
 )
@@ -104,8 +103,7 @@ class Written:
         if self._stream is None:
             self._stream = self._open()
         if self._form == "text" or (self._form == "auto" and self._stream.isatty()):
-            text = eventAsText(event, includeTimestamp=True, includeSystem=True).replace("\n", "\n\t")
-            lines = [text] if text.strip() else []
+            lines = list(loglines.text_of(event))
         else:
             lines = [line for _, line in loglines.lines_of(event)]
         if lines:
