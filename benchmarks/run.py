@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 import time
 import traceback
 from collections.abc import Sequence
@@ -35,6 +37,7 @@ AREAS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     options = _options(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # so that what was started ends, too
     failed = [] if options.report else [name for name in options.areas or AREAS if not _run(AREAS[name], options)]
     write(options.quick)
     if failed:

@@ -206,11 +206,13 @@ class GatewayProcess:
     """``twistd vfgateway`` with the configuration of a site. Ends with the ``with`` block, by SIGTERM.
 
     :param options: of ``twistd``
+    :param twistd: what to run in its place
     """
 
-    def __init__(self, site: Site, options: Sequence[str] = ()) -> None:
+    def __init__(self, site: Site, options: Sequence[str] = (), twistd: Sequence[str] = (str(TWISTD),)) -> None:
         self.site = site
         self._options = options
+        self._twistd = twistd
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -225,7 +227,7 @@ class GatewayProcess:
 
     def start(self) -> None:
         """Start and wait until it answers."""
-        command = [str(TWISTD), "--nodaemon", "--pidfile=", *self._options]
+        command = [*self._twistd, "--nodaemon", "--pidfile=", *self._options]
         command += ["vfgateway", "--config", str(self.site.config)]
         with (self.site.folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
