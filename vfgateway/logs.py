@@ -141,9 +141,21 @@ def written(settings: LogSettings, reactor: Any, owner: tuple[int, int] | None =
     :param owner: user and group whose file it shall be, where we are root and shall not be for long
     """
     observer = Written(_opener(settings.file, owner), settings.format)
-    if settings.file is not None:
-        reactor.callWhenRunning(signal.signal, signal.SIGUSR1, lambda *_: reactor.callFromThread(observer.reopen))
+    survive(reactor, None if settings.file is None else observer.reopen)
     return told(observer)
+
+
+def survive(reactor: Any, reopen: Callable[[], None] | None = None) -> None:
+    """Have ``SIGUSR1``, which is sent to whole groups of processes when logs are rotated, call ``reopen``; where nothing is to be opened and nobody
+    else listens to it, do nothing. By itself it would end the process."""
+
+    def listen() -> None:
+        if reopen is not None:
+            signal.signal(signal.SIGUSR1, lambda *_: reactor.callFromThread(reopen))
+        elif signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:
+            signal.signal(signal.SIGUSR1, lambda *_: None)  # not SIG_IGN, which those that we start would inherit
+
+    reactor.callWhenRunning(listen)
 
 
 def passed_on(stream: TextIO) -> Any:

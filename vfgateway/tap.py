@@ -120,9 +120,9 @@ def _our_observer(settings: config.Settings, twistd: Mapping[str, Any], reactor:
     """What writes the log; ``None`` where that is left to ``twistd``."""
     logs.LEVELS.configure(settings.log)
     logs.enrich({name: volume.backend for name, volume in settings.volumes.items()})
-    if any(twistd.get(name) for name in ("logfile", "logger", "syslog")):
-        return None
-    if settings.log.file is None and not twistd.get("nodaemon"):
+    left = any(twistd.get(name) for name in ("logfile", "logger", "syslog"))
+    if left or (settings.log.file is None and not twistd.get("nodaemon")):
+        logs.survive(reactor)
         return None
     identity = (twistd.get("uid"), twistd.get("gid"))
     owner = None if identity == (None, None) else (_number(identity[0]), _number(identity[1]))
@@ -183,7 +183,11 @@ def run_worker(line: bytes) -> None:
 def _begin_logging(settings: config.Settings, reactor: Any, forward: bool) -> None:
     logs.LEVELS.configure(settings.log)
     logs.enrich({name: volume.backend for name, volume in settings.volumes.items()})
-    observer = logs.told(logs.passed_on(sys.stdout)) if forward else logs.written(settings.log, reactor)
+    if forward:
+        logs.survive(reactor)
+        observer = logs.told(logs.passed_on(sys.stdout))
+    else:
+        observer = logs.written(settings.log, reactor)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
 
 

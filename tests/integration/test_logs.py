@@ -234,3 +234,15 @@ def test_one_process_hangs_up(tmp_path: Path, supervised: bool) -> None:
         told = "the new configuration is in force: 1 workers" if supervised else "different by now: gateway.grace"
         eventually(lambda: told in process.output, "it is told")
         eventually(site.ready, "it answers")
+        # As a careless logrotate sends it, to all processes: there is no file to be opened anew, and nobody ends.
+        eventually(lambda: len(serving(process.pid)) == 1 + supervised, "those of before the reload are gone")
+        before = serving(process.pid)
+        for each in before:
+            os.kill(each, signal.SIGUSR1)
+        eventually(site.ready, "it answers")
+        assert serving(process.pid) == before
+
+
+def serving(process: int) -> list[int]:
+    """It, and those that it started."""
+    return [process, *map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split())]
