@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from twisted.plugins import vfgateway_dropin
 
 from vfgateway.alert_settings import AlertSettings, MailSettings, WebhookSettings
 from vfgateway.audit_settings import AuditSettings
@@ -24,7 +25,9 @@ from vfgateway.backends.projectquota import ProjectQuotaSettings
 from vfgateway.backends.smb import SmbSettings
 from vfgateway.backends.vfs import VfsSettings
 from vfgateway.config import EventsSettings, GatewaySettings, RedisSettings
+from vfgateway.interfaces import IFrontEnd
 from vfgateway.log_settings import LogSettings, LokiSettings
+from vfgateway.plugins import LazyPlugin
 from vfgateway.protocols.client.settings import ClientSettings, SelfServiceSettings
 from vfgateway.protocols.manager.frontend import ManagerSettings
 from vfgateway.scan_settings import ScanSettings
@@ -108,6 +111,31 @@ def test_every_key_of_the_sample_is_in_the_manual() -> None:
     assert tomllib.loads(sample)
     manual = MANUAL + LOGINS + (ROOT / "docs/vfs.md").read_text()
     assert not [key for key in settings if f"`{key}`" not in manual]
+
+
+#: The page of each front end, and the clients for which it has to say how.
+CLIENTS = {
+    "client": ("people-api", ["curl", "tus"]),
+    "manager": ("manager", ["orchestrator"]),
+    "webdav": (
+        "webdav",
+        ["Windows Explorer", "Finder", "GNOME", "WinSCP", "rclone", "davfs2", "curl", "Cyberduck", "Dolphin"],
+    ),
+    "sftp": ("sftp", ["OpenSSH", "WinSCP", "FileZilla", "rclone", "sshfs", "GNOME", "Finder", "Windows", "Cyberduck"]),
+}
+
+
+def test_every_front_end_has_a_page_and_each_client_its_steps() -> None:
+    """A line of a table each, with what to type or to click."""
+    plugins = [each for each in vars(vfgateway_dropin).values() if isinstance(each, LazyPlugin)]
+    assert {each.name for each in plugins if IFrontEnd.providedBy(each)} == set(CLIENTS)
+    for page, clients in CLIENTS.values():
+        rows = re.findall(r"^\| ([^|]+) \| ([^|].*) \|$", (ROOT / f"docs/{page}.md").read_text(), re.MULTILINE)
+        silent = [name for name in clients if not any(name in client and len(how) > 20 for client, how in rows)]
+        assert silent == [], page
+    windows = (ROOT / "docs/webdav.md").read_text().partition("### Windows")[2].partition("\n## ")[0]
+    assert "Trusted Root Certification Authorities" in windows
+    assert "FileSizeLimitInBytes" in windows
 
 
 def test_every_dependency_has_a_reason() -> None:
