@@ -6,22 +6,29 @@ from collections.abc import Mapping
 
 from vfgateway.model import Permission, Usage
 from vfgateway.paths import FolderPath
-from vfgateway.services import slabs
+from vfgateway.services import folderusage, slabs
 from vfgateway.services.context import FolderContext
+
+_NOTHING: Mapping[str, Usage] = {}
 
 
 def is_claimed(context: FolderContext, path: FolderPath) -> bool:
     """Whether ``path`` may be changed in this turn of the reactor without a word to anybody: there are no locks, nobody follows the vfolder or
     changes it beside us, and what is made need not be remembered of whom made it. Not a coroutine."""
-    if context.access.permission < Permission.RWD or context.lock_tokens:
+    if context.standing.access.permission < Permission.RWD or context.lock_tokens:
         return False
     gateway, vfolder = context.gateway, context.vfolder
-    return gateway.claims.covers(vfolder, context.lock_path(path)) and gateway.processes.dirty.renew(vfolder.key)
+    return gateway.claims.covers(vfolder, _folded(context, path)) and gateway.processes.dirty.renew(vfolder.key)
+
+
+def _folded(context: FolderContext, path: FolderPath) -> FolderPath:
+    return context.lock_path(path) if context.volume.names.case_folding else path
 
 
 def settle_now(context: FolderContext, path: FolderPath, change: Usage, needs: Mapping[str, Usage]) -> None:
     """Count what has truly changed at ``path``, for which ``needs`` was taken. Not a coroutine."""
-    context.gateway.quota.settle_now(context.vfolder, change, needs, context.folder_of(path))
+    folder = folderusage.folder_of(_folded(context, path), False)
+    context.gateway.quota.settle_now(context.vfolder, change, needs, folder)
 
 
 def take_now(context: FolderContext, size: int, files: int) -> Mapping[str, Usage] | None:
@@ -29,10 +36,8 @@ def take_now(context: FolderContext, size: int, files: int) -> Mapping[str, Usag
     enough of it, or limits are not known. Not a coroutine."""
     quota = context.gateway.quota
     limited = quota.limited_now(context.vfolder)
-    if limited is None:
-        return None
     if not limited:
-        return {}
+        return None if limited is None else _NOTHING
     wanted = Usage(size, files)
     needs = {subject.key: slabs.limited_part(wanted, subject.limits) for subject in limited}
     return needs if quota.headroom.take(needs) else None

@@ -52,6 +52,8 @@ class _Claim:
     volume: str
     stamp: type_stamp
     used: float
+    looks: int = -1  # of the database, when the stamp was last compared
+    stands_until: float = 0.0
     users: int = 0  # changes under way
     unused: list[Deferred[None]] = attrs.Factory(list)  # fire when there are none
 
@@ -91,12 +93,17 @@ class Claims:
             return False
         if held.volume != vfolder.volume:  # who asks has entered it before it moved
             return False
-        stamp = self._database.at_hand(SET, LOCKED)
-        if stamp is None or not 0 <= now - self._looked < BELIEVED:
+        if not 0 <= now - self._looked < BELIEVED:
             return False
-        if (self._locks.changes, *stamp) != held.stamp:
-            self._begin(self._give_up([vfolder.key]))
-            return False
+        database = self._database
+        if held.looks != database.looks or now >= held.stands_until or self._locks.changes != held.stamp[0]:
+            stamp = database.at_hand(SET, LOCKED)
+            if stamp is None:
+                return False
+            if (self._locks.changes, *stamp) != held.stamp:
+                self._begin(self._give_up([vfolder.key]))
+                return False
+            held.looks, held.stands_until = database.looks, database.good_until(SET, LOCKED)
         held.used = now
         return self._locks.is_free(vfolder, path)
 

@@ -168,12 +168,12 @@ class WritableHandle(Handle):
 
     def write_now(self, offset: int, chunks: Sequence[type_chunk]) -> bool:
         self._check()
-        count = sum(map(len, chunks))
+        count = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
         end = offset + count
         size = self._size_now()
         if size is None or not count or end > LARGEST or self._gap.is_open:
             return False
-        wanted = max(0, end - size)
+        wanted = end - size if end > size else 0
         needs = take_now(self.context, wanted, 0)
         if needs is None:
             return False

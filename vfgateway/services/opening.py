@@ -21,6 +21,8 @@ from vfgateway.services.windows import Window
 
 #: Modes, combined once: that takes longer than much else here.
 _CHANGES, _BOTH = OpenMode.WRITE | OpenMode.CREATE, OpenMode.READ | OpenMode.WRITE
+#: What making a file is counted as.
+_ONE = Usage(0, 1)
 
 
 async def open_handle(context: FolderContext, path: FolderPath, mode: OpenMode) -> Handle:
@@ -43,10 +45,12 @@ async def open_handle(context: FolderContext, path: FolderPath, mode: OpenMode) 
 class _Steps:
     """A mode in parts.
 
+    :ivar changes: to be asked for with more than reading
     :ivar present: to open what is there
     :ivar make: to make what is not; ``None`` if that must not be
     """
 
+    changes: bool
     present: OpenMode
     make: OpenMode | None
     exclusive: bool
@@ -54,10 +58,12 @@ class _Steps:
 
 
 @lru_cache(64)
-def _steps(mode: OpenMode) -> _Steps:
+def _steps(bits: int) -> _Steps:
+    """By the number of the mode: to look a mode up takes a call."""
+    mode = OpenMode(bits)
     creates = OpenMode.CREATE in mode
     make = mode | _BOTH | OpenMode.EXCLUSIVE if creates else None
-    return _Steps(_BOTH, make, creates and OpenMode.EXCLUSIVE in mode, OpenMode.TRUNCATE in mode)
+    return _Steps(bool(mode & _CHANGES), _BOTH, make, creates and OpenMode.EXCLUSIVE in mode, OpenMode.TRUNCATE in mode)
 
 
 def open_now(context: FolderContext, path: FolderPath, mode: OpenMode) -> Handle | None:
@@ -65,17 +71,17 @@ def open_now(context: FolderContext, path: FolderPath, mode: OpenMode) -> Handle
 
     To write, for those alone who may remove what they like: of all others it is remembered what they created.
     """
-    folder = context.at(path)
+    folder = context.at(path) if path.reserved else context.folder
     if not IAtHand.providedBy(folder):
         return None
-    if not mode.value & _CHANGES.value:
+    steps = _steps(mode._value_)
+    if not steps.changes:
         context.allow(Permission.RO, path, "read this")
         read: IFile | None = folder.open_now(path, OpenMode.READ)
         return None if read is None else Handle(context, path, read)
     context.allow(Permission.RW, path, "write this")
     if path.is_root or not is_claimed(context, path):
         return None
-    steps = _steps(mode)
     file = None if steps.make is None else _make_now(context, path, steps.make)
     if file is not None:
         return WritableHandle(context, path, file, None)
@@ -95,7 +101,8 @@ def _make_now(context: FolderContext, path: FolderPath, mode: OpenMode) -> IFile
     except AlreadyExists:
         pass
     finally:
-        settle_now(context, path, Usage(0, 0 if file is None else 1), needs)
+        if file is not None or needs:
+            settle_now(context, path, _ONE if file is not None else Usage(), needs)
     return file
 
 

@@ -12,8 +12,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
+import attrs
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -43,17 +44,21 @@ type_on_refusal = Callable[[Subject, str], object]
 __all__ = ["Quota", "Remaining", "Reservation"]
 
 
-class _Known(NamedTuple):
+@attrs.define(eq=False)
+class _Known:
     """Who carries a vfolder's usage.
 
     :ivar limited: those that have a limit
     :ivar until: when one of their limits becomes tighter by itself
+    :ivar stands_until: until then it is as it was when it was last looked at, as long as the database's :attr:`Database.looks` are ``looks``
     """
 
     stamp: tuple[int, ...]
     subjects: Sequence[Subject]
     limited: Sequence[Subject]
     until: float
+    looks: int = -1
+    stands_until: float = 0.0
 
     @classmethod
     def of(cls, stamp: tuple[int, ...], found: Sequence[Subject]) -> _Known:
@@ -93,7 +98,7 @@ class Quota:
         self._on_refusal(subject, resource)
 
     def _known(self, vfolder: int) -> Sequence[Subject]:
-        return self._subjects[vfolder][1] if vfolder in self._subjects else ()
+        return self._subjects[vfolder].subjects if vfolder in self._subjects else ()
 
     # --- reserving ---
 
@@ -151,8 +156,8 @@ class Quota:
         stamp = (await database.generation("vfolders"), await database.generation("accounts"))
         now = self._clock.seconds()
         known = self._subjects.get(vfolder.key)
-        if known is not None and known[0] == stamp and all(s.until is None or now < s.until for s in known[1]):
-            return known[1]
+        if known is not None and known.stamp == stamp and now < known.until:
+            return known.subjects
         found = await database.read(lambda connection: subjects_of(connection, vfolder.key, now))
         if not found:
             raise VFolderNotFound(vfolder.id)
@@ -165,14 +170,16 @@ class Quota:
 
     def limited_now(self, vfolder: VFolder) -> Sequence[Subject] | None:
         """Those of :meth:`subjects` that have a limit, if that is known. Not a coroutine."""
-        known = self._known_now(vfolder)
-        return None if known is None else known.limited
-
-    def _known_now(self, vfolder: VFolder) -> _Known | None:
         known = self._subjects.get(vfolder.key)
-        if known is None or known.stamp != self._database.at_hand("vfolders", "accounts"):
+        if known is None:
             return None
-        return known if self._clock.seconds() < known.until else None
+        database, now = self._database, self._clock.seconds()
+        if known.looks != database.looks or now >= known.stands_until:
+            if known.stamp != database.at_hand("vfolders", "accounts") or now >= known.until:
+                return None
+            known.looks = database.looks
+            known.stands_until = min(known.until, database.good_until("vfolders", "accounts"))
+        return known.limited
 
     async def is_limited(self, vfolder: VFolder) -> bool:
         """Whether any limit applies, with limits as old as in :meth:`subjects`."""
@@ -194,7 +201,8 @@ class Quota:
         self._ledger.change(vfolder.key, change, covered, folder=folder)
         if change.bytes or change.files:
             self._write_soon()
-        self.headroom.look_later()
+        if covered:
+            self.headroom.look_later()
         self._later("sweep", SWEEP, self._sweep)
 
     async def settle_holder(self, vfolder: VFolder, change: Usage, holder: str, also: type_also, folder: bytes) -> None:
@@ -328,12 +336,16 @@ class Quota:
     # --- timers ---
 
     def _later(self, name: str, seconds: float, call: Callable[[], object]) -> None:
-        timer = self._timers.get(name)
-        if timer is None or not timer.active():
-            self._timers[name] = self._clock.callLater(seconds, call)
+        if name not in self._timers:
+            self._timers[name] = self._clock.callLater(seconds, self._due, name, call)
+
+    def _due(self, name: str, call: Callable[[], object]) -> None:
+        del self._timers[name]
+        call()
 
     def _write_soon(self) -> None:
-        self._later("flush", FLUSH, lambda: self._in_background(self.flush()))
+        if "flush" not in self._timers:
+            self._later("flush", FLUSH, lambda: self._in_background(self.flush()))
 
     def _sweep(self) -> None:
         self._in_background(self._unmark())

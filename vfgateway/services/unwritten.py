@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping
+from typing import Final
 
 import attrs
 from sqlalchemy import Connection
@@ -13,6 +14,10 @@ from vfgateway.services import folderusage, holds
 from vfgateway.services.subjects import keys_of
 
 type_share = tuple[int, bytes]
+
+#: Changes that are kept one by one, at most.
+MOST: Final = 1000
+_NONE: Final = Usage()
 
 
 @attrs.frozen
@@ -55,15 +60,22 @@ class Unwritten:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
+        self._counted: list[tuple[type_share, Usage]] = []
         self._changes: dict[type_share, Usage] = {}
         self._spent: dict[str, Usage] = {}
         self._ended: list[str] = []
 
     def count(self, share: type_share, change: Usage) -> None:
-        """As :meth:`add`, for one change that nothing was held for."""
-        with self._guard:
-            known = self._changes.get(share)
-            self._changes[share] = change if known is None else known + change
+        """As :meth:`add`, for one change that nothing was held for. They come by the thousand, and are added up together."""
+        self._counted.append((share, change))
+        if len(self._counted) >= MOST:
+            with self._guard:
+                self._add_up()
+
+    def _add_up(self) -> None:
+        while self._counted:
+            share, change = self._counted.pop()
+            self._changes[share] = self._changes.get(share, _NONE) + change
 
     def add(self, batch: Batch) -> None:
         """Count changes in."""
@@ -79,6 +91,7 @@ class Unwritten:
     def take(self) -> Batch:
         """All there is; the caller enters it, or gives it to :meth:`add` again."""
         with self._guard:
+            self._add_up()
             batch = Batch(self._changes, self._spent, self._ended)
             self._changes, self._spent, self._ended = {}, {}, []
         return batch
@@ -87,8 +100,9 @@ class Unwritten:
     def vfolders(self) -> Collection[int]:
         """The vfolders with changes."""
         with self._guard:
+            self._add_up()
             return {vfolder for vfolder, _ in self._changes}
 
     def __bool__(self) -> bool:
         with self._guard:
-            return bool(self._changes or self._spent or self._ended)
+            return bool(self._counted or self._changes or self._spent or self._ended)

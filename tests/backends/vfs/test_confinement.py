@@ -16,7 +16,7 @@ from tests.backends.vfs.conftest import Disk, Opener, furnish
 from tests.conformance.harness import READ, WRITE, WRITE_NEW, at, content_of, names_in, put
 from vfgateway.backends.vfs.resolve import KernelResolver, Resolver, best_resolver
 from vfgateway.errors import GatewayError, LeavesFolder, NotFound, UnsupportedFileType
-from vfgateway.model import ANY, FileType
+from vfgateway.model import ANY, FileType, OpenMode
 
 #: Rounds of each race; one is enough to lose it if the code looks first and opens later.
 ROUNDS = 400
@@ -86,7 +86,7 @@ class TestRaces:
                 except GatewayError:
                     continue
         outside = walled.root.parent / "secret"
-        assert [entry.name for entry in outside.iterdir()] == ["file"]
+        assert names_in_directory(outside) == ["file"]
         assert (outside / "file").read_bytes() == b"secret"
 
     async def test_reading_at_hand(self, walled: Disk) -> None:
@@ -104,6 +104,22 @@ class TestRaces:
         assert walled.folder.read_now(at("other/file"), all_of_it) is None
         assert walled.folder.stat_now(at("other/file")) is None
 
+    async def test_writing_at_hand(self, walled: Disk) -> None:
+        """Nor does what is made there."""
+        (walled.root / "dir").mkdir()
+        (walled.root / "other").symlink_to("../secret")
+        with swapping(walled.root / "dir", walled.root / "other"):
+            for number in range(ROUNDS):
+                try:
+                    walled.folder.open_now(at(f"dir/made-{number}"), WRITE_NEW | OpenMode.EXCLUSIVE).close_now()
+                except GatewayError:
+                    continue
+        assert names_in_directory(walled.root.parent / "secret") == ["file"]
+
+
+def names_in_directory(directory: Path) -> list[str]:
+    return sorted(entry.name for entry in directory.iterdir())
+
 
 async def test_a_volume_behind_a_link(make_volume: Opener, tmp_path: Path, resolver: Resolver) -> None:
     """A link on the way to the volume is the administrator's: what is at hand is at hand there, too."""
@@ -115,6 +131,9 @@ async def test_a_volume_behind_a_link(make_volume: Opener, tmp_path: Path, resol
     assert disk.folder.stat_now(at("file")).size == 7
     assert bytes(disk.folder.read_now(at("file"), lambda stat: (0, stat.size))[1]) == b"content"
     assert disk.folder.stat_now(at("link")) is None
+    disk.folder.open_now(at("file"), OpenMode.READ).close_now()
+    disk.folder.open_now(at("made"), WRITE_NEW | OpenMode.EXCLUSIVE).close_now()
+    assert (disk.root / "made").is_file()
     await disk.volume.stop()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.backends.vfs.conftest import Disk, Opener, furnish
 from tests.conformance.harness import WRITE, WRITE_NEW, Able, at, new_vfid, put
-from vfgateway.model import ABSENT, Actor, Attrs, FolderOptions
+from vfgateway.model import ABSENT, Actor, Attrs, FolderOptions, OpenMode
 
 
 @pytest.fixture(autouse=True, params=[0o000, 0o077, 0o777])
@@ -32,8 +32,9 @@ async def make_everything(disk: Disk) -> list[Path]:
     await staged.close()
     joined = await folder.join(at("joined"), [staged.token])
     await joined.commit(at("joined"), ABSENT)
+    assert folder.open_now(at("at hand"), WRITE_NEW | OpenMode.EXCLUSIVE).close_now()
     await folder.make_dir(at("dir"))
-    return [disk.root / name for name in ("published", "opened", "copied", "joined", "dir")]
+    return [disk.root / name for name in ("published", "opened", "copied", "joined", "at hand", "dir")]
 
 
 def owner_of(path: Path) -> tuple[int, int]:

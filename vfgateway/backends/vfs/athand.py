@@ -39,6 +39,19 @@ class AtHand:
         except OSError:
             return None
 
+    def open(self, path: FolderPath) -> int | None:
+        """A descriptor of a regular file, to be read; ``None`` if it is none, or has to be found another way."""
+        descriptor = self._open(path, _READING)
+        if descriptor is not None and not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    def create(self, path: FolderPath) -> int | None:
+        """A descriptor of a new file; ``None`` if it has to be made another way. ``AlreadyExists``."""
+        tree = self._tree
+        return None if path.is_root or tree.hidden(path) else tree.create_at_once(self._root, path)
+
     def stat(self, path: FolderPath) -> FileStat | None:
         """See ``IAtHand``."""
         descriptor = self._open(path, _ITSELF)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import ParamSpec
+from typing import Final, ParamSpec
 
 from zope.interface import implementer
 
@@ -35,6 +35,9 @@ from vfgateway.treeusage import TreeUsage
 
 P = ParamSpec("P")
 
+_READS: Final = OpenMode.READ.value
+_MAKES: Final = (OpenMode.WRITE | OpenMode.CREATE | OpenMode.EXCLUSIVE).value
+
 
 @implementer(IAtHand, IFolder, IJobLinks, IResumableStaging, IServerSideCopy, ILinks, IModes, IUsageWalk, IWholeStore)
 class VfsFolder:
@@ -44,7 +47,8 @@ class VfsFolder:
         self._calls = calls
         self._tree = tree
         self._staging = staging
-        self._at_hand = AtHand(tree, staging.file_system == TMPFS)
+        self._in_memory = staging.file_system == TMPFS
+        self._at_hand = AtHand(tree, self._in_memory)
         self._waits = staging.syncs(True)
 
     def seen_by_jobs_at(self, places: Sequence[str]) -> None:
@@ -85,7 +89,7 @@ class VfsFolder:
     def _opened(self, number: int, mode: OpenMode) -> IFile:
         if OpenMode.WRITE in mode:
             return VfsWritableFile(self._calls, Descriptor(number), self._tree.durable)
-        return VfsFile(self._calls, Descriptor(number), self._staging.file_system == TMPFS)
+        return VfsFile(self._calls, Descriptor(number), self._in_memory)
 
     # --- at hand
 
@@ -113,7 +117,14 @@ class VfsFolder:
 
     def open_now(self, path: FolderPath, mode: OpenMode) -> IFile | None:
         pool = self._calls.check()
-        return self._opened(pool.call(self._opening(path, mode)), mode) if pool.in_place else None
+        if not pool.in_place:
+            return None
+        bits = mode._value_  # what it holds, asked for in the usual way, takes as long as opening
+        if bits == _READS and (number := pool.call(self._at_hand.open, path)) is not None:
+            return VfsFile(self._calls, Descriptor(number), self._in_memory)
+        if bits & _MAKES == _MAKES and (number := pool.call(self._at_hand.create, path)) is not None:
+            return VfsWritableFile(self._calls, Descriptor(number), self._tree.durable)
+        return self._opened(pool.call(self._opening(path, mode)), mode)
 
     # --- names
 

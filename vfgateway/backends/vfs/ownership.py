@@ -39,25 +39,25 @@ class Ownership:
                     volume, f'owner = "{uid}:{gid}" needs the gateway to run as root, or as that user and group'
                 )
 
-    def settle_file(self, descriptor: int, root: int, actor: Actor) -> None:
-        """Give a new file its owner and mode. ``root`` is a descriptor of the vfolder's root."""
+    def settle_file(self, descriptor: int, root: int | bytes, actor: Actor) -> None:
+        """Give a new file its owner and mode. ``root`` is a descriptor of the vfolder's root, or its path."""
         self._settle(descriptor, root, actor, self.file_mode)
 
     def settle_dir(self, descriptor: int, root: int, actor: Actor, mode: int | None = None) -> None:
         """Give a new directory its owner and mode."""
         self._settle(descriptor, root, actor, self.dir_mode if mode is None else mode)
 
-    def _settle(self, descriptor: int, root: int, actor: Actor, mode: int) -> None:
+    def _settle(self, descriptor: int, root: int | bytes, actor: Actor, mode: int) -> None:
         self._give(descriptor, root, actor)
         os.fchmod(descriptor, mode)  # after chown, which clears set-id bits
 
-    def _give(self, descriptor: int, root: int, actor: Actor) -> None:
+    def _give(self, descriptor: int, root: int | bytes, actor: Actor) -> None:
         if self.owner == "service":
             return
         if isinstance(self.owner, tuple):
             uid, gid = self.owner
         else:
-            model = os.fstat(root)
+            model = os.lstat(root) if isinstance(root, bytes) else os.fstat(root)
             uid, gid = model.st_uid, model.st_gid
             if self.owner == "principal":
                 uid = uid if actor.uid is None else actor.uid

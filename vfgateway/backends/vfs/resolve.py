@@ -48,11 +48,22 @@ class Resolver(Protocol):
     def create(self, root: int, path: FolderPath, flags: int, mode: int) -> int:
         """Make a file at ``path``, which must not exist: ``EEXIST``. No link is followed. Otherwise as :meth:`open`."""
 
+    def create_at_once(self, root: bytes, path: FolderPath, flags: int, mode: int) -> int:
+        """As :meth:`create`, below the directory whose path is ``root``, as in :meth:`open_at_once`."""
+
 
 def _open_in_two(resolver: Resolver, root: bytes, path: FolderPath, flags: int) -> int:
     directory = os.open(root, DIRECTORY | os.O_NOFOLLOW)
     try:
         return resolver.open(directory, path, flags, links=False)
+    finally:
+        os.close(directory)
+
+
+def _create_in_two(resolver: Resolver, root: bytes, path: FolderPath, flags: int, mode: int) -> int:
+    directory = os.open(root, DIRECTORY | os.O_NOFOLLOW)
+    try:
+        return resolver.create(directory, path, flags, mode)
     finally:
         os.close(directory)
 
@@ -80,6 +91,15 @@ class KernelResolver:
             if not is_link(error):
                 raise
         return _open_in_two(self, root, path, flags)  # the link may lead to the volume
+
+    def create_at_once(self, root: bytes, path: FolderPath, flags: int, mode: int) -> int:
+        try:
+            whole = b"%b/%b" % (root, bytes(path))
+            return self._open(_ANYWHERE, whole, flags | os.O_CREAT | os.O_EXCL, _NO_LINKS_ANYWHERE, mode)
+        except OSError as error:
+            if not is_link(error):
+                raise
+        return _create_in_two(self, root, path, flags, mode)
 
     def _open(self, root: int, path: bytes, flags: int, resolve: int, mode: int) -> int:
         for _ in range(MOST_RACES):
@@ -109,6 +129,9 @@ class WalkResolver:
 
     def open_at_once(self, root: bytes, path: FolderPath, flags: int) -> int:
         return _open_in_two(self, root, path, flags)
+
+    def create_at_once(self, root: bytes, path: FolderPath, flags: int, mode: int) -> int:
+        return _create_in_two(self, root, path, flags, mode)
 
     def create(self, root: int, path: FolderPath, flags: int, mode: int) -> int:
         parent = self.open(root, path.parent, DIRECTORY, links=False)

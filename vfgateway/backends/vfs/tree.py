@@ -247,6 +247,20 @@ class Tree:
             if OpenMode.EXCLUSIVE in mode:
                 raise AlreadyExists(path) from None
             return None
+        return self._settled(descriptor, root, path)
+
+    def create_at_once(self, root: bytes, path: FolderPath) -> int | None:
+        """A descriptor of a new file at ``path``, with as few calls as may be; ``None`` if it has to be made another way. ``AlreadyExists``."""
+        try:
+            descriptor = self.resolver.create_at_once(root, path, os.O_RDWR | CAREFUL, 0o600)
+        except FileExistsError:
+            raise AlreadyExists(path) from None
+        except OSError:
+            return None
+        return self._settled(descriptor, root, path)
+
+    def _settled(self, descriptor: int, root: int | bytes, path: FolderPath) -> int:
+        """The new file with its owner and mode; without them it is not left there."""
         try:
             self.ownership.settle_file(descriptor, root, self.actor)
         except BaseException:
@@ -376,7 +390,10 @@ class Tree:
 
     def hidden(self, path: FolderPath) -> bool:
         """Whether ``path`` lies in the staging area, or where the storage keeps something for itself."""
-        return self._is_hidden(path.parts)
+        parts, names = path.parts, self.names
+        if names.hidden or names.case_folding:
+            return self._is_hidden(parts)
+        return bool(parts) and parts[0] == STAGING
 
     def _is_hidden(self, parts: Sequence[str]) -> bool:
         names = self.names
