@@ -58,9 +58,9 @@ class _Listening:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
 
-    def listenSSL(self, port: int, factory: Any, context: Any, backlog: int = 50, interface: str = "") -> Any:
+    def listenSSL(self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = "") -> Any:
         """As the reactor's."""
-        return self.listenTCP(port, TLSMemoryBIOFactory(context, False, factory), backlog, interface)
+        return self.listenTCP(port, TLSMemoryBIOFactory(contextFactory, False, factory), backlog, interface)
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
         """As the reactor's."""

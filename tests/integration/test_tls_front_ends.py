@@ -25,7 +25,8 @@ def pem(file: Path) -> Path:
 
 
 class Secured:
-    """A gateway whose front ends speak TLS, and what it takes to reach it."""
+    """A gateway whose front ends speak TLS, by their tables and by an endpoint that does, under a supervisor that binds for its worker; and
+    what it takes to reach it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -35,9 +36,11 @@ class Secured:
         (folder / "managers.pem").write_bytes(self.caller.read_bytes())
         (folder / "secret").write_text(SECRET)
         (folder / "secret").chmod(0o600)
-        self.client_port, self.manager_port, self.inside_port = free_port(), free_port(), free_port()
+        self.client_port, self.manager_port, self.inside_port, self.drive_port = (free_port() for _ in range(4))
         self.config = folder / "vfgateway.toml"
         self.config.write_text(
+            "[gateway]\nsupervised = true\n"
+            f'[frontends.webdav]\nendpoint = "ssl:{self.drive_port}:privateKey={self.server}:interface=127.0.0.1"\n'
             f'[frontends.client]\nendpoint = "tcp:{self.client_port}:interface=127.0.0.1"\ncertificate = "server.pem"\n'
             f'[frontends.manager]\nendpoint = "tcp:{self.manager_port}:interface=127.0.0.1"\ncertificate = "server.pem"\n'
             'client_ca = "managers.pem"\nsecret_file = "secret"\n'
@@ -85,6 +88,11 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         finally:
             process.terminate()
             process.wait(PATIENCE)
+
+
+def test_an_endpoint_that_speaks_tls_is_bound_for_the_worker(secured: Secured) -> None:
+    """Its own certificate is shown, and the worker answers."""
+    assert secured.status(secured.drive_port, "/") == 401
 
 
 def test_people_need_no_certificate(secured: Secured) -> None:
