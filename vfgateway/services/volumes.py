@@ -87,6 +87,8 @@ class Volumes:
                     self.log.info(
                         "volume {name} ({backend}) is ready", name=slot.volume.name, backend=slot.volume.backend
                     )
+                except VolumeUnavailable as error:
+                    self._note_failure(slot, error.reason or str(error))
                 except GatewayError as error:
                     self._note_failure(slot, str(error))
                 except Exception:

@@ -11,6 +11,8 @@ import pytest
 
 from tests.backends.vfs.conftest import Disk, Opener, furnish
 from tests.conformance.harness import WRITE, WRITE_NEW, Able, at, new_vfid, put
+from vfgateway.backends.vfs.ownership import Ownership
+from vfgateway.errors import VolumeUnavailable
 from vfgateway.model import ABSENT, Actor, Attrs, FolderOptions, OpenMode
 
 
@@ -100,6 +102,21 @@ async def test_numbers(make_volume: Opener) -> None:
     disk = await furnish(make_volume(owner="1000:1001"))
     assert {owner_of(path) for path in [disk.root, *await make_everything(disk)]} == {(1000, 1001)}
     await disk.volume.stop()
+
+
+def test_numbers_take_the_right_to_give_files_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which a service of its own user has as a capability; without it a volume is refused at start, rather than each file later."""
+    wanted = Ownership((1000, 1001), 0o640, 0o2750)
+    with monkeypatch.context() as account:
+        account.setattr(os, "geteuid", lambda: 65534)
+        wanted.check("disk")
+    os.seteuid(65534)  # which takes the capability, too
+    try:
+        with pytest.raises(VolumeUnavailable, match="CAP_CHOWN"):
+            wanted.check("disk")
+        Ownership((65534, os.getegid()), 0o640, 0o2750).check("disk")
+    finally:
+        os.seteuid(0)
 
 
 async def test_principal(make_volume: Opener) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 from typing import Final
 
 import attrs
@@ -17,6 +18,8 @@ PRIVATE: Final = 0o700
 #: Permission bits that a client may set or see.
 PERMISSIONS: Final = 0o777
 SET_ID: Final = stat.S_ISUID | stat.S_ISGID
+#: Number of the capability to give files away (``capability.h``).
+_CHOWN: Final = 0
 
 
 @attrs.frozen
@@ -32,11 +35,12 @@ class Ownership:
 
     def check(self, volume: str) -> None:
         """Refuse at start what could only fail later: giving files away needs privilege."""
-        if isinstance(self.owner, tuple) and os.geteuid() != 0:
+        if isinstance(self.owner, tuple) and not _may_give_away():
             uid, gid = self.owner
             if uid != os.geteuid() or gid not in (os.getegid(), *os.getgroups()):
                 raise VolumeUnavailable(
-                    volume, f'owner = "{uid}:{gid}" needs the gateway to run as root, or as that user and group'
+                    volume,
+                    f'owner = "{uid}:{gid}" needs the gateway to run with CAP_CHOWN, as root, or as that user and group',
                 )
 
     def settle_file(self, descriptor: int, root: int | bytes, actor: Actor) -> None:
@@ -72,6 +76,12 @@ class Ownership:
             # any other program. Where a certain owner was asked for, it must not be another.
             if self.owner != "inherit" or not not_permitted(error):
                 raise
+
+
+def _may_give_away() -> bool:
+    """Whether this thread has ``CAP_CHOWN`` (capabilities(7), proc(5)), be it root's or not."""
+    status = Path("/proc/thread-self/status").read_text()
+    return bool(int(status.partition("CapEff:")[2].split(None, 1)[0], 16) >> _CHOWN & 1)
 
 
 def strip_set_id(descriptor: int) -> None:
