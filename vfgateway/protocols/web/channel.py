@@ -8,7 +8,6 @@ hands the request over at once and gives it the body as it comes. All use of Twi
 
 from __future__ import annotations
 
-import select
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -21,7 +20,7 @@ from twisted.web.http_headers import Headers
 
 from vfgateway.interfaces import type_chunk
 from vfgateway.protocols.web.forwarded import Caller, address_of
-from vfgateway.protocols.web.receiving import Receiver
+from vfgateway.protocols.web.receiving import Receiver, has_mail
 
 if TYPE_CHECKING:
     from vfgateway.protocols.web.request import StreamingRequest
@@ -41,7 +40,6 @@ DRAINED = 256 << 10
 MOST_AHEAD = 64 << 10
 #: Seconds for which a client that was refused may go on sending before the connection is cut.
 LINGER = 5.0
-
 #: Seconds for which who has connected and not asked anything yet is waited for when connections end: the request may be on its way.
 FIRST_WORDS = 2.0
 
@@ -119,20 +117,12 @@ class StreamingChannel(http.HTTPChannel):
         self._leave_the_lane()
         self._ending = True
         under_way = self.requests or self._ahead is not None
-        if not under_way and (self._buffer or not self._asked or self._has_mail()):
+        if not under_way and (self._buffer or not self._asked or has_mail(self.transport)):
             self.setTimeout(FIRST_WORDS)
             return
         self.persistent = False
         if not under_way:
             self.loseConnection()
-
-    def _has_mail(self) -> bool:
-        descriptor = getattr(self.transport, "fileno", None)
-        if descriptor is None:  # a test's, without a socket
-            return False
-        looking = select.poll()
-        looking.register(descriptor(), select.POLLIN)
-        return bool(looking.poll(0))
 
     def timeoutConnection(self) -> None:
         if self._begun:
@@ -387,6 +377,13 @@ class StreamingChannel(http.HTTPChannel):
         super().requestDone(request)
         if self.persistent and not self.requests:
             self.setTimeout(self._idle)
+        self._push()
+
+    def _push(self) -> None:
+        """Send at once what the reactor would send in its next turn: while others move large files, a turn takes long."""
+        plain = self.plain_transport
+        if plain is not None and plain.connected and plain._tempDataBuffer and not plain.disconnecting:
+            plain.doWrite()  # an error comes again in the next turn, and is dealt with there
 
     def _linger(self) -> None:
         """Close, but not before the client has had time to read the answer: closing on unread data would reset the connection,
