@@ -63,9 +63,10 @@ class FolderContext:
             self._allow_reserved(needed, path)
         if self.access.permission < needed:
             raise self._denied(path, action, needed)
-        ready = self.vfolder.status is VFolderStatus.READY or self.origin is INTERNAL
-        if needed > Permission.RO and not ready:
-            raise Conflict(f"the vfolder is {self.vfolder.status.value}")
+        if needed > Permission.RO:
+            ready = self.vfolder.status is VFolderStatus.READY or self.origin is INTERNAL
+            if not ready:
+                raise Conflict(f"the vfolder is {self.vfolder.status.value}")
 
     def _allow_reserved(self, needed: Permission, path: FolderPath) -> None:
         shown = snapshotview.is_here(path) and ISnapshots.providedBy(self.volume)

@@ -65,10 +65,10 @@ PLAIN_FIELDS: Final = frozenset(
         b"user-agent",
     }
 )
-#: Fields by which GET and HEAD ask for less than a whole file.
-CONDITIONS: Final = frozenset(
-    {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range"}
-)
+#: Fields by which GET and HEAD ask for a file only if something is so of it.
+_CONDITIONS: Final = frozenset({b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since"})
+#: Those, and fields by which they ask for less than a whole file.
+CONDITIONS: Final = _CONDITIONS | {b"if-range", b"range"}
 
 _FIELD: Final = re.compile(rb"([A-Za-z0-9-]+):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)")
 _LENGTH: Final = re.compile(rb"[0-9]{1,6}")
@@ -95,6 +95,8 @@ class Head:
 
     :ivar fields: by names in lower case
     :ivar special: the names of those that are not plain
+    :ivar conditional: whether a file is asked for only if something is so of it
+    :ivar ranged: whether less than a whole file is asked for
     :ivar length: of the body
     :ivar ticket: stands for the login
     """
@@ -102,6 +104,7 @@ class Head:
     fields: Mapping[bytes, bytes]
     special: frozenset[bytes]
     conditional: bool
+    ranged: bool
     length: int
     ticket: bytes
 
@@ -115,21 +118,24 @@ class Asked:
 
     :param data: all of it
     :ivar target: its path
-    :ivar conditional: whether any of :data:`CONDITIONS` is given
+    :ivar caller: as of a request without any field of a proxy's
+    :ivar conditional: as of its :class:`Head`
+    :ivar ranged: likewise
     :ivar now: epoch seconds
     :ivar folder: what was entered
     """
 
     __slots__ = (
-        "_channel",
         "_data",
         "_head",
         "_lane",
         "body",
+        "caller",
         "conditional",
         "folder",
         "method",
         "now",
+        "ranged",
         "request_id",
         "target",
     )
@@ -138,14 +144,14 @@ class Asked:
         self, lane: Lane, channel: StreamingChannel, method: bytes, target: bytes, head: Head, data: bytes
     ) -> None:
         self._lane = lane
-        self._channel = channel
+        self.caller: Caller = channel.far_end or lane.caller(channel)
         self._head = head
         self._data = data
         self.method = method
         self.target = target
         self.body = data[len(data) - head.length :] if head.length else b""
         self.folder: FolderSession | None = None
-        self.conditional = head.conditional
+        self.conditional, self.ranged = head.conditional, head.ranged
         self.now: float = lane.clock.seconds()
         self.request_id = new_request_id()
 
@@ -153,11 +159,6 @@ class Asked:
         """See :class:`vfgateway.protocols.web.conditions.IFields`."""
         value = self._head.fields.get(name)
         return None if value is None else (value,)
-
-    @property
-    def caller(self) -> Caller:
-        """As of a request without any field of a proxy's."""
-        return self._lane.caller(self._channel)
 
     @property
     def external_base(self) -> str:
@@ -254,13 +255,13 @@ class Lane:
             answered = route.serve(asked)
         except GatewayError:
             return False
-        if answered is None:
-            return False
+        if type(answered) is Answer:  # as nearly always
+            self._answer(channel, asked, answered)
+            return True
         if isinstance(answered, Deferred):
             self._answer_later(channel, asked, data, answered)
-        else:
-            self._answer(channel, asked, answered)
-        return True
+            return True
+        return False
 
     def _answer_later(
         self, channel: StreamingChannel, asked: Asked, data: bytes, coming: Deferred[Answer | None]
@@ -320,19 +321,21 @@ class Lane:
         return head is not None and head.special <= route.fields and len(data) < end + 4 + head.length
 
     def _answer(self, channel: StreamingChannel, asked: Asked, answered: Answer) -> None:
-        status, body = answered.status, answered.body
-        head = (self._start(status, asked.now), asked.request_id.encode("ascii"), answered.lines, b"\r\n\r\n")
+        status, body, now, name = answered.status, answered.body, asked.now, asked.request_id
+        start = self._starts.get(status) if now < self._starts_until else None
+        start = start or self._start(status, now)
         size = len(body)
         if size <= COPIED:
-            channel.send_now(b"".join((*head, body)))
+            channel.send_now(b"".join((start, name.encode("ascii"), answered.lines, b"\r\n\r\n", body)))
         else:
-            channel.send_now(b"".join(head), body)
-        seconds = max(0.0, self.clock.seconds() - asked.now)
-        vfolder = None if asked.folder is None else asked.folder.vfolder
-        address, method, target = self.caller(channel).address, asked.method, asked.target
-        site = self.site
+            channel.send_now(b"%b%b%b\r\n\r\n" % (start, name.encode("ascii"), answered.lines), body)
+        seconds = self.clock.seconds() - now
+        if seconds < 0.0:
+            seconds = 0.0
+        vfolder = None if asked.folder is None else asked.folder.context.vfolder
+        method, target, site = asked.method, asked.target, self.site
         site.access_log.add(
-            address, answered.user, method, target, status, size, asked.request_id, seconds, "", vfolder
+            asked.caller.address, answered.user, method, target, status, size, name, seconds, "", vfolder
         )
         site.tally.add(method, target, status, seconds, size)
 
@@ -391,4 +394,4 @@ def _read_head(text: bytes, ticket: Callable[[bytes], bytes]) -> Head | None:
     special = frozenset(fields) - PLAIN_FIELDS
     kept = {name: value for name, value in fields.items() if name != b"authorization"}
     login = ticket(fields[b"authorization"])
-    return Head(kept, special, not special.isdisjoint(CONDITIONS), int(length), login)
+    return Head(kept, special, not special.isdisjoint(_CONDITIONS), b"range" in special, int(length), login)

@@ -12,6 +12,8 @@ MOST_RANGES = 64
 
 _UNIT = re.compile(rb"\s*bytes\s*=(.*)", re.IGNORECASE | re.DOTALL)
 _SPEC = re.compile(rb"([0-9]*)\s*-\s*([0-9]*)")
+#: What nearly everybody sends.
+_PLAIN = re.compile(rb"bytes=([0-9]{1,18})-([0-9]{1,18})")
 #: As many as the largest size of a file has.
 _DIGITS = 19
 
@@ -43,6 +45,9 @@ def parse(header: bytes | None, size: int) -> Sequence[Span] | None:
     Another unit or a malformed header is ignored, as section 14.2 says; so are too many ranges. Spans that overlap or touch become
     one, and the order is then that of the file. Raises :class:`Unsatisfiable` if no range holds a byte.
     """
+    plain = _PLAIN.fullmatch(header) if header else None
+    if plain is not None and (start := int(plain[1])) < size and start <= (last := int(plain[2])):
+        return [Span(start, min(last + 1, size) - start)]
     match = _UNIT.fullmatch(header) if header else None
     if match is None:
         return None
@@ -55,10 +60,10 @@ def parse(header: bytes | None, size: int) -> Sequence[Span] | None:
         bounds = _SPEC.fullmatch(spec)
         if bounds is None or not (bounds[1] or bounds[2]) or max(len(bounds[1]), len(bounds[2])) > _DIGITS:
             return None
-        first, last = bounds[1], bounds[2]
-        if first and last and int(last) < int(first):
+        first, end = bounds[1], bounds[2]
+        if first and end and int(end) < int(first):
             return None
-        span = _span(first, last, size)
+        span = _span(first, end, size)
         if span is not None:
             spans.append(span)
     if not spans:

@@ -1,7 +1,8 @@
-"""Large bodies over plain TCP, taken from the socket into large buffers instead of through the protocol in small pieces."""
+"""What has arrived on a socket: large bodies over plain TCP, taken into large buffers instead of through the protocol in small pieces."""
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,16 @@ from vfgateway.protocols.web.body import BodyStream
 SLAB = 1 << 20
 #: Buffers kept for reuse by one body: one being filled, one waiting, one being written.
 KEPT = 3
+
+
+def has_mail(transport: Any) -> bool:
+    """Whether something has arrived that nobody has read yet."""
+    descriptor = getattr(transport, "fileno", None)
+    if descriptor is None:  # a test's, without a socket
+        return False
+    looking = select.poll()
+    looking.register(descriptor(), select.POLLIN)
+    return bool(looking.poll(0))
 
 
 class Receiver:

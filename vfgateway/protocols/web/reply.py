@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from twisted.web.http import NOT_MODIFIED, OK, PARTIAL_CONTENT, REQUESTED_RANGE_NOT_SATISFIABLE
@@ -171,15 +172,20 @@ def file_at_hand(
     if found is None:
         return None
     stat, content = found
-    facts = (more, etag_of(stat), http_date(seconds_of(stat)), _ALWAYS_LINES)
-    lines = b"%b\r\nEtag: %b\r\nLast-Modified: %b%b" % facts
-    if disposition_name is not None:
-        lines += b"\r\nContent-Disposition: " + attachment(disposition_name)
+    lines = _lines(more, stat.identity, seconds_of(stat), disposition_name)
     if choice.status != NOT_MODIFIED:
         lines += b"\r\nContent-Type: %b\r\nContent-Length: %d" % (content_type, choice.length)
     if choice.span is not None:
         lines += b"\r\nContent-Range: " + choice.span.content_range(stat.size)
     return Answer(choice.status, lines, content, folder.principal.name)
+
+
+@lru_cache(maxsize=4096)
+def _lines(more: bytes, identity: str, modified: int, name: str | None) -> bytes:
+    """What :func:`_described` has, as :func:`vfgateway.protocols.web.lane.lines_of` writes it."""
+    facts = (more, identity.encode("ascii"), http_date(modified), _ALWAYS_LINES)
+    lines = b'%b\r\nEtag: "%b"\r\nLast-Modified: %b%b' % facts
+    return lines if name is None else b"%b\r\nContent-Disposition: %b" % (lines, attachment(name))
 
 
 class _NotAtHand(Exception):
@@ -208,6 +214,7 @@ class _Choice:
             except NotModified:
                 self.status = NOT_MODIFIED
                 return None
+        if asked.ranged:
             spans = _wanted(asked, asked.method, stat, asked.now)
             if spans is not None:
                 return self._part(spans)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from vfgateway.services.metrics import Metrics
 
@@ -17,7 +18,8 @@ class Tally:
     def __init__(self, metrics: Metrics, front_end: str, endpoint_of: Callable[[bytes], str] | None) -> None:
         self._metrics = metrics
         self._front_end = front_end
-        self._endpoint_of = endpoint_of
+        # Clients ask for the same over and over.
+        self._endpoint_of = None if endpoint_of is None else lru_cache(4096)(endpoint_of)
         self._seconds: dict[tuple[bytes, str, int], list[float]] = {}
         self._sent = 0
 
@@ -30,10 +32,10 @@ class Tally:
             self._sent += sent
         if self._endpoint_of is not None:
             key = (method, self._endpoint_of(path), status)
-            times = self._seconds.get(key)
-            if times is None:
-                times = self._seconds[key] = []
-            times.append(seconds)
+            try:
+                self._seconds[key].append(seconds)
+            except KeyError:
+                self._seconds[key] = [seconds]
 
     def settle(self) -> None:
         """Count what was added."""
