@@ -300,6 +300,11 @@ class Limits:
     bytes: int | None = None
     files: int | None = None
 
+    def rounded_up(self, step: int) -> Limits:
+        """As storage keeps them that counts in ``step`` bytes: never less, and at least one."""
+        size = None if self.bytes is None else max(1, -(-self.bytes // step)) * step
+        return Limits(size, self.files)
+
 
 @attrs.frozen
 class FolderOptions:

@@ -23,6 +23,7 @@ from twisted.python import usage
 
 from vfgateway import assembly, config, configdiff, eventloop, logs
 from vfgateway.errors import GatewayError
+from vfgateway.interfaces import IVolume
 from vfgateway.listening import IWelcoming
 from vfgateway.privileged.starting import Helpers
 from vfgateway.servicemanager import ServiceManager
@@ -76,7 +77,10 @@ def makeService(options: Mapping[str, Any]) -> IService:
     def plan_anew(present: Plan) -> Plan:
         changed = config.load(source, os.environ)
         sockets = SocketKeeper(reactor, present.sockets)
-        return Plan.of(changed, _assemble(changed, sockets)[1], sockets)
+        coming, its_front_ends = _assemble(changed, sockets)
+        if helpers is not None:
+            helpers.tell_missing(_volumes_of(coming))
+        return Plan.of(changed, its_front_ends, sockets)
 
     plan = Plan.of(settings, front_ends, sockets)
     return Supervisor(reactor, plan, plan_anew, Exit(reactor), greet, not to_the_terminal, observer, told, helpers)
@@ -86,7 +90,11 @@ def _helpers(gateway: Gateway, uid: int | None) -> Helpers | None:
     """Those that have to be started while we are root, if we are and do not stay it."""
     if os.geteuid() != 0 or not uid:
         return None
-    return Helpers([gateway.volumes.configured(name) for name in gateway.volumes], uid)
+    return Helpers(_volumes_of(gateway), uid)
+
+
+def _volumes_of(gateway: Gateway) -> list[IVolume]:
+    return [gateway.volumes.configured(name) for name in gateway.volumes]
 
 
 def _listen_to_hang_ups(settings: config.Settings, reactor: Any, told: ServiceManager) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import attrs
 import pytest
+from twisted.logger import ILogObserver, Logger, formatEvent
 from zope.interface import implementer
 
 from tests.support.process import eventually
@@ -30,7 +32,8 @@ class Wanting:
 @pytest.fixture
 def wanted(tmp_path: Path) -> Wanted:
     """For a volume in ``tmp_path``."""
-    return Wanted(tmp_path / "socket", tmp_path / "a", tmp_path / "projects", tmp_path / "projid", 100, 200)
+    settings = {"projects": tmp_path / "projects", "projid": tmp_path / "projid", "first": 100, "last": 200}
+    return Wanted(tmp_path / "socket", tmp_path / "a", settings)
 
 
 def test_one_for_all_volumes(wanted: Wanted, tmp_path: Path) -> None:
@@ -64,8 +67,20 @@ def test_one_for_all_volumes(wanted: Wanted, tmp_path: Path) -> None:
         eventually(is_away, "it ends")
 
 
+def test_a_volume_that_comes_later(wanted: Wanted, tmp_path: Path) -> None:
+    """A reload cannot start a helper for it: what to do is said, for that volume alone."""
+    told: list[str] = []
+    helpers = Helpers([Wanting(wanted)], 0)
+    helpers.log = Logger(observer=cast(ILogObserver, lambda event: told.append(formatEvent(event))))
+    helpers.tell_missing([Wanting(wanted), object()])
+    assert told == []
+    helpers.tell_missing([Wanting(wanted), Wanting(attrs.evolve(wanted, below=tmp_path / "new"))])
+    (sentence,) = told
+    assert str(tmp_path / "new") in sentence and str(wanted.socket) in sentence and "restart" in sentence
+
+
 def test_volumes_that_disagree(wanted: Wanted) -> None:
     """One helper writes one pair of files."""
-    other = attrs.evolve(wanted, projects=Path("/etc/projects"))
+    other = attrs.evolve(wanted, settings={"projects": Path("/etc/projects")})
     with pytest.raises(ConfigurationError, match="differ"):
         Helpers([Wanting(wanted), Wanting(other)], 0).start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from twisted.internet.task import deferLater
 
 from tests.conformance.harness import READ, Able, at, content_of, make_runtime, names_in, new_folder, new_vfid, put
 from tests.support.nfs import NfsServer
+from tests.support.patience import until
 from vfgateway.backends.nfs import NfsVolume
 from vfgateway.backends.vfs import VfsSettings
 from vfgateway.errors import StorageFailure, VolumeUnavailable
@@ -38,15 +39,6 @@ async def volume(server: NfsServer, tmp_path: Path) -> AsyncIterator[NfsVolume]:
     await volume.start()
     yield volume
     await volume.stop()
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for something, without blocking."""
-    for _ in range(3000):
-        if await holds():
-            return
-        await deferLater(reactor, 0.1, lambda: None)
-    raise AssertionError("it does not come")
 
 
 async def test_removed_under_its_reader(volume: NfsVolume) -> None:

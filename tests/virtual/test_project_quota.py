@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
@@ -22,6 +22,15 @@ class _Enforced(NativeFolderQuotaPromises):
     enforces = True
     abilities = _OutsideXfs.abilities
     place: ClassVar[Path]
+    disk: ClassVar[Any]
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def mounted(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+        """One disk for all of them."""
+        with cls.disk(tmp_path_factory.mktemp("disk"), "loop,prjquota") as place:
+            cls.place = place
+            yield
 
     async def make_volume(self, tmp_path: Path) -> IVolume:
         settings = ProjectQuotaSettings(
@@ -34,28 +43,14 @@ class TestXfs(_Enforced):
     """Where the kernel says ``ENOSPC``."""
 
     backend = "xfs"
-
-    @pytest.fixture(scope="class", autouse=True)
-    @classmethod
-    def mounted(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-        """One for all of them."""
-        with xfs(tmp_path_factory.mktemp("xfs"), "loop,prjquota") as place:
-            cls.place = place
-            yield
+    disk = staticmethod(xfs)
 
 
 class TestExt4(_Enforced):
     """Where it says ``EDQUOT``, and not to who may use more than there is."""
 
     backend = "ext4"
-
-    @pytest.fixture(scope="class", autouse=True)
-    @classmethod
-    def mounted(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-        """One for all of them."""
-        with ext4(tmp_path_factory.mktemp("ext4"), "loop,prjquota") as place:
-            cls.place = place
-            yield
+    disk = staticmethod(ext4)
 
 
 del _OutsideXfs, _Enforced

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from vfgateway.privileged.powers import USUAL_FIRST, USUAL_LAST, ProjectPowers
+from vfgateway.privileged.powers import USUAL_FIRST, USUAL_LAST, ProjectPowers, SubvolumePowers
 from vfgateway.privileged.registry import ProjectFiles
 from vfgateway.privileged.server import say, serve
 
@@ -34,7 +34,7 @@ def arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
         "--user", action="append", default=[], type=_user, help="who may ask, beside root; may be repeated"
     )
     parser.add_argument(
-        "--below", action="append", default=[], metavar="DIRECTORY", help="where projects may be set; may be repeated"
+        "--below", action="append", default=[], metavar="DIRECTORY", help="where it may act; may be repeated"
     )
     parser.add_argument("--projects", type=Path, default=Path("/etc/projects"), help="see xfs_quota(8)")
     parser.add_argument("--projid", type=Path, default=Path("/etc/projid"), help="see xfs_quota(8)")
@@ -87,7 +87,7 @@ def main() -> None:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             if told.lifeline is not None:
                 threading.Thread(target=_outlive_nobody, args=(told.lifeline,), daemon=True).start()
-            serve(listening, told.user, powers.verbs)
+            serve(listening, told.user, {**powers.verbs, **SubvolumePowers(told.below).verbs})
         signal.signal(signal.SIGTERM, lambda *_, child=child: _end(child))
         _, status = os.waitpid(child, 0)
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:

@@ -32,7 +32,7 @@ class HelperRefuses(StorageFailure):
 class Helper:
     """A connection to the helper, made when first used and again when it breaks. One call at a time; safe in any thread.
 
-    What it does for us is told in :class:`vfgateway.privileged.powers.ProjectPowers`. All raise :class:`HelperAway`, :class:`HelperRefuses`, and
+    What it does for us is told in :class:`vfgateway.privileged.powers.ProjectPowers` and beside it. All raise :class:`HelperAway`, :class:`HelperRefuses`, and
     ``OSError`` for what the kernel said to the helper.
 
     :param place: its Unix socket
@@ -64,6 +64,18 @@ class Helper:
         """What a project has, and may have."""
         found: list[int] = self.ask("usage", descriptor, project=project)
         return found
+
+    def enable_quota(self, descriptor: int) -> None:
+        """Have a Btrfs count for quota groups. Waits for nobody."""
+        self.ask("enable_quota", descriptor, away=0.0)
+
+    def limit_subvolume(self, descriptor: int, size: int) -> None:
+        """Limit a subvolume."""
+        self.ask("limit_subvolume", descriptor, size=size)
+
+    def destroy_subvolume(self, descriptor: int, name: str) -> None:
+        """Remove a subvolume from a directory. Waits for nobody: there is another way."""
+        self.ask("destroy_subvolume", descriptor, away=0.0, name=name)
 
     def enter(self, descriptor: int, project: int, name: str) -> None:
         """Write down where a project is."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
+from twisted.logger import Logger
 from zope.interface import Interface
 
 from vfgateway.errors import ConfigurationError
@@ -19,14 +20,12 @@ class Wanted:
     """What a volume needs a helper for; see ``python -m vfgateway.privileged --help``.
 
     :ivar below: the directory in which it may act
+    :ivar settings: options beside that, by name, on which all who share it have to agree
     """
 
     socket: Path
     below: Path
-    projects: Path
-    projid: Path
-    first: int
-    last: int
+    settings: Mapping[str, object] = {}
 
 
 class IWantsHelper(Interface):
@@ -43,6 +42,8 @@ class Helpers:
     :param user: who we shall be
     """
 
+    log = Logger()
+
     def __init__(self, volumes: Iterable[object], user: int) -> None:
         self._user = user
         self._wanted: dict[Path, list[Wanted]] = {}
@@ -55,17 +56,32 @@ class Helpers:
     def start(self) -> None:
         """Start them. They end when this process does, however it ends. ``ConfigurationError``."""
         for socket, wanted in self._wanted.items():
-            one = wanted[0]
-            if any(attrs.evolve(each, below=one.below) != one for each in wanted):
-                raise ConfigurationError("volumes", f"volumes that share the helper at {socket} differ in its settings")
-            self._start(one, [each.below for each in wanted])
+            settings: dict[str, object] = {}
+            for each in wanted:
+                if any(settings.setdefault(name, value) != value for name, value in each.settings.items()):
+                    raise ConfigurationError(
+                        "volumes", f"volumes that share the helper at {socket} differ in its settings"
+                    )
+            self._start(socket, [each.below for each in wanted], settings)
 
-    def _start(self, wanted: Wanted, below: list[Path]) -> None:
+    def tell_missing(self, volumes: Iterable[object]) -> None:
+        """Say of which volumes, as a new configuration has them, no helper takes care: none can be started without being root again."""
+        wanted = [volume.helper_wanted() for volume in volumes if IWantsHelper.providedBy(volume)]
+        missing = [each for each in wanted if each not in self._wanted.get(each.socket, [])]
+        for each in missing:
+            self.log.error(
+                "no privileged helper takes care of {place}: a reload cannot start one, since the gateway is not root any more; "
+                "restart it, or run vfgateway-privileged.service with --socket={socket} and --below={place}",
+                place=str(each.below),
+                socket=str(each.socket),
+            )
+
+    def _start(self, socket: Path, below: Sequence[Path], settings: Mapping[str, object]) -> None:
         theirs, ours = os.pipe()
-        command = [sys.executable, "-m", "vfgateway.privileged", f"--socket={wanted.socket}", f"--user={self._user}"]
+        command = [sys.executable, "-m", "vfgateway.privileged", f"--socket={socket}", f"--user={self._user}"]
         command += [f"--below={place}" for place in below]
-        command += [f"--projects={wanted.projects}", f"--projid={wanted.projid}"]
-        command += [f"--first={wanted.first}", f"--last={wanted.last}", f"--lifeline={theirs}"]
+        command += [f"--{name}={value}" for name, value in settings.items()]
+        command += [f"--lifeline={theirs}"]
         try:
             subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs])
         except OSError as error:

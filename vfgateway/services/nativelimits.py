@@ -83,9 +83,8 @@ async def _of_vfolder(volume: Any, vfolder: VFolder, fix: bool) -> Sequence[tupl
 
 def _kept(limits: Limits, volume: Any) -> Limits:
     """What the storage makes of ``limits``."""
-    step: int = volume.limit_step
-    size = None if limits.bytes is None else max(1, -(-limits.bytes // step)) * step
-    return Limits(size, limits.files if volume.limits_files else None)
+    kept = limits.rounded_up(volume.limit_step)
+    return kept if volume.limits_files else Limits(kept.bytes)
 
 
 async def _of_scopes(name: str, volume: Any, vfolders: VFolders, quota: Quota, fix: bool) -> Sequence[tuple[str, bool]]:

@@ -10,10 +10,11 @@ import pytest
 
 from tests.conformance.harness import WRITE_NEW, Able, at, content_of, make_runtime, names_in, new_vfid, put
 from tests.support.btrfs import btrfs
-from vfgateway.backends.btrfs import BtrfsSettings, BtrfsVolume, BtrfsVolumeFactory, LimitedBtrfsVolume, qgroups
+from vfgateway.backends.btrfs import BtrfsSettings, BtrfsVolume, BtrfsVolumeFactory, LimitedBtrfsVolume, subvolumes
 from vfgateway.errors import QuotaExceeded, Unsupported, VolumeUnavailable
 from vfgateway.interfaces import IVolume
 from vfgateway.model import ANY, Actor, FolderOptions, Limits, VFolderId
+from vfgateway.privileged import btrfs as btrfs_calls
 
 MIB = 1 << 20
 
@@ -97,8 +98,9 @@ async def test_what_can_have_none(disk: Path, tmp_path: Path) -> None:
 async def test_simple_quotas_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At start: they charge a vfolder for what only its snapshots hold."""
     with btrfs(tmp_path / "disk") as place:
-        monkeypatch.setattr(qgroups, "_ENABLE", 4)  # BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA
-        qgroups.enable(place)
+        monkeypatch.setattr(btrfs_calls, "_ENABLE", 4)  # BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA
+        with subvolumes.directory(place) as descriptor:
+            btrfs_calls.enable_quota(descriptor)
         monkeypatch.undo()
         volume = LimitedBtrfsVolume("disk", BtrfsSettings(path=place / "volume"), make_runtime(tmp_path))
         with pytest.raises(VolumeUnavailable, match="simple quotas"):

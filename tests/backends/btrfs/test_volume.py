@@ -14,8 +14,8 @@ import pytest_twisted
 from tests.conformance.harness import content_of, make_runtime, names_in, new_vfid, put
 from tests.support.btrfs import btrfs
 from tests.support.process import PATIENCE
-from vfgateway.backends.btrfs import BtrfsVolume, subvolumes
-from vfgateway.backends.vfs import VfsSettings, VfsVolume
+from vfgateway.backends.btrfs import BtrfsSettings, BtrfsVolume, subvolumes
+from vfgateway.backends.vfs import VfsVolume
 from vfgateway.errors import Unsupported, VolumeUnavailable
 from vfgateway.model import Actor, FolderOptions, VFolderId
 
@@ -27,12 +27,12 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def settings(disk: Path, tmp_path: Path) -> VfsSettings:
-    return VfsSettings(path=disk / tmp_path.name, adoptable=(disk / "foreign",))
+def settings(disk: Path, tmp_path: Path) -> BtrfsSettings:
+    return BtrfsSettings(path=disk / tmp_path.name, adoptable=(disk / "foreign",))
 
 
 @pytest_twisted.async_yield_fixture
-async def volume(settings: VfsSettings, tmp_path: Path) -> AsyncIterator[BtrfsVolume]:
+async def volume(settings: BtrfsSettings, tmp_path: Path) -> AsyncIterator[BtrfsVolume]:
     volume = BtrfsVolume("disk", settings, make_runtime(tmp_path))
     await volume.start()
     yield volume
@@ -62,13 +62,13 @@ async def test_a_vfolder_is_a_subvolume(volume: BtrfsVolume) -> None:
 
 async def test_elsewhere_it_does_not_start(tmp_path: Path) -> None:
     """With what is wrong."""
-    volume = BtrfsVolume("disk", VfsSettings(path=tmp_path / "volume"), make_runtime(tmp_path))
+    volume = BtrfsVolume("disk", BtrfsSettings(path=tmp_path / "volume"), make_runtime(tmp_path))
     with pytest.raises(VolumeUnavailable, match="is not on Btrfs"):
         await volume.start()
     await volume.stop()
 
 
-async def test_plain_directories_stay_vfolders(volume: BtrfsVolume, settings: VfsSettings, tmp_path: Path) -> None:
+async def test_plain_directories_stay_vfolders(volume: BtrfsVolume, settings: BtrfsSettings, tmp_path: Path) -> None:
     """Those of a ``vfs`` volume in the same place, and those that were adopted: all but snapshots."""
     plain = VfsVolume("disk", settings, make_runtime(tmp_path))
     await plain.start()
@@ -107,7 +107,7 @@ async def test_subvolumes_of_jobs(volume: BtrfsVolume) -> None:
     assert list(await volume.folders()) == []
 
 
-async def test_what_a_crash_left_is_removed(volume: BtrfsVolume, settings: VfsSettings, tmp_path: Path) -> None:
+async def test_what_a_crash_left_is_removed(volume: BtrfsVolume, settings: BtrfsSettings, tmp_path: Path) -> None:
     """A vfolder that was set aside, and one whose snapshots outlived it."""
     vfid = await _made(volume)
     await volume.snapshot(vfid, "one")

@@ -13,15 +13,14 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from tests.conformance.harness import content_of, make_runtime, new_vfid, put
-from vfgateway.backends.btrfs import BtrfsVolume
-from vfgateway.backends.vfs import VfsSettings
+from vfgateway.backends.btrfs import BtrfsSettings, BtrfsVolume
 from vfgateway.model import Actor, FolderOptions
 
 NOBODY = 65534
 
 
 async def _live(place: Path) -> None:
-    volume = BtrfsVolume("disk", VfsSettings(path=place / "volume"), make_runtime(place))
+    volume = BtrfsVolume("disk", BtrfsSettings(path=place / "volume"), make_runtime(place))
     await volume.start()
     vfid, clone = new_vfid(), new_vfid()
     await volume.create_folder(vfid, FolderOptions())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 
 from tests.conformance.harness import Able, at, content_of, make_runtime, names_in, new_folder, new_scope, new_vfid, put
 from tests.support.hanging import HangingMount
+from tests.support.patience import until
 from vfgateway.backends.nfs import NfsVolume, calls
 from vfgateway.backends.vfs import VfsSettings, VfsVolume, syscalls
 from vfgateway.backends.vfs import volume as vfs_volume
@@ -55,15 +55,6 @@ async def volume(tmp_path: Path) -> AsyncIterator[NfsVolume]:
     await volume.start()
     yield volume
     await volume.stop()
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for something, without blocking."""
-    for _ in range(3000):
-        if await holds():
-            return
-        await deferLater(reactor, 0.02, lambda: None)
-    raise AssertionError("it does not come")
 
 
 async def is_healthy(volume: VfsVolume) -> bool:

@@ -5,44 +5,15 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
 
-from tests.support.process import ALICE, PATIENCE, GatewayProcess, VFolderOfAlice, eventually, free_port
+from tests.support.process import GatewayProcess, VFolderOfAlice, eventually
 from tests.support.projects import ext4, xfs
-from tests.support.sftp import SftpSite
+from tests.support.quota_site import MIB, NOBODY, QuotaSite
 from vfgateway.privileged import projects
-
-NOBODY = 65534
-MIB = 1 << 20
-TUS = {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
-
-
-class QuotaSite(SftpSite):
-    """With every protocol that people store files by."""
-
-    def _configuration(self, volumes: Mapping[str, Mapping[str, object]]) -> str:
-        self.dav_port = free_port()
-        lines = ["[frontends.webdav]", f'endpoint = "tcp:{self.dav_port}:interface=127.0.0.1"', ""]
-        return "\n".join([super()._configuration(volumes), *lines])
-
-    def limited(self, volume: str, name: str, limit: int) -> VFolderOfAlice:
-        """A vfolder with a limit."""
-        folder = self.populate(volume, name)
-        self.manager("PATCH", self.about(folder), {"limit_bytes": limit})
-        return folder
-
-    def about(self, folder: VFolderOfAlice) -> str:
-        """Where the manager API has it."""
-        return f"/vfgateway/v1/vfolders/{folder.vfid[-32:]}"
-
-    def dav(self, folder: VFolderOfAlice, name: str, content: bytes) -> requests.Response:
-        """Store by WebDAV."""
-        url = f"http://127.0.0.1:{self.dav_port}/{folder.name}/{name}"
-        return self.http.put(url, data=content, auth=ALICE, timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -84,27 +55,8 @@ def test_the_last_block_by_every_protocol(site: QuotaSite, volume: str) -> None:
     """A job has used most of the limit; the gateway does not know. What does not fit any more is refused as a limit's, and leaves nothing; what fits to
     the last block is stored."""
     folder = site.limited(volume, f"on-{volume}", 8 * MIB)
-    large = bytes(4 * MIB)
     (folder.root / "of-a-job").write_bytes(bytes(5 * MIB))
-
-    answer = folder.put("large", large)
-    assert (answer.status_code, answer.json()["type"].rpartition("/quota/")[2]) == (507, "exceeded")
-    url = folder.upload_url("large", len(large))
-    answer = site.http.patch(url, data=large, headers=TUS, timeout=PATIENCE)
-    assert (answer.status_code, answer.json()["resource"]) == (507, "bytes")
-    assert site.http.delete(url, headers=TUS, timeout=PATIENCE).ok
-    answer = site.dav(folder, "large", large)
-    assert answer.status_code == 507
-    assert "quota-not-exceeded" in answer.text
-    file = site.folder / "large"
-    file.write_bytes(large)
-    done = site.sftp(f'put "{file}" {folder.name}/large\n', check=False)
-    assert done.returncode != 0
-    assert "Failure" in done.stderr
-    site.sftp(f"-rm {folder.name}/large\n")
-    eventually(lambda: not folder.stages, "nothing is left aside")
-    assert set(folder.published()) == {"of-a-job"}
-
+    site.is_refused_by_all(folder, 4 * MIB)
     half = room(folder) // 2
     assert folder.put("by-http", bytes(half - half % 4096)).status_code == 201
     assert site.dav(folder, "by-webdav", bytes(room(folder))).status_code == 201

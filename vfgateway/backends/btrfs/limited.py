@@ -12,6 +12,7 @@ from zope.interface import implementer
 from vfgateway.abilities import INativeFolderQuota
 from vfgateway.backends.btrfs import qgroups
 from vfgateway.backends.btrfs.settings import BtrfsSettings
+from vfgateway.backends.btrfs.subvolumes import directory
 from vfgateway.backends.btrfs.volume import BtrfsVolume
 from vfgateway.backends.vfs.descriptors import Calls
 from vfgateway.backends.vfs.faults import faults, is_limit, not_permitted
@@ -19,9 +20,11 @@ from vfgateway.backends.vfs.limited import LimitedCalls
 from vfgateway.backends.vfs.resolve import Resolver
 from vfgateway.backends.vfs.tree import Tree
 from vfgateway.backends.vfs.volume import Storage
-from vfgateway.errors import QuotaExceeded, VolumeUnavailable
+from vfgateway.errors import GatewayError, QuotaExceeded, VolumeUnavailable
 from vfgateway.interfaces import IVolume, IVolumeFactory
 from vfgateway.model import Limits, Usage, VFolderId
+from vfgateway.privileged.client import Helper
+from vfgateway.privileged.powers import SubvolumePowers
 
 if TYPE_CHECKING:
     from vfgateway.runtime import Runtime
@@ -37,21 +40,14 @@ class LimitedBtrfsVolume(BtrfsVolume):
     it allows for more than the limit: what passes through the gateway is limited by the ledger, to the byte."""
 
     limit_step = 64 << 10
+    _powers: SubvolumePowers | Helper
     limits_files = False
 
     def _probe(self) -> Storage:
         storage = super()._probe()
         with faults(self.name):
             top = Path(self.path)
-            try:
-                qgroups.enable(top)
-            except OSError as error:
-                if not not_permitted(error):
-                    raise
-                reason = (
-                    'quota groups are turned on, and limits set, by root alone: run as root, or with limits = "off"'
-                )
-                raise VolumeUnavailable(self.name, reason) from error
+            self._enable(top)
             if qgroups.charges_owners(top):
                 reason = (
                     "simple quotas are on, which count what only snapshots hold; end them with `btrfs quota disable`"
@@ -59,12 +55,34 @@ class LimitedBtrfsVolume(BtrfsVolume):
                 raise VolumeUnavailable(self.name, reason)
         return storage
 
+    def _enable(self, top: Path) -> None:
+        """Have the file system count: do it ourselves if we may."""
+        with directory(top) as descriptor:
+            self._powers = SubvolumePowers([self.path])
+            try:
+                self._powers.enable_quota(descriptor)
+            except OSError as error:
+                if not not_permitted(error):
+                    raise
+                self._powers = self._helper
+                try:
+                    self._helper.enable_quota(descriptor)
+                except GatewayError as away:
+                    reason = (
+                        f'the gateway does not run as root, so limits are set by a helper (or limits = "off"): {away}'
+                    )
+                    raise VolumeUnavailable(self.name, reason) from away
+
+    def _limit(self, place: Path, limit: int | None) -> None:
+        with directory(place) as descriptor:
+            self._powers.limit_subvolume(descriptor, limit or 0)
+
     async def set_folder_limits(self, vfid: VFolderId, limits: Limits) -> None:
         await self._calls.run(self._set_limits, vfid, limits)
 
     def _set_limits(self, vfid: VFolderId, limits: Limits) -> None:
         with faults(vfid):
-            qgroups.set_limit(self._source(vfid), None if limits.bytes is None else self._with_room(limits.bytes))
+            self._limit(self._source(vfid), None if limits.bytes is None else self._with_room(limits.bytes))
 
     async def native_folder_usage(self, vfid: VFolderId) -> tuple[Usage, Limits]:
         return await self._calls.run(self._native_usage, vfid)
@@ -75,7 +93,7 @@ class LimitedBtrfsVolume(BtrfsVolume):
         return Usage(group.referenced, 0), Limits(None if group.limit is None else self._without_room(group.limit))
 
     def _with_room(self, limit: int) -> int:
-        rounded = max(1, -(-limit // self.limit_step)) * self.limit_step
+        rounded = Limits(limit).rounded_up(self.limit_step).bytes or 0
         return rounded + rounded // SHARE + ROOM
 
     def _without_room(self, limit: int) -> int:
@@ -83,7 +101,7 @@ class LimitedBtrfsVolume(BtrfsVolume):
 
     def _copy_tree(self, resolver: Resolver, source: VFolderId, draft: Path) -> int:
         skipped = super()._copy_tree(resolver, source, draft)
-        qgroups.set_limit(draft, None)  # a clone comes with that of its original
+        self._limit(draft, None)  # a clone comes with that of its original
         return skipped
 
     def _calls_of(self, tree: Tree) -> Calls:

@@ -11,16 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-#: The number that the root of every subvolume has, and nothing else (``BTRFS_FIRST_FREE_OBJECTID``).
-_ROOT_NUMBER: Final = 256
+from vfgateway.backends.vfs.faults import is_read_only, not_permitted
+from vfgateway.privileged import btrfs
+from vfgateway.privileged.client import Helper, HelperAway, HelperRefuses
+
 _CREATE: Final = 0x50009418  # BTRFS_IOC_SUBVOL_CREATE_V2
 _SNAPSHOT: Final = 0x50009417  # BTRFS_IOC_SNAP_CREATE_V2
-_DESTROY: Final = 0x5000943F  # BTRFS_IOC_SNAP_DESTROY_V2
 _SET_FLAGS: Final = 0x4008941A  # BTRFS_IOC_SUBVOL_SETFLAGS
 _GET_INFO: Final = 0x81F8943C  # BTRFS_IOC_GET_SUBVOL_INFO
 _READ_ONLY: Final = 1 << 1  # BTRFS_SUBVOL_RDONLY
-#: ``struct btrfs_ioctl_vol_args_v2``: descriptor, transaction, flags, four words that are not used, name.
-_ARGUMENTS: Final = struct.Struct("=qQQ32x4040s")
 #: In ``struct btrfs_ioctl_get_subvol_info_args``: its size, and where the time of its making stands.
 _INFO_SIZE: Final = 504
 _MADE_AT: Final = 392
@@ -32,26 +31,37 @@ def is_subvolume(path: Path) -> bool:
         found = os.lstat(path)
     except OSError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_ino == _ROOT_NUMBER
+    return stat.S_ISDIR(found.st_mode) and found.st_ino == btrfs.ROOT_NUMBER
 
 
 def create(path: Path) -> None:
     """Make an empty one."""
     with directory(path.parent) as parent:
-        fcntl.ioctl(parent, _CREATE, _arguments(path.name))
+        fcntl.ioctl(parent, _CREATE, btrfs.arguments(path.name))
 
 
 def snapshot(source: Path, path: Path, read_only: bool) -> None:
     """Make ``path`` what the subvolume ``source`` is now. What was written to it before is in it, and it is durable when this returns."""
     with directory(path.parent) as parent, directory(source) as original:
-        fcntl.ioctl(parent, _SNAPSHOT, _arguments(path.name, original, _READ_ONLY if read_only else 0))
+        fcntl.ioctl(parent, _SNAPSHOT, btrfs.arguments(path.name, original, _READ_ONLY if read_only else 0))
 
 
-def destroy(path: Path) -> None:
+def destroy(path: Path, helper: Helper | None = None) -> None:
     """Remove one with all it holds, at once for everybody; its room comes back later. ``EPERM`` where neither root nor the mount option
-    ``user_subvol_rm_allowed`` permits it, ``ENOTEMPTY`` if another subvolume lies in it."""
+    ``user_subvol_rm_allowed`` permits it, ``ENOTEMPTY`` if another subvolume lies in it.
+
+    :param helper: who does it where we may not, if it is there
+    """
     with directory(path.parent) as parent:
-        fcntl.ioctl(parent, _DESTROY, _arguments(path.name))
+        try:
+            btrfs.destroy(parent, path.name)
+        except OSError as error:
+            if helper is None or not (not_permitted(error) or is_read_only(error)):
+                raise
+            try:
+                helper.destroy_subvolume(parent, path.name)
+            except (HelperAway, HelperRefuses):
+                raise error from None
 
 
 def make_writable(path: Path) -> None:
@@ -76,10 +86,6 @@ def _info(path: Path) -> bytearray:
         info = bytearray(_INFO_SIZE)
         fcntl.ioctl(itself, _GET_INFO, info)
     return info
-
-
-def _arguments(name: str, descriptor: int = 0, flags: int = 0) -> bytearray:
-    return bytearray(_ARGUMENTS.pack(descriptor, 0, flags, os.fsencode(name)))  # Python passes no larger bytes
 
 
 @contextmanager

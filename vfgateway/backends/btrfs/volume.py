@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import attrs
@@ -18,6 +19,7 @@ from zope.interface import implementer
 
 from vfgateway.abilities import ISnapshots
 from vfgateway.backends.btrfs import subvolumes
+from vfgateway.backends.btrfs.settings import BtrfsSettings
 from vfgateway.backends.vfs import syscalls
 from vfgateway.backends.vfs.delete import empty_trash, ensure_trash, hold, set_aside
 from vfgateway.backends.vfs.faults import faults, is_read_only, not_permitted
@@ -32,14 +34,30 @@ from vfgateway.errors import AlreadyExists, InvalidPath, NotFound, Unsupported, 
 from vfgateway.interfaces import IFolder
 from vfgateway.model import Actor, Snapshot, VFolderId
 from vfgateway.paths import checked_label
+from vfgateway.privileged.client import Helper
+from vfgateway.privileged.starting import IWantsHelper, Wanted
 from vfgateway.readonly import ReadOnlyFolder
 
+if TYPE_CHECKING:
+    from vfgateway.runtime import Runtime
 
-@implementer(ISnapshots)
+
+@implementer(ISnapshots, IWantsHelper)
 class BtrfsVolume(VfsVolume):
-    """A directory of a Btrfs. Whoever is not root needs the mount option ``user_subvol_rm_allowed`` for removing at once."""
+    """A directory of a Btrfs. Whoever is not root needs the helper, or the mount option ``user_subvol_rm_allowed``, for removing at once."""
 
     backend = "btrfs"
+
+    def __init__(self, name: str, settings: BtrfsSettings, runtime: Runtime) -> None:
+        super().__init__(name, settings, runtime)
+        self._helper = Helper(settings.helper)
+
+    def helper_wanted(self) -> Wanted:
+        return Wanted(self._helper.place, Path(self.path))
+
+    async def stop(self) -> None:
+        await super().stop()
+        self._helper.close()
 
     def _probe(self) -> Storage:
         storage = super()._probe()
@@ -85,7 +103,7 @@ class BtrfsVolume(VfsVolume):
             if subvolumes.is_subvolume(root):
                 aside = set_aside(root, trash, vfid.folder.hex)
                 with suppress(OSError):  # then it is removed piece by piece
-                    subvolumes.destroy(aside or root)
+                    subvolumes.destroy(aside or root, self._helper)
             for place in self._taken(vfid):
                 self._destroy(vfid, place)
             with suppress(FileNotFoundError):
@@ -163,7 +181,7 @@ class BtrfsVolume(VfsVolume):
     def _destroyed(self, place: Path) -> bool:
         """Whether it was permitted. Whoever is not root has to be able to write in what goes."""
         try:
-            subvolumes.destroy(place)
+            subvolumes.destroy(place, self._helper)
         except OSError as error:
             if not_permitted(error) or is_read_only(error):
                 return False

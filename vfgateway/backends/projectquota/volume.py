@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +24,7 @@ from vfgateway.backends.vfs.faults import faults, not_permitted
 from vfgateway.backends.vfs.limited import LimitedCalls, judged_by_room
 from vfgateway.backends.vfs.tree import Tree
 from vfgateway.backends.vfs.volume import Storage, VfsVolume
-from vfgateway.errors import GatewayError, Unsupported, VFolderNotFound, VolumeUnavailable
+from vfgateway.errors import GatewayError, StorageFailure, Unsupported, VFolderNotFound, VolumeUnavailable
 from vfgateway.interfaces import IVolume, IVolumeFactory
 from vfgateway.model import FolderOptions, Health, HealthState, Limits, Usage, VFolderId
 from vfgateway.privileged import projects
@@ -58,13 +59,21 @@ class ProjectQuotaVolume(VfsVolume):
         files = ProjectFiles(settings.projects_file, settings.projid_file)
         self._range = (settings.first_project, settings.last_project)
         self._wanted = Wanted(
-            settings.helper, Path(self.path), settings.projects_file, settings.projid_file, *self._range
+            settings.helper,
+            Path(self.path),
+            {
+                "projects": settings.projects_file,
+                "projid": settings.projid_file,
+                "first": settings.first_project,
+                "last": settings.last_project,
+            },
         )
         self._own_powers = ProjectPowers([self.path], files, *self._range)
         self._helper = Helper(settings.helper)
         self._powers: ProjectPowers | Helper = self._helper
         self._numbers = ProjectNumbers(runtime.state, *self._range)
-        self._taken: dict[VFolderId, int] = {}
+        self._at_hand: deque[int] = deque()  # numbers for vfolders that are being made, one for each
+        self._making = 0
 
     def helper_wanted(self) -> Wanted:
         return self._wanted
@@ -137,24 +146,27 @@ class ProjectQuotaVolume(VfsVolume):
     # --- vfolders
 
     async def create_folder(self, vfid: VFolderId, options: FolderOptions) -> None:
-        await self._begin(vfid)
-        try:
+        async with self._number_at_hand():
             await super().create_folder(vfid, options)
             await self._calls.run(self._enter, vfid)
-        finally:
-            self._taken.pop(vfid, None)
 
     async def clone_folder(self, source: VFolderId, target: VFolderId) -> None:
-        await self._begin(target)
-        try:
+        async with self._number_at_hand():
             await super().clone_folder(source, target)
             await self._calls.run(self._enter, target)
-        finally:
-            self._taken.pop(target, None)
 
-    async def _begin(self, vfid: VFolderId) -> None:
+    @asynccontextmanager
+    async def _number_at_hand(self) -> AsyncIterator[None]:
+        """While a vfolder is made. Any number will do for any of them, and whoever comes to nothing has used none."""
         self._started()
-        self._taken[vfid] = await self._numbers.take(self._is_free)
+        self._at_hand.append(await self._numbers.take(self._is_free))
+        self._making += 1
+        try:
+            yield
+        finally:
+            self._making -= 1
+            while len(self._at_hand) > self._making:
+                self._at_hand.pop()
 
     async def _is_free(self, project: int) -> bool:
         return not any(await self._calls.run(self._known, project))
@@ -164,9 +176,13 @@ class ProjectQuotaVolume(VfsVolume):
             return self._powers.usage(top, project)
 
     def _begin_root(self, root: Path, vfid: VFolderId) -> None:
+        try:
+            number = self._at_hand.popleft()
+        except IndexError:
+            raise StorageFailure("nobody waits for this vfolder any more") from None
         descriptor = os.open(root, _DIRECTORY)
         try:
-            self._powers.set_project(descriptor, self._taken[vfid])
+            self._powers.set_project(descriptor, number)
         finally:
             os.close(descriptor)
 
@@ -236,8 +252,7 @@ class ProjectQuotaVolume(VfsVolume):
         self._enter(vfid)
 
     def _set_limits(self, vfid: VFolderId, project: int, limits: Limits) -> None:
-        step = self.limit_step
-        size = 0 if limits.bytes is None else max(1, -(-limits.bytes // step)) * step
+        size = limits.rounded_up(self.limit_step).bytes or 0
         files = 0 if limits.files is None else limits.files + SPARE_FILES
         with faults(vfid), self._root(vfid) as root:
             self._powers.set_limits(root, project, size, files)
