@@ -18,8 +18,8 @@ from vfgateway.errors import StorageFailure
 from vfgateway.interfaces import IFile
 from vfgateway.protocols.web.request import StreamingRequest
 
-#: Bytes that one writable event may send, so that other connections get their turn.
-SLICE = 4 << 20
+#: Bytes that one writable event may send, so that other connections get their turn; where several send they share them, down to the second.
+SLICE, LEAST = 4 << 20, 512 << 10
 #: Bytes up to which a body is read and written at once; ``sendfile`` gains nothing there.
 SMALL = 64 << 10
 #: Bytes read at once where they pass through the gateway, without and with TLS.
@@ -87,8 +87,8 @@ async def send_by_kernel(
     os.posix_fadvise(descriptor, offset, min(AHEAD, count), os.POSIX_FADV_WILLNEED)
     async with _Pump(request, transport) as pump:
         while offset < end:
-            part = min(SLICE, end - offset)
             await pump.writable()
+            part = min(max(LEAST, SLICE // _Pump.running), end - offset)
             if not in_memory(descriptor, offset, part):
                 part = await _warm(file, offset, min(part, TLS_CHUNK))
             try:
@@ -162,7 +162,11 @@ class _Pump:
 
     The transport asks a pull producer for more each time its own buffer is empty and the socket writable, so that what
     was written before (the head, the head of a part) always goes first. Only public interfaces are used.
+
+    :cvar running: how many there are in this process
     """
+
+    running = 0
 
     def __init__(self, request: StreamingRequest, transport: Connection) -> None:
         self._request = request
@@ -176,9 +180,11 @@ class _Pump:
         self._transport.unregisterProducer()
         self._transport.registerProducer(self, False)
         self._arm()
+        _Pump.running += 1
         return self
 
     async def __aexit__(self, *exception: Any) -> None:
+        _Pump.running -= 1
         self._watch.cancel()
         if self._transport.producer is self:
             self._transport.unregisterProducer()
