@@ -20,6 +20,9 @@ from vfgateway.backends.nfs import NfsVolume
 from vfgateway.backends.vfs import VfsSettings
 from vfgateway.errors import StorageFailure, VolumeUnavailable
 from vfgateway.model import ANY, Actor, FolderOptions, HealthState, Usage
+from vfgateway.mounting.errors import MountFailed
+from vfgateway.mounting.mounts import Mounts
+from vfgateway.mounting.settings import MountedVolume, MountingSettings
 from vfgateway.paths import ROOT
 
 
@@ -130,3 +133,20 @@ async def test_stopped_and_started_under_load(volume: NfsVolume, server: NfsServ
     for name in stored:
         assert await content_of(folder, name) == name.encode() * 1000
     await volume.stop()
+
+
+def test_mounted_for_an_agent(server: NfsServer, tmp_path: Path) -> None:
+    """As ``vfgateway mount`` does it for who uses it first, and unmounts it after the last: the real thing, with what a job wrote on the server."""
+    settings = MountingSettings(root=tmp_path / "mnt", state=tmp_path / "state")
+    about = {"fstype": "nfs4", "path": "127.0.0.1:/", "options": "vers=4.2,soft"}
+    mounts = Mounts(settings, [MountedVolume.model_validate({"name": "remote", "mount": about})])
+    place = mounts.take("remote", "container-1")
+    assert mounts.take("remote", "container-2") == place
+    (place / "of-a-job").write_bytes(b"content")
+    assert (server.exported / "of-a-job").read_bytes() == b"content"
+    assert not mounts.give_back("remote", "container-1")
+    assert mounts.give_back("remote", "container-2")
+    assert list(place.iterdir()) == []
+    with pytest.raises(MountFailed):
+        missing = {"name": "missing", "mount": about | {"path": "127.0.0.1:/missing"}}
+        Mounts(settings, [MountedVolume.model_validate(missing)]).take("missing", "container-1")
