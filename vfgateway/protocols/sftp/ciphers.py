@@ -87,6 +87,10 @@ class Plain:
         return struct.pack(">IB", 1 + len(payload) + pad, pad) + payload + bytes(pad)
 
 
+#: Where a packet is opened. One does for all connections, since each packet is dealt with before the next one is opened.
+_PLAIN = memoryview(bytearray(LONGEST_PACKET))
+
+
 class Gcm:
     """One direction of AES-GCM: the length in clear, then ciphertext, then 16 bytes of tag. The nonce is the first four bytes of the IV
     and a counter that begins with the other eight (RFC 5647 section 7.1)."""
@@ -95,7 +99,6 @@ class Gcm:
         self._aead = AESGCM(key)
         self._nonce = bytearray(initial[:12])
         self._count = int.from_bytes(initial[4:12], "big")
-        self._plain = memoryview(bytearray(LONGEST_PACKET))
         # By the bytes of padding: those need not be new each time, since the tag covers them and each packet has its own nonce.
         self._padding = [secrets.token_bytes(count) for count in range(20)]
 
@@ -110,7 +113,7 @@ class Gcm:
         stop = body + length + 16
         if end < stop:
             return None
-        plain, nonce, count = self._plain[:length], self._nonce, self._count
+        plain, nonce, count = _PLAIN[:length], self._nonce, self._count
         nonce[4:] = count.to_bytes(8, "big")
         self._count = (count + 1) & 0xFFFFFFFFFFFFFFFF
         try:

@@ -8,6 +8,7 @@ Conch takes a copy of everything that it has not parsed for every packet. What i
 from __future__ import annotations
 
 import contextlib
+import mmap
 import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -58,8 +59,9 @@ class PacketTransport(conch.SSHServerTransport):
         self._corked = 0
         self._out: list[bytes] = []
         self._afterwards: list[Callable[[], object]] = []
-        self._ring = bytearray(BUFFER)
-        self._view = memoryview(self._ring)
+        self._view = memoryview(
+            mmap.mmap(-1, BUFFER)
+        )  # memory that is not written to is none yet: most connections need little
         self._start = self._end = 0
         self._socket: Any = None
         self._real: Any = None
