@@ -83,6 +83,33 @@ def test_in_short_slices(top: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert counted(top) == WHOLE
 
 
+def open_now() -> int:
+    """How many files this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("slice_of", [0.0, 10.0])
+def test_deeper_than_is_held_open(top: int, monkeypatch: pytest.MonkeyPatch, slice_of: float) -> None:
+    """What lies deep is found by its whole path, and nothing is left open."""
+    monkeypatch.setattr(measuring, "DEEP", 1)
+    monkeypatch.setattr(measuring, "SLICE", slice_of)
+    before = open_now()
+    assert counted(top) == WHOLE
+    assert open_now() == before
+
+
+def test_left_in_the_middle(top: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever goes away leaves nothing open."""
+    monkeypatch.setattr(measuring, "SLICE", 0.0)
+    before = open_now()
+    for slices in range(1, 30):
+        under_way = Measuring(KernelResolver(), ".upload")
+        for _ in range(slices):
+            under_way.go_on(top)
+        under_way.close()
+        assert open_now() == before
+
+
 def test_beside_us(top: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Large ones by another program, which says the same."""
     monkeypatch.setattr(measuring, "LARGE", 1)
@@ -127,7 +154,7 @@ def test_a_counter_that_is_killed(top: int, monkeypatch: pytest.MonkeyPatch) -> 
 def test_one_that_is_given_up_leaves_no_process(top: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor a descriptor."""
     monkeypatch.setattr(measuring, "LARGE", 1)
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    before = open_now()
     under_way = Measuring(KernelResolver(), ".upload")
     assert under_way.go_on(top)
     assert under_way._counter is not None
@@ -135,4 +162,4 @@ def test_one_that_is_given_up_leaves_no_process(top: int, monkeypatch: pytest.Mo
     under_way.close()
     under_way.close()
     assert process.returncode is not None
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert open_now() == before
