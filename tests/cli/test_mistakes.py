@@ -19,6 +19,8 @@ from typing import Any
 
 import attrs
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.cli.command import administered, run
 from tests.cli.test_doctor import WORKING, configured
@@ -28,11 +30,15 @@ from tests.support.hanging import HangingMount
 from tests.support.mounts import small_tmpfs
 from tests.support.process import free_port
 from tests.support.tls import issued
+from tests.test_config_mutations import LINES, Mutation, mutations
 from vfgateway.backends.vfs import VfsSettings, VfsVolume
 from vfgateway.cli import checks, doctor, place, ports, surroundings
-from vfgateway.cli.mistakes import Mistake
+from vfgateway.cli.mistakes import Mistake, wrong
+from vfgateway.cli.ports import Address
 from vfgateway.findings import Finding
 from vfgateway.mountinfo import Mount
+from vfgateway.upkeep import databasefacts
+from vfgateway.upkeep.databasefacts import DatabaseFacts
 
 ROOT = Path(__file__).parents[2]
 #: Somebody who is neither root nor the account that runs the tests.
@@ -391,6 +397,34 @@ async def test_mistakes_beside_a_running_gateway_are_found(tmp_path: Path, monke
         resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
     found = {one["mistake"] for one in json.loads(result.stdout) if not one["ok"]}
     assert found >= RUNNING
+
+
+# --- whatever is written -------------------------------------------------------------------------------
+
+
+def _away(*arguments: object, **keywords: object) -> None:
+    raise socket.gaierror(-2, "Name or service not known")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(changes=st.lists(mutations(), min_size=1, max_size=3))
+def test_whatever_is_written_the_doctor_ends_with_a_diagnosis(tmp_path: Path, changes: list[Mutation]) -> None:
+    """The daemon says what is wrong with it; the rest is looked at as far as it can be."""
+    lines = list(LINES)
+    for change in changes:
+        change(lines)
+    file = tmp_path / "vfgateway.toml"
+    file.write_text("\n".join(lines))
+    with pytest.MonkeyPatch.context() as patches:
+        refused = wrong(Mistake.CONFIGURATION, "configuration", "line 1: refused; correct it")
+        patches.setattr(checks, "configuration", lambda place: refused)
+        patches.setattr(socket, "getaddrinfo", _away)
+        patches.setattr(databasefacts, "of_server", lambda url, patience: DatabaseFacts(url, []))
+        patches.setattr(Address, "connects", lambda address: False)
+        result = run("--config", str(file), "doctor", "--json")
+    assert result.exit_code == 1
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+    assert not result.stdout or json.loads(result.stdout)
 
 
 # --- and all of them ----------------------------------------------------------------------------------

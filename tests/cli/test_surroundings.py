@@ -11,6 +11,13 @@ import pytest
 from tests.cli.test_doctor import placed
 from tests.support.tls import issued
 from vfgateway.cli import certificates, exposure, surroundings
+from vfgateway.cli.place import Place
+from vfgateway.findings import Finding
+
+
+def looked(there: Place) -> list[Finding]:
+    """What is told of TLS and proxies."""
+    return [*exposure.proxies(there), *exposure.openness(there)]
 
 
 def details(findings: object) -> dict[str, tuple[bool, str]]:
@@ -69,11 +76,11 @@ def test_certificates_that_clients_would_refuse_are_told(
 )
 def test_what_is_open_that_should_not_be_is_told(tmp_path: Path, text: str, what: str, remedy: str) -> None:
     """And is in order once the remedy was taken."""
-    ok, detail = details(exposure.look(placed(tmp_path, text)))[what]
+    ok, detail = details(looked(placed(tmp_path, text)))[what]
     assert not ok
     assert remedy in detail
     mended = '[gateway]\ntrusted_proxies = ["127.0.0.1"]\n' + text
-    assert details(exposure.look(placed(tmp_path, mended))) == {}
+    assert details(looked(placed(tmp_path, mended))) == {}
 
 
 def test_secrets_are_told_by_the_key_that_names_them(tmp_path: Path) -> None:

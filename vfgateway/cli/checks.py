@@ -128,8 +128,12 @@ def _is_open_to(path: Path, account: os.stat_result) -> bool:
     return bool(facts.st_mode >> (3 if facts.st_gid == account.st_gid else 0) & bits == bits)
 
 
-def database(place: Place) -> Finding:
+def database(place: Place) -> Iterator[Finding]:
     """Whether the database can be opened, and is of a version that this one knows; only looked at while the gateway does not run."""
+    yield _database(place)
+
+
+def _database(place: Place) -> Finding:
     from vfgateway.errors import StorageFailure  # here, since what follows takes longer than most commands
     from vfgateway.upkeep import databasefacts
 
@@ -193,10 +197,11 @@ def together(place: Place) -> Iterator[Finding]:
             yield wrong(Mistake.VOLUME_SCATTERED, f"volume {name}", detail)
 
 
-def logins(place: Place) -> Finding:
+def logins(place: Place) -> Iterator[Finding]:
     """Whether anybody can log in at all."""
     names = list(place.section("authenticators"))
     if not names:
         detail = "nobody can log in: add [authenticators.accounts] to the configuration"
-        return wrong(Mistake.NO_AUTHENTICATORS, "authenticators", detail)
-    return Finding("authenticators", True, ", ".join(names))
+        yield wrong(Mistake.NO_AUTHENTICATORS, "authenticators", detail)
+    else:
+        yield Finding("authenticators", True, ", ".join(names))

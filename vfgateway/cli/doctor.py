@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import click
@@ -14,6 +16,9 @@ from vfgateway.cli.findings import tell
 from vfgateway.cli.mistakes import Mistake, wrong
 from vfgateway.cli.output import json_option
 from vfgateway.findings import Finding
+
+#: Looks at something, when it is called.
+type_look = Callable[[], Iterable[Finding]]
 
 
 @click.command()
@@ -35,17 +40,32 @@ def _elsewhere(client: Client) -> list[Finding]:
 
 def _here(client: Client) -> list[Finding]:
     place, findings = surroundings.answering(client.place)
-    findings += [checks.configuration(place), *checks.data_dir(place), *checks.together(place)]
+    written = checks.configuration(place)
+    first: list[type_look] = [partial(checks.data_dir, place), partial(checks.together, place)]
+    findings += [written, *_gathered(written.ok, first)]
+    process, running = None, True
     try:
         report = client.get(path("doctor"))
     except CommandFailed as failure:
         findings.append(wrong(Mistake.GATEWAY_DOWN, "gateway", failure.message))
         running = failure.exit_code != Exit.UNREACHABLE
-        findings += [*ports.front_ends(place, running), *surroundings.look(place, None)]
-        return findings + ([] if running else [checks.database(place), *checks.volumes(place), checks.logins(place)])
-    findings += [_version(report), *_same_configuration(client, report), *_reported(report)]
-    findings += [*ports.front_ends(place, running=True), *surroundings.look(place, report["process"])]
-    return [*findings, checks.logins(place), *_people(client)]
+    else:
+        findings += [_version(report), *_same_configuration(client, report), *_reported(report), *_people(client)]
+        process = report["process"]
+    looks: list[type_look] = [partial(ports.front_ends, place, running), *surroundings.looks(place, process)]
+    if not running:
+        looks += [partial(checks.database, place), partial(checks.volumes, place)]
+    return [*findings, *_gathered(written.ok, [*looks, partial(checks.logins, place)])]
+
+
+def _gathered(sound: bool, looks: Iterable[type_look]) -> Iterator[Finding]:
+    """What is found by all. Where a configuration that is not ``sound`` says what nobody can look at, that has been told already."""
+    for look in looks:
+        try:
+            yield from look()
+        except (TypeError, ValueError, AttributeError):
+            if sound:
+                raise
 
 
 def _version(report: dict[str, Any]) -> Finding:

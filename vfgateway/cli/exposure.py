@@ -1,4 +1,4 @@
-"""What others can read, hear or pretend that they should not: secrets, TLS, proxies. Changes nothing."""
+"""What others can read, hear or pretend that they should not: secrets, TLS, proxies. Changes nothing, and tells only what is wrong."""
 
 from __future__ import annotations
 
@@ -22,13 +22,6 @@ SHORT = 16
 _SECRET = ("secret", "password", "token")
 #: Secrets that nobody but the gateway and those who trust it know, so that their length is the site's to choose.
 _OURS = ("secret", "token_secret")
-
-
-def look(place: Place) -> Iterator[Finding]:
-    """Everything. Only what is wrong is told."""
-    yield from secrets(place)
-    yield from proxies(place)
-    yield from openness(place)
 
 
 # --- secrets ---

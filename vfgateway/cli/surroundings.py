@@ -6,11 +6,12 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 from urllib.parse import urlsplit
 
 import attrs
@@ -34,33 +35,23 @@ REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", 
 CAP_CHOWN, CAP_FOWNER = 0, 3
 
 
-def look(place: Place, process: int | None) -> Iterator[Finding]:
-    """Everything.
+def looks(place: Place, process: int | None) -> Sequence[Callable[[], Iterable[Finding]]]:
+    """Everything to look at.
 
     :param process: of the gateway that runs, where it does
     """
-    yield from disks(place)
-    yield from mounts(place)
-    yield from database(place)
-    yield clock(place)
-    yield from names(place)
-    yield from certificates.look(place)
-    yield from exposure.look(place)
-    if process is not None:
-        yield from rights(place, process)
+    here = [partial(look, place) for look in (disks, mounts, database, clock, names, certificates.look)]
+    here += [partial(look, place) for look in (exposure.secrets, exposure.proxies, exposure.openness)]
+    return here if process is None else [*here, partial(rights, place, process)]
 
 
 # --- disks ---
 
 
 def answering(place: Place) -> tuple[Place, list[Finding]]:
-    """The place without the volumes whose storage hangs, on which all further questions would hang, too; and what is to be said of those.
-    A thread that hangs is left behind: it ends with its process."""
-    asked = {name: Event() for name in place.directories}
-    for name, folder in place.directories.items():
-        Thread(target=_ask, args=(folder, asked[name]), daemon=True).start()
-    end = time.monotonic() + PATIENCE
-    silent = [name for name, answered in asked.items() if not answered.wait(max(0.0, end - time.monotonic()))]
+    """The place without the volumes whose storage hangs, on which all further questions would hang, too; and what is to be said of those."""
+    answered = _asked({name: partial(_touch, folder) for name, folder in place.directories.items()})
+    silent = [name for name in place.directories if name not in answered]
     told = [
         wrong(
             Mistake.DISK_SILENT,
@@ -73,10 +64,26 @@ def answering(place: Place) -> tuple[Place, list[Finding]]:
     return attrs.evolve(place, table={**place.table, "volumes": volumes}), told
 
 
-def _ask(folder: Path, answered: Event) -> None:
-    with suppress(OSError):
+def _asked(questions: Mapping[str, Callable[[], str]]) -> dict[str, str]:
+    """The answers that come within :data:`PATIENCE`, all asked at once. A thread that waits longer is left behind: it ends with its process."""
+    answers: dict[str, str] = {}
+
+    def ask(name: str, question: Callable[[], str]) -> None:
+        answers[name] = question()
+
+    threads = [Thread(target=ask, args=each, daemon=True) for each in questions.items()]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + PATIENCE
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    return dict(answers)
+
+
+def _touch(folder: Path) -> str:
+    with suppress(OSError, ValueError):
         os.statvfs(_nearest(folder))
-    answered.set()
+    return ""
 
 
 def disks(place: Place) -> Iterator[Finding]:
@@ -171,28 +178,28 @@ def _sqlite(place: Place) -> Path | None:
 # --- clock and names ---
 
 
-def clock(place: Place) -> Finding:
+def clock(place: Place) -> Iterator[Finding]:
     """Whether time has gone back, or differs from that of the machines that share a database: tokens, locks, certificates and second factors
     all depend on it."""
-    file = _sqlite(place)
-    now = time.time()
-    remedy = "set it right (timedatectl set-ntp true)"
+    if amiss := _amiss(place):
+        yield wrong(Mistake.CLOCK, "clock", f"{amiss}: set it right (timedatectl set-ntp true)")
+    else:
+        yield Finding("clock", True, time.strftime("%Y-%m-%d %H:%M:%S %Z"))
+
+
+def _amiss(place: Place) -> str:
+    file, now = _sqlite(place), time.time()
+    written = file or place.data_dir
     with suppress(OSError):
-        ahead = (file or place.data_dir).stat().st_mtime - now
+        ahead = written.stat().st_mtime - now
         if ahead > SKEW:
-            return wrong(Mistake.CLOCK, "clock", f"it is {ahead / 60:.0f} minutes behind {file}: {remedy}")
+            return f"it is {ahead / 60:.0f} minutes behind {written}"
     if now < datetime(2025, 1, 1, tzinfo=UTC).timestamp():
-        return wrong(Mistake.CLOCK, "clock", f"it says {time.strftime('%Y-%m-%d')}: {remedy}")
-    if file is None:
-        ahead = _ahead(place)
-        if abs(ahead) > DRIFT:
-            where = "behind" if ahead > 0 else "before"
-            return wrong(
-                Mistake.CLOCK,
-                "clock",
-                f"it is {abs(ahead):.0f} seconds {where} that of the database's server: {remedy}",
-            )
-    return Finding("clock", True, time.strftime("%Y-%m-%d %H:%M:%S %Z"))
+        return f"it says {time.strftime('%Y-%m-%d')}"
+    ahead = _ahead(place) if file is None else 0.0
+    if abs(ahead) > DRIFT:
+        return f"it is {abs(ahead):.0f} seconds {'behind' if ahead > 0 else 'before'} that of the database's server"
+    return ""
 
 
 def _ahead(place: Place) -> float:
@@ -213,15 +220,22 @@ def names(place: Place) -> Iterator[Finding]:
             host = urlsplit(value).hostname if "://" in value else None
             if host:
                 hosts.setdefault(host, key)
+    answers = _asked({host: partial(_why_unknown, host) for host in hosts})
     for host, key in sorted(hosts.items()):
-        try:
-            socket.getaddrinfo(host, None)
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or error
+        if reason := answers.get(host, f"no answer within {PATIENCE:.0f} seconds"):
             detail = f"{key} names it, and it has no address ({reason}): correct it, or DNS"
             yield wrong(Mistake.HOST_UNKNOWN, f"host {host}", detail)
         else:
             yield Finding(f"host {host}", True, "has an address")
+
+
+def _why_unknown(host: str) -> str:
+    """Nothing, if it has an address."""
+    try:
+        socket.getaddrinfo(host, None)
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "strerror", None) or error)
+    return ""
 
 
 # --- rights ---
