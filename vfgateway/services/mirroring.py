@@ -198,7 +198,8 @@ class Mirror:
                     await folder.remove(path, ANY)
                 await folder.hard_link(twin.path, path)
                 return True
-        if self._inside and await self._copied_inside(folder, path):
+        # In a hurry it is streamed, which can be broken off.
+        if self._inside and self.until is None and await self._copied_inside(folder, path):
             size = stat.size
         else:
             found = await self._stream(folder, path, stat)
