@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from twisted.internet import reactor
 
+from tests.conformance.harness import make_runtime
 from tests.services.test_lifecycle import finished
 from tests.services.test_session import get, names, put
 from tests.support.gateway import new_vfolder, orchestrator_in, running_gateway
 from vfgateway.backends.memory import MemoryVolume
+from vfgateway.backends.vfs import VfsSettings, VfsVolume
 from vfgateway.errors import Conflict, Locked, UploadNotFound, VFolderNotFound
 from vfgateway.interfaces import IVolume
-from vfgateway.model import ANY, Actor, Limits, OpenMode, Usage, VFolder
+from vfgateway.model import ANY, Actor, Attrs, Limits, OpenMode, Usage, VFolder
 from vfgateway.paths import parse_text as path
 from vfgateway.services import relocation
 from vfgateway.services.gateway import Gateway
@@ -251,3 +254,44 @@ async def test_names_that_the_new_place_cannot_tell_apart_keep_it_where_it_is(tm
         there = await orchestrator_in(gateway, await gateway.vfolders.by_key(vfolder.key))
         assert await names(there) == ["A"]
         assert await gateway.properties.of(there.vfolder, path("a"))
+
+
+def on_disk(name: str, place: Path) -> IVolume:
+    return VfsVolume(name, VfsSettings(path=place / name, owner="principal"), make_runtime(place))
+
+
+@pytest.mark.parametrize("kinds", ["disk disk", "disk memory", "memory disk"])
+async def test_what_files_are_goes_along(tmp_path: Path, kinds: str) -> None:
+    """Between every pair: modes, times and links, and on disk the second names and the owners of files."""
+    volumes = [
+        MemoryVolume(name, reactor) if kind == "memory" else on_disk(name, tmp_path)
+        for name, kind in zip(("mem", "other"), kinds.split(), strict=True)
+    ]
+    async with running_gateway(tmp_path, volumes) as gateway:
+        vfolder = await new_vfolder(gateway)
+        here = await orchestrator_in(gateway, vfolder)
+        await here.make_dir(path("d"))
+        await put(here, path("d/tool"), b"#!/bin/sh")
+        await here.set_attrs(path("d/tool"), Attrs(mode=0o750, mtime_ns=10**18, atime_ns=10**18))
+        await here.make_link(path("link"), "d/tool")
+        await here.hard_link(path("d/tool"), path("second"))
+        await here.make_dir(path("empty"))
+        root = Path(await gateway.lifecycle.mount_path(vfolder)) if kinds.startswith("disk") else None
+        if root is not None:
+            os.chown(root / "d/tool", 1234, 1234)
+        used = await gateway.quota.usage(vfolder)
+        task = await moved(gateway, vfolder, "other")
+        assert task.state is TaskState.DONE, task.message
+        now = await gateway.vfolders.by_key(vfolder.key)
+        there = await orchestrator_in(gateway, now)
+        tool, second = await there.stat(path("d/tool")), await there.stat(path("second"))
+        assert (tool.mode, tool.mtime_ns, tool.nlink) == (0o750, 10**18, 2)
+        assert tool.identity == second.identity
+        assert (await there.stat(path("link"))).target == "d/tool"
+        assert await names(there) == ["d", "empty", "link", "second"]
+        assert await gateway.lifecycle.recount(now) == used
+        if kinds == "disk disk":
+            assert ((await there.stat(path("d/tool"))).uid, tool.gid) == (1234, 1234)
+            os.mkfifo(Path(await gateway.lifecycle.mount_path(now)) / "pipe")
+            back = await moved(gateway, now, "mem")
+            assert back.state is TaskState.FAILED and "pipe" in back.message

@@ -117,6 +117,8 @@ class Mirror:
         for key, entry in keyed.items():
             if key in same:
                 done.append(attrs.evolve(known[key], turn=self._turn))
+                if entry.stat.is_file and entry.stat.nlink > 1:
+                    await self._index.note_twin(entry.stat.identity, entry.path, self._turn)
             else:
                 done.append(await self._bring(entry.path, entry.stat, known.get(key)))
         await self._index.note(done)
@@ -136,18 +138,20 @@ class Mirror:
     async def catch_up(self, changed: Sequence[Logged], since: int) -> None:
         """Copy again what has changed after number ``since``."""
         for one in sorted(changed, key=lambda one: one.path.parts):
-            await self._look_again(one.path, one.tree > since or one.lost > since)
+            if not one.path.is_root:
+                await self._look_again(one.path, one.tree > since or one.lost > since)
+            elif one.tree > since or one.lost > since:
+                await self.walk()
 
     async def _look_again(self, path: FolderPath, whole: bool) -> None:
-        if path.is_root:
-            if whole:
-                await self.walk()
-            return
         try:
             stat = await self._source.stat(path)
         except (NotFound, NotADirectory):
             await self._clear(path)
             await self._index.forget([self._key(path)])
+            return
+        if stat.is_file and stat.nlink > 1:  # its other names are not known here
+            await self.walk()
             return
         known = await self._index.find([self._key(path)])
         await self._begin([path], known)
@@ -192,12 +196,9 @@ class Mirror:
     async def _bring_file(self, folder: IFolder, path: FolderPath, stat: FileStat) -> bool:
         """Whether it still was there."""
         if stat.nlink > 1 and ILinks.providedBy(folder):
-            twin = await self._index.twin(stat.identity, self._key(path))
-            if twin is not None:
-                with suppress(NotFound):
-                    await folder.remove(path, ANY)
-                await folder.hard_link(twin.path, path)
+            if await self._linked(folder, path, stat.identity):
                 return True
+            await self._index.note_twin(stat.identity, path, self._turn)
         # In a hurry it is streamed, which can be broken off.
         if self._inside and self.until is None and await self._copied_inside(folder, path):
             size = stat.size
@@ -208,6 +209,16 @@ class Mirror:
             size = found
         self.copied += 1
         self.copied_bytes += size
+        return True
+
+    async def _linked(self, folder: Any, path: FolderPath, identity: str) -> bool:
+        """Give a file that this pass has copied its further name; ``False`` if it has not copied it yet."""
+        twin = await self._index.twin(identity, self._turn)
+        if twin is None or twin == path:
+            return False
+        with suppress(NotFound):
+            await folder.remove(path, ANY)
+        await folder.hard_link(twin, path)
         return True
 
     async def _copied_inside(self, folder: Any, path: FolderPath) -> bool:

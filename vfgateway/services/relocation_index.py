@@ -19,7 +19,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
     key BLOB PRIMARY KEY, path BLOB NOT NULL, mark TEXT NOT NULL, kind TEXT NOT NULL, turn INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS by_mark ON entries (mark);
+CREATE TABLE IF NOT EXISTS twins (identity TEXT PRIMARY KEY, path BLOB NOT NULL, turn INTEGER NOT NULL) WITHOUT ROWID;
 """
 #: After all paths there can be.
 _BEYOND = b"\xff" * (LONGEST_PATH + 1)
@@ -43,8 +43,11 @@ class Copied:
 
 
 def _copied(row: Sequence[Any]) -> Copied:
-    path = parse_text(row[1].decode("utf-8", "surrogateescape"))
-    return Copied(row[0], path, row[2], FileType(row[3]), row[4])
+    return Copied(row[0], _path(row[1]), row[2], FileType(row[3]), row[4])
+
+
+def _path(raw: bytes) -> FolderPath:
+    return parse_text(raw.decode("utf-8", "surrogateescape"))
 
 
 class Index:
@@ -85,10 +88,14 @@ class Index:
 
         return await self._pool.run(read)
 
-    async def twin(self, mark: str, key: bytes) -> Copied | None:
-        """Another entry that was copied of the same file, as it is now."""
-        rows = await self._all("SELECT * FROM entries WHERE mark = ? AND key != ? LIMIT 1", (mark, key))
-        return _copied(rows[0]) if rows else None
+    async def twin(self, identity: str, turn: int) -> FolderPath | None:
+        """Where pass ``turn`` has met the same file by another name."""
+        rows = await self._all("SELECT path FROM twins WHERE identity = ? AND turn = ?", (identity, turn))
+        return _path(rows[0][0]) if rows else None
+
+    async def note_twin(self, identity: str, path: FolderPath, turn: int) -> None:
+        """A file with several names has been met."""
+        await self._change("INSERT OR REPLACE INTO twins VALUES (?, ?, ?)", [(identity, bytes(path), turn)])
 
     async def stale(self, turn: int, top: FolderPath) -> Sequence[Copied]:
         """Some entries below ``top`` that pass ``turn`` has not met, each after those below it."""
@@ -101,7 +108,7 @@ class Index:
         def read() -> Mapping[bytes, bytes]:
             found = {}
             for (path,) in self._database.execute("SELECT path FROM entries"):
-                key = bytes(fold(parse_text(path.decode("utf-8", "surrogateescape"))))
+                key = bytes(fold(_path(path)))
                 if key in folded:
                     found[key] = path
             return found
