@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -46,9 +48,15 @@ class Area:
         parser = argparse.ArgumentParser(description=f"Measure {self.name}; see docs/performance.md.")
         add_options(parser)
         options = parser.parse_args(arguments)
+        end_in_order()
         found = self.run(options.quick, options.rounds, options.only)
         if found.failures:
             raise SystemExit(1)
+
+
+def end_in_order() -> None:
+    """When this process is told to end, let what it started end, too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

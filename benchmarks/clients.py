@@ -155,6 +155,7 @@ async def crowd(door: Door, gateway: Doors, effort: Effort) -> Found:
     await asyncio.gather(*(work(connection, until) for connection in connections[: effort.active]))
     found.idle, found.busy = after - before, gateway.meter.peak() - after
     for connection in connections:
+        await door.ask(connection)  # all are still there
         await door.leave(connection)
     return found
 

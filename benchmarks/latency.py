@@ -52,7 +52,7 @@ class Effort:
     large: int
 
 
-WHOLE, QUICK = Effort(1, 1000, 256 * MIB), Effort(1, 100, 32 * MIB)
+WHOLE, QUICK = Effort(1, 600, 256 * MIB), Effort(1, 100, 32 * MIB)
 
 
 @attrs.frozen

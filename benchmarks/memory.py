@@ -35,7 +35,7 @@ class Effort:
     count: int
 
 
-WHOLE, QUICK = Effort(1, 256 * MIB, 16), Effort(1, 16 * MIB, 4)
+WHOLE, QUICK = Effort(1, 64 * MIB, 16), Effort(1, 16 * MIB, 4)
 
 
 class Transfers:

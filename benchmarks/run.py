@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
-import sys
 import time
 import traceback
 from collections.abc import Sequence
 
 from benchmarks import clients, large, latency, memory, plots, propfind, report, sftp, small, tls, webdav, zips
-from benchmarks.area import Area, add_options
+from benchmarks.area import Area, add_options, end_in_order
 from tests.support.process import ROOT
 
 DOCS = ROOT / "docs"
@@ -37,7 +35,7 @@ AREAS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     options = _options(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # so that what was started ends, too
+    end_in_order()
     failed = [] if options.report else [name for name in options.areas or AREAS if not _run(AREAS[name], options)]
     write(options.quick)
     if failed:
