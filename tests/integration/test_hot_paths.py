@@ -34,15 +34,15 @@ ENTRIES = 500
 LARGE = 16 * MIB
 #: Calls, at most: of one request, one entry, or a MiB. Large files have more room: the busier the machine, the smaller the pieces that come.
 BOUNDS = {
-    "http-get": 140,
-    "http-range": 200,
-    "http-ordinary": 1100,
-    "http-put": 340,
+    "http-get": 118,
+    "http-range": 130,
+    "http-ordinary": 1080,
+    "http-put": 320,
     "http-download": 150,
     "http-upload": 600,
     "tus-patch": 1000,
-    "dav-put": 330,
-    "dav-look": 175,
+    "dav-put": 300,
+    "dav-look": 155,
     "dav-entry": 6,
     "sftp-get": 750,
     "sftp-put": 700,
@@ -260,9 +260,14 @@ def calls() -> Iterator[Callable[[str], float]]:
 @pytest.mark.parametrize("path", BOUNDS)
 def test_a_path_calls_no_more_than_it_did(calls: Callable[[str], float], path: str) -> None:
     """A request more to the database, a thread, a coroutine or a line for each entry would show."""
-    found = calls(path)
-    print(f"{path}: {found:.0f} of {BOUNDS[path]}")
-    assert found <= BOUNDS[path]
+
+    def holds() -> bool:
+        found = calls(path)
+        print(f"{path}: {found:.0f} of {BOUNDS[path]}")
+        return found <= BOUNDS[path]
+
+    # Where a busy machine made a call look slow, all go by threads for some seconds.
+    eventually(holds, f"{path} calls at most {BOUNDS[path]} functions")
 
 
 if __name__ == "__main__":

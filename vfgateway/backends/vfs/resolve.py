@@ -10,6 +10,7 @@ import os
 import stat
 from collections import deque
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, Protocol
 
 from vfgateway.backends.vfs import syscalls
@@ -68,6 +69,12 @@ def _create_in_two(resolver: Resolver, root: bytes, path: FolderPath, flags: int
         os.close(directory)
 
 
+@lru_cache(maxsize=2048)
+def _whole(root: bytes, path: FolderPath) -> bytes:
+    """From the root of the machine."""
+    return b"%b/%b" % (root, bytes(path))
+
+
 class KernelResolver:
     """``openat2(2)`` with ``RESOLVE_BENEATH``."""
 
@@ -86,7 +93,7 @@ class KernelResolver:
     def open_at_once(self, root: bytes, path: FolderPath, flags: int) -> int:
         try:
             # Where no link is followed, and no name is "..", nothing leads out.
-            return self._open(_ANYWHERE, b"%b/%b" % (root, bytes(path)), flags, _NO_LINKS_ANYWHERE, 0)
+            return syscalls.openat2(_ANYWHERE, _whole(root, path), flags, _NO_LINKS_ANYWHERE)
         except OSError as error:
             if not is_link(error):
                 raise
@@ -94,8 +101,7 @@ class KernelResolver:
 
     def create_at_once(self, root: bytes, path: FolderPath, flags: int, mode: int) -> int:
         try:
-            whole = b"%b/%b" % (root, bytes(path))
-            return self._open(_ANYWHERE, whole, flags | os.O_CREAT | os.O_EXCL, _NO_LINKS_ANYWHERE, mode)
+            return self._open(_ANYWHERE, _whole(root, path), flags | os.O_CREAT | os.O_EXCL, _NO_LINKS_ANYWHERE, mode)
         except OSError as error:
             if not is_link(error):
                 raise
