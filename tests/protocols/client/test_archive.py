@@ -140,19 +140,20 @@ async def test_old_files(tmp_path: Path) -> None:
         assert unzipped(await api.download(".", query="&archive=true")) == {"old": b"x"}
 
 
-async def test_file_that_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that goes away between being listed and being opened is named as missing."""
+@pytest.mark.parametrize("at_hand", [True, False])
+async def test_file_that_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_hand: bool) -> None:
+    """A file that goes away between being listed and being opened is named as missing, whether it can be read at once or not."""
     async with client_api(tmp_path) as api:
         for number in range(20):
             (api.root / f"f{number}").write_bytes(b"x" * number)
-        fetch = archive._Archive._fetch
+        fetch_now = archive._Archive._fetch_now
 
-        async def slow(self: Any, path: Any, stat: Any) -> Any:
+        def vanishing(self: Any, path: Any) -> Any:
             if path.name == "f13":
                 (api.root / "f13").unlink()
-            return await fetch(self, path, stat)
+            return fetch_now(self, path) if at_hand else None
 
-        monkeypatch.setattr(archive._Archive, "_fetch", slow)
+        monkeypatch.setattr(archive._Archive, "_fetch_now", vanishing)
         members = unzipped(await api.download(".", query="&archive=true"))
         assert "f13: left out: " in members.pop(REPORT).decode()
         assert members == {f"f{number}": b"x" * number for number in range(20) if number != 13}

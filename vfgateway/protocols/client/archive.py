@@ -17,6 +17,7 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from vfgateway.blocking import Pool
+from vfgateway.eager import begin
 from vfgateway.errors import (
     GatewayError,
     IsADirectory,
@@ -26,12 +27,14 @@ from vfgateway.errors import (
     StorageFailure,
     UnsupportedFileType,
 )
+from vfgateway.interfaces import type_chunk
 from vfgateway.model import FileStat, FileType, Permission
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.client.zipping import ZipWriter, shown_name
 from vfgateway.protocols.web.disposition import attachment
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.sending import CHUNK, Gate
+from vfgateway.services.processes import wait
 from vfgateway.services.reading import Download
 from vfgateway.services.session import FolderSession
 
@@ -40,7 +43,9 @@ AHEAD = 8
 #: Bytes up to which a file is read as a whole, ahead of its turn.
 SMALL = 256 << 10
 #: Bytes that are sent at once.
-WRITE = 64 << 10
+WRITE = 256 << 10
+#: Seconds after which others have their turn.
+TURN = 0.004
 #: Lines of the report of what was left out.
 MOST_LINES = 10_000
 #: What the report is called.
@@ -61,7 +66,7 @@ class Fetched:
 
     path: FolderPath
     stat: FileStat
-    data: bytes | None = None
+    data: type_chunk | None = None
     download: Download | None = None
     error: GatewayError | None = None
 
@@ -149,20 +154,30 @@ class _Archive:
 
     async def _add_all(self, entries: Sequence[tuple[FolderPath, FileStat]]) -> None:
         """Add entries in their order, with the next ones being opened and read meanwhile."""
-        coming: deque[Deferred[Fetched]] = deque()
-        left = iter(entries)
+        coming: deque[Fetched | Deferred[Fetched]] = deque()
+        left, clock = iter(entries), self._request.site.reactor
+        until = clock.seconds() + TURN
         try:
             while True:
                 self._fetch_ahead(coming, left)
                 if not coming:
                     return
-                await self._add(await coming.popleft())
+                first = coming.popleft()
+                await self._add(await first if isinstance(first, Deferred) else first)
+                if clock.seconds() >= until:  # what is at hand is never waited for
+                    await wait(clock, 0)
+                    until = clock.seconds() + TURN
         finally:
             for fetching in coming:
-                fetching.addCallbacks(_let_go, lambda _: None)
-                fetching.cancel()
+                if isinstance(fetching, Deferred):
+                    fetching.addCallbacks(_let_go, lambda _: None)
+                    fetching.cancel()
+                else:
+                    _let_go(fetching)
 
-    def _fetch_ahead(self, coming: deque[Deferred[Fetched]], left: Iterator[tuple[FolderPath, FileStat]]) -> None:
+    def _fetch_ahead(
+        self, coming: deque[Fetched | Deferred[Fetched]], left: Iterator[tuple[FolderPath, FileStat]]
+    ) -> None:
         while len(coming) < AHEAD:
             entry = next(left, None)
             if entry is None:
@@ -173,7 +188,17 @@ class _Archive:
             elif stat.type is FileType.OTHER:
                 self._skip(path, UnsupportedFileType(path))
             else:
-                coming.append(Deferred.fromCoroutine(self._fetch(path, stat)))
+                coming.append(self._fetch_now(path) or begin(self._fetch(path, stat)))
+
+    def _fetch_now(self, path: FolderPath) -> Fetched | None:
+        """A small file whose content is at hand; ``None`` of all others, and where anything is in the way."""
+        try:
+            found = self._folder.read_now(path, _small)
+        except (PathError, StorageFailure):
+            return None
+        if found is None or found[0].size > SMALL:
+            return None
+        return Fetched(path, *found)
 
     async def _fetch(self, path: FolderPath, stat: FileStat) -> Fetched:
         try:
@@ -284,6 +309,11 @@ class _Archive:
         for start in range(0, len(table), CHUNK):
             self._request.write(table[start : start + CHUNK])
             await self._gate.passed()
+
+
+def _small(stat: FileStat) -> tuple[int, int] | None:
+    """What is read of a file at once."""
+    return (0, stat.size) if stat.size <= SMALL else None
 
 
 def _reason(error: GatewayError) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO, cast
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
+from vfgateway.interfaces import type_chunk
 from vfgateway.model import FileStat
 
 #: The first and the last moment that a zip file can tell.
@@ -66,11 +67,11 @@ class _Made:
     """What :class:``ZipFile`` writes to: it cannot seek, nor tell."""
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+        self._pieces: list[type_chunk] = []
         self.size = 0
 
-    def write(self, piece: bytes) -> int:
-        self._pieces.append(bytes(piece))
+    def write(self, piece: type_chunk) -> int:
+        self._pieces.append(piece)  # which nobody changes afterwards
         self.size += len(piece)
         return len(piece)
 
