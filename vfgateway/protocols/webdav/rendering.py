@@ -105,7 +105,10 @@ def empty_element(name: str) -> bytes:
 #: Properties of a file on which nothing but its facts bears: an element with a place in it, and the expression for what is put there, of
 #: ``name``, its form ``text`` in XML, and the facts.
 _OF_FILES: Final[Mapping[str, tuple[bytes, str]]] = {
-    "{DAV:}creationdate": (b"<D:creationdate>%</D:creationdate>", "iso_date({changed} if {changed} < {modified} else {modified})"),
+    "{DAV:}creationdate": (
+        b"<D:creationdate>%</D:creationdate>",
+        "iso_date({changed} if {changed} < {modified} else {modified})",
+    ),
     "{DAV:}displayname": (b"<D:displayname>%</D:displayname>", "text"),
     "{DAV:}getcontentlength": (b"<D:getcontentlength>%</D:getcontentlength>", "b'%d' % {size}"),
     "{DAV:}getcontenttype": (b"<D:getcontenttype>%</D:getcontenttype>", "content_type(name)"),
