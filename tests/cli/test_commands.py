@@ -9,10 +9,12 @@ from uuid import uuid4
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twisted.cred.credentials import UsernamePassword
+from twisted.internet import reactor
 
 from tests.cli.command import administered, with_alice
 from tests.support.client_api import disk_volume
 from tests.support.gateway import orchestrator_in
+from vfgateway.backends.memory import MemoryVolume
 from vfgateway.credentials import Bearer
 from vfgateway.model import Limits, QuotaScopeId, ScopeKind, Usage, VFolderId
 from vfgateway.paths import parse_text
@@ -206,6 +208,19 @@ async def test_a_vfolder_is_copied(tmp_path: Path) -> None:
         lines = (await vfgateway("vfolder", "usage", "bob/copy")).splitlines()
         assert lines[1:] == ["(at the top)\t3B\t1\t-"]
         assert (await vfgateway.json("vfolder", "usage", "bob/copy"))["used_bytes"] == 3
+
+
+async def test_a_vfolder_moves(tmp_path: Path) -> None:
+    """When the command returns it lies elsewhere; what cannot be is refused, and named."""
+    volumes = [MemoryVolume(name, reactor) for name in ("mem", "fast")]
+    async with administered(tmp_path, volumes) as vfgateway:
+        await vfgateway("user", "add", "alice", "--password-stdin", stdin="secret-42-words\n")
+        await vfgateway("vfolder", "create", "alice/data", "--volume", "mem")
+        assert "on volume mem already" in (await vfgateway.run("vfolder", "move", "data", "--to", "mem")).stderr
+        begun = await vfgateway.json("vfolder", "move", "data", "--to", "fast", "--no-wait")
+        assert (await vfgateway.json("task", "watch", begun["task"]))["state"] == "done"
+        assert (await vfgateway.json("vfolder", "show", "data"))["volume"] == "fast"
+        assert [row["event"] for row in await vfgateway.json("audit")].count("vfolder_moved") == 1
 
 
 async def test_a_grant_is_given_and_taken_back(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ class Writer(threading.Thread):
         with requests.Session() as http:
             http.trust_env = False
             count = 0
-            while not self._over.is_set():
+            while not self._over.wait(0.05):
                 name, content = f"{self.name}{count % 7}", f"{self.name} {count}".encode()
                 url = f"{self._site.dav_url}/data/{name}"
                 answer = http.put(url, data=content, auth=ALICE, timeout=PATIENCE)

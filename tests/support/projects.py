@@ -26,7 +26,7 @@ def xfs(folder: Path, options: str = "loop", size: int = SMALLEST) -> Iterator[P
     image = folder / "xfs.img"
     with image.open("wb") as file:
         os.truncate(file.fileno(), size)
-    as_root("mkfs.xfs", "-q", "-f", "-m", "reflink=1", str(image))
+    as_root("mkfs.xfs", "-q", "-f", "-K", "-m", "reflink=1", str(image))
     with mounted(folder / "xfs", "-o", options, str(image)) as place:
         yield place
 
