@@ -167,7 +167,7 @@ async def test_no_byte_is_written_once_a_lock_was_granted(tmp_path: Path) -> Non
         await handle.write(0, [b"before"])
         token = await lock(gateway, vfolder, path("a"))
         with pytest.raises(Locked):
-            await handle.write(0, [b"after!"])
+            await handle.write(6, [b"after!"])
         await gateway.locks.release(token)
         await handle.write(6, [b", again"])
         await handle.close()
@@ -320,3 +320,22 @@ async def test_what_lies_behind_a_refused_write_is_refused(tmp_path: Path) -> No
         await handle.write(97, [b"!"])
         await handle.close()
         assert await get(folder, path("a")) == b"x" * 10 + b"X" + b"x" * 49 + b"y" * 30 + b"z" * 5 + b"\0\0!"
+
+
+async def test_what_lies_behind_a_write_that_failed_is_refused(tmp_path: Path) -> None:
+    """Whatever it failed for, and though it would succeed by now: until it is written after all."""
+    async with running_gateway(tmp_path) as gateway:
+        vfolder = await new_vfolder(gateway)
+        folder = await orchestrator_in(gateway, vfolder)
+        handle = await folder.open(path("a"), FRESH)
+        await handle.write(0, [b"one, "])
+        token = await lock(gateway, vfolder, path("a"))
+        with pytest.raises(Locked):
+            await handle.write(5, [b"two, "])
+        await gateway.locks.release(token)
+        with pytest.raises(Locked):
+            await handle.write(10, [b"three"])
+        await handle.write(5, [b"two, "])
+        await handle.write(10, [b"three"])
+        await handle.close()
+        assert await get(folder, path("a")) == b"one, two, three"

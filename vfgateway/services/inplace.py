@@ -182,7 +182,7 @@ class WritableHandle(Handle):
             if not self._file.write_now(offset, chunks):
                 return False
             grown = wanted
-        except BaseException as error:
+        except Exception as error:
             grown = os.fstat(self._number()).st_size - size  # by what was written before it failed
             self._gap.begin(offset, error)
             raise
