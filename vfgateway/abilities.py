@@ -87,9 +87,12 @@ class IAtHand(Interface):
         """A regular file's facts, and the bytes of it that ``choose`` asks for by offset and length: all of them, or ``None`` is the answer.
         What ``choose`` raises goes through. Not a coroutine."""
 
-    def store_now(path: FolderPath, content: type_chunk) -> Published | None:
+    def store_now(path: FolderPath, content: type_chunk, alone: bool = True) -> Published | None:
         """Create or replace a regular file, whole or not at all, as a stage with that content would. ``None`` if nothing has been done; also
-        where what is stored has to be made durable first. Not a coroutine."""
+        where what is stored has to be made durable first. Not a coroutine.
+
+        :param alone: whether no other process stores there meanwhile; if others may, each is told what it has replaced itself
+        """
 
     def open_now(path: FolderPath, mode: OpenMode) -> IFile | None:
         """As ``IFolder.open``, with all that it raises. What is opened provides ``IFileAtHand``. Not a coroutine."""
@@ -119,7 +122,11 @@ class IFileAtHand(IDescriptorRead):
 class IWholeStore(Interface):
     """On folders: small files are stored with one call to the storage."""
 
-    async def store_whole(path: FolderPath, content: type_chunk) -> Published | None:
+    stores_together: bool = Attribute(
+        "Whether several processes may do so at once with one name: ``alone`` may be false."
+    )
+
+    async def store_whole(path: FolderPath, content: type_chunk, alone: bool = True) -> Published | None:
         """As ``IAtHand.store_now``, however long it takes; what is stored is as durable as what ``IStagedFile.commit`` publishes. ``None`` if
         nothing has been done, whatever the reason. Raises what went wrong after the file was there."""
 

@@ -556,6 +556,11 @@ class CopyPromises(VolumeCase):
         assert set(await volume.folders()) == {source, taken}
 
 
+def replaced_facts(stat: FileStat | None) -> tuple[FileType, int, int, int | None] | None:
+    """What is told of a file that another took the place of: by then its times may be others."""
+    return None if stat is None else (stat.type, stat.size, stat.nlink, stat.mode)
+
+
 def timeless(stat: FileStat) -> FileStat:
     """Facts without the time of the last reading."""
     return stat._replace(atime_ns=0)
@@ -645,7 +650,8 @@ class OtherAbilityPromises(VolumeCase):
             assert folder.read_now(at("link"), lambda _: (0, 1)) is None
             assert folder.read_now(at("way/inner"), lambda _: (0, 1)) is None
 
-    async def test_stored_at_hand(self, folder: Able) -> None:
+    @pytest.mark.parametrize("alone", [True, False])
+    async def test_stored_at_hand(self, folder: Able, alone: bool) -> None:
         """What is stored at once is what a stage would have become; where that cannot be, nothing has happened."""
         await put(folder, "file", b"0123456789")
         await folder.make_dir(at("dir"))
@@ -653,21 +659,22 @@ class OtherAbilityPromises(VolumeCase):
             return
         before = await folder.stat(at("file"))
         for name, there in (("file", before), ("dir/new", None)):
-            published = folder.store_now(at(name), b"content")
+            published = folder.store_now(at(name), b"content", alone)
             if published is None:
                 assert await exists(folder, name) == (there is not None)
                 continue
             assert folder.stores_now
             assert await content_of(folder, name) == b"content"
             assert timeless(published.stat) == timeless(await folder.stat(at(name)))
-            assert published.replaced is None if there is None else timeless(published.replaced) == timeless(there)
+            assert replaced_facts(published.replaced) == replaced_facts(there)
         for strange in ("dir", "missing/new", "file/new", ".upload/new"):
-            assert folder.store_now(at(strange), b"content") is None
-        assert folder.store_now(ROOT, b"content") is None
+            assert folder.store_now(at(strange), b"content", alone) is None
+        assert folder.store_now(ROOT, b"content", alone) is None
         assert set(await names_in(folder, "dir")) <= {"new"}
         assert list(await folder.stages()) == []
 
-    async def test_stored_whole(self, folder: Able) -> None:
+    @pytest.mark.parametrize("alone", [True, False])
+    async def test_stored_whole(self, folder: Able, alone: bool) -> None:
         """One call does what a stage does; what it refuses leaves nothing."""
         await put(folder, "file", b"0123456789")
         await folder.make_dir(at("dir"))
@@ -675,15 +682,35 @@ class OtherAbilityPromises(VolumeCase):
             return
         before = await folder.stat(at("file"))
         for name, there in (("file", before), ("dir/new", None)):
-            published = await folder.store_whole(at(name), b"content")
-            assert published is not None
+            published = await folder.store_whole(at(name), b"content", alone)
+            if published is None:
+                assert not (alone or folder.stores_together)
+                assert await exists(folder, name) == (there is not None)
+                continue
             assert await content_of(folder, name) == b"content"
             assert timeless(published.stat) == timeless(await folder.stat(at(name)))
-            assert published.replaced is None if there is None else timeless(published.replaced) == timeless(there)
+            assert replaced_facts(published.replaced) == replaced_facts(there)
         for strange in ("dir", "missing/new", "file/new", ".upload/new"):
-            assert await folder.store_whole(at(strange), b"content") is None
-        assert await folder.store_whole(ROOT, b"content") is None
-        assert set(await names_in(folder, "dir")) == {"new"}
+            assert await folder.store_whole(at(strange), b"content", alone) is None
+        assert await folder.store_whole(ROOT, b"content", alone) is None
+        assert set(await names_in(folder, "dir")) <= {"new"}
+        assert list(await folder.stages()) == []
+
+    async def test_stored_by_many_at_once(self, folder: Able) -> None:
+        """Each is told what it has replaced, so that the sum of what came and went is what is there."""
+        if not self.claims(IWholeStore, folder):
+            return
+        await put(folder, "first", b"")
+        storing = [
+            Deferred.fromCoroutine(folder.store_whole(at(f"file-{size % 3}"), b"x" * size, False))
+            for size in range(1, 100)
+        ]
+        published = [await each for each in storing]
+        stored = sum(size for size, one in enumerate(published, 1) if one is not None)
+        gone = [one.replaced.size for one in published if one is not None and one.replaced is not None]
+        left = [(await folder.stat(at(name))).size for name in await names_in(folder) if name.startswith("file-")]
+        assert stored - sum(gone) == sum(left)
+        assert len([one for one in published if one is not None]) - len(gone) == len(left)
         assert list(await folder.stages()) == []
 
     async def test_mapped_listing(self, folder: Able) -> None:

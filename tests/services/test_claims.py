@@ -13,6 +13,7 @@ from vfgateway.model import VFolder
 from vfgateway.paths import ROOT, FolderPath, parse_text
 from vfgateway.services import claims, schema
 from vfgateway.services.claims import Claims
+from vfgateway.services.processes import BEAT
 
 NONE: frozenset[str] = frozenset()
 FILE = parse_text("d/file")
@@ -28,10 +29,10 @@ def of(at: Process) -> Claims:
     return Claims(at.database, at.clock, at.processes, at.locks, at.quota.flush)
 
 
-async def granted(made: Claims, vfolder: VFolder, path: FolderPath = FILE) -> bool:
+async def granted(made: Claims, vfolder: VFolder, path: FolderPath = FILE, together: bool = False) -> bool:
     """Whether the claim comes when it is asked for again and again."""
     for _ in range(100):
-        if made.covers(vfolder, path):
+        if made.covers(vfolder, path, together):
             return True
         await turn()
     return False
@@ -100,6 +101,76 @@ async def test_others_wait_until_the_claim_is_given_up(tmp_path: Path, clock: Cl
             clock.advance(claims.REFUSED + 1)
             assert not await granted(made, vfolder)
         await made.stop()
+
+
+async def test_processes_claim_together(tmp_path: Path, clock: Clock) -> None:
+    """What goes along with what others do, several do; for anything else it is no claim. Whoever changes something else waits for all."""
+    alive: set[int] = set()
+    async with process(tmp_path / "db", clock, 1, alive) as first, process(tmp_path / "db", clock, 2, alive) as second:
+        vfolder = await first.vfolder()
+        ours, theirs = of(first), of(second)
+        assert await granted(ours, vfolder, together=True)
+        assert await granted(theirs, vfolder, together=True)
+        for made in (ours, theirs):
+            assert made.covers(vfolder, FILE, together=True)
+            assert not made.is_alone(vfolder)
+            assert not made.covers(vfolder, FILE)
+        assert len(await first.rows(schema.intents)) == 2
+        for _ in range(5):  # neither gives way to the other
+            clock.advance(claims.LOOK)
+            await turn()
+        assert ours.covers(vfolder, FILE, together=True)
+        with ours.kept(vfolder):
+            entering = begin(lock(second, vfolder, FILE))
+            for _ in range(100):
+                clock.advance(claims.LOOK)
+                await turn()
+            assert not entering.called
+        await while_time_passes(clock, entering)
+        for made in (ours, theirs):
+            assert not made.covers(vfolder, FILE, together=True)
+        await ours.stop()
+        await theirs.stop()
+
+
+async def test_no_claim_together_while_others_change(tmp_path: Path, clock: Clock) -> None:
+    """What another process has announced comes first."""
+    alive: set[int] = set()
+    async with process(tmp_path / "db", clock, 1, alive) as first, process(tmp_path / "db", clock, 2, alive) as second:
+        vfolder, made = await first.vfolder(), of(first)
+        async with second.locks.publishing(vfolder, [(FILE, False)], NONE, "bob"):
+            assert not await granted(made, vfolder, together=True)
+            assert len(await first.rows(schema.intents)) == 1
+        clock.advance(claims.REFUSED + 1)
+        assert await granted(made, vfolder, together=True)
+        await made.stop()
+
+
+async def test_nobody_waits_long_for_the_dead(tmp_path: Path, clock: Clock) -> None:
+    """Whoever has to wait for a claim looks whether its holder lives."""
+    alive: set[int] = set()
+    async with process(tmp_path / "db", clock, 1, alive) as first:
+        vfolder = await first.vfolder()
+        async with process(tmp_path / "db", clock, 2, alive) as second:
+            made = of(second)
+            assert await granted(made, vfolder, together=True)
+            timer = made._timer
+            assert timer is not None
+            timer.cancel()
+            second.die()
+            alive.discard(2)
+            found: list[float] = []
+
+            async def take_over() -> None:
+                found.append(clock.seconds())
+                await first.locks.recover(await first.processes.dead())
+
+            first.processes.watch(take_over)
+            begun = clock.seconds()
+            entering = begin(lock(first, vfolder, FILE))
+            await while_time_passes(clock, entering)
+            assert len(found) == 1
+            assert found[0] - begun < BEAT / 2
 
 
 async def test_a_change_under_way_keeps_the_claim(tmp_path: Path, clock: Clock) -> None:

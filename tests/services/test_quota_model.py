@@ -84,6 +84,9 @@ class Instance:
     quota: Quota = attrs.field(init=False)
     boot_id: str = "boot"
 
+    def suspect(self) -> None:
+        """Whoever is dead is found dead by a rule of the model."""
+
 
 class QuotaModel(RuleBasedStateMachine):
     """The disk (``stored``) and the promises are the truth; the ledger must agree."""

@@ -12,13 +12,17 @@ from vfgateway.services.context import FolderContext
 _NOTHING: Mapping[str, Usage] = {}
 
 
-def is_claimed(context: FolderContext, path: FolderPath) -> bool:
+def is_claimed(context: FolderContext, path: FolderPath, together: bool = False) -> bool:
     """Whether ``path`` may be changed in this turn of the reactor without a word to anybody: there are no locks, nobody follows the vfolder or
-    changes it beside us, and what is made need not be remembered of whom made it. Not a coroutine."""
+    changes it beside us, and what is made need not be remembered of whom made it. Not a coroutine.
+
+    :param together: whether others may be making the same kind of change
+    """
     if context.standing.access.permission < Permission.RWD or context.lock_tokens:
         return False
     gateway, vfolder = context.gateway, context.vfolder
-    return gateway.claims.covers(vfolder, _folded(context, path)) and gateway.processes.dirty.renew(vfolder.key)
+    covered = gateway.claims.covers(vfolder, _folded(context, path), together)
+    return covered and gateway.processes.dirty.renew(vfolder.key)
 
 
 def _folded(context: FolderContext, path: FolderPath) -> FolderPath:

@@ -1,10 +1,13 @@
-"""Vfolders that this process alone changes, announced once for many small changes.
+"""Vfolders in which this process makes many small changes, announced once for all of them.
 
 Every change is announced in the database, so that of two processes one waits for the other, and so that locks are checked in the
 same step (:mod:`vfgateway.services.locks`). Where one process is alone, and nobody has locked or marked anything, that costs a hundred times
 what a small change does. So it announces a change of everything, a claim, and keeps that for as long as changes come: others wait for it as
 for any change, and it is given up when somebody waits. What was found when it was made (no locks, no properties, nobody who
 follows the vfolder) stays so while it is held: other processes cannot change it, and what this one changes shows in the stamp.
+
+Where there are several processes, they may claim a vfolder together, for changes that go along with each other: whole files that are
+stored in one step (:mod:`vfgateway.services.storing`). A change of any other kind waits for all of them.
 
 If the process dies, its claims are taken for changes under way, and the vfolders are recounted.
 """
@@ -50,6 +53,7 @@ type_stamp = tuple[int, ...]
 class _Claim:
     intent: str
     volume: str
+    alone: bool
     stamp: type_stamp
     used: float
     looks: int = -1  # of the database, when the stamp was last compared
@@ -83,13 +87,18 @@ class Claims:
         self._running: set[Deferred[Any]] = set()
         self._stopped = False
 
-    def covers(self, vfolder: VFolder, path: FolderPath) -> bool:
+    def covers(self, vfolder: VFolder, path: FolderPath, together: bool = False) -> bool:
         """Whether ``path`` (folded) can be changed now, in this turn of the reactor, without announcing it; if not, that is seen to for next
-        time. Not a coroutine."""
+        time. Not a coroutine.
+
+        :param together: whether the change goes along with such changes of other processes; see :meth:`is_alone`
+        """
         now = self._clock.seconds()
         held = self._held.get(vfolder.key)
         if held is None:
-            self._seek(vfolder, now)
+            self._seek(vfolder, now, together)
+            return False
+        if not (held.alone or together):
             return False
         if held.volume != vfolder.volume:  # who asks has entered it before it moved
             return False
@@ -107,6 +116,10 @@ class Claims:
         held.used = now
         return self._locks.is_free(vfolder, path)
 
+    def is_alone(self, vfolder: VFolder) -> bool:
+        """Whether the claim, which has just been found to cover something, is shared with nobody."""
+        return self._held[vfolder.key].alone
+
     @contextmanager
     def kept(self, vfolder: VFolder) -> Iterator[None]:
         """Have the claim, which has just been found to cover what is to be changed, last meanwhile."""
@@ -122,22 +135,29 @@ class Claims:
 
     # --- getting one ---
 
-    def _seek(self, vfolder: VFolder, now: float) -> None:
+    def _seek(self, vfolder: VFolder, now: float, together: bool) -> None:
         if self._stopped or vfolder.key in self._seeking or self._refused.get(vfolder.key, 0.0) > now:
             return
         if len(self._held) + len(self._seeking) >= MOST:
             return
         self._seeking.add(vfolder.key)
-        self._begin(self._claim(vfolder))
+        self._begin(self._claim(vfolder, together))
 
-    async def _claim(self, vfolder: VFolder) -> None:
+    async def _claim(self, vfolder: VFolder, together: bool) -> None:
         intent, begun, changes = secrets.token_hex(16), self._clock.seconds(), self._locks.changes
+        alone, process = True, self._process.id
 
         def write(connection: Connection) -> type_stamp | None:
-            there = locktable.enter(connection, vfolder, self._process.id)
-            if there.locks or there.others or there.properties or there.tracked or not self._is_alone(connection):
+            nonlocal alone
+            there = locktable.enter(connection, vfolder, process)
+            alone = self._is_alone(connection)
+            if there.locks or there.properties or there.tracked or not (alone or together):
                 return None
-            locktable.insert_intent(connection, intent, vfolder.key, [(ROOT, True)], self._process.id, begun)
+            everything = (vfolder.key, [(ROOT, True)], process)
+            locktable.insert_intent(connection, intent, *everything, begun, shared=not alone)
+            if there.others and locktable.must_wait(connection, intent, *everything, shared=not alone):
+                locktable.delete_intent(connection, intent)
+                return None
             return changes, counter(connection, SET), counter(connection, LOCKED)
 
         stamp = None
@@ -154,7 +174,7 @@ class Claims:
         if stamp is not None:
             if not self._held:
                 self._looked = begun
-            self._held[vfolder.key] = _Claim(intent, vfolder.volume, stamp, now)
+            self._held[vfolder.key] = _Claim(intent, vfolder.volume, alone, stamp, now)
             self._look_later()
 
     def _is_alone(self, connection: Connection) -> bool:
@@ -182,9 +202,10 @@ class Claims:
         begun = self._clock.seconds()
 
         def read(connection: Connection) -> tuple[set[int], set[str]]:
-            rows = connection.execute(select(intents.c.process, intents.c.vfolder, intents.c.intent)).all()
+            rows = connection.execute(select(intents)).all()
             mine = self._process.id
-            return {row.vfolder for row in rows if row.process != mine}, {r.intent for r in rows if r.process == mine}
+            waiting = {row.vfolder for row in rows if row.process != mine and not row.shared}
+            return waiting, {row.intent for row in rows if row.process == mine}
 
         try:
             wanted, kept = await self._database.read(read)

@@ -121,12 +121,14 @@ class FolderContext:
         )
 
     @asynccontextmanager
-    async def publishing(self, *changes: tuple[FolderPath, bool], fence: int | None = None) -> AsyncIterator[Intent]:
+    async def publishing(
+        self, *changes: tuple[FolderPath, bool], fence: int | None = None, shared: bool = False
+    ) -> AsyncIterator[Intent]:
         """The time in which a change becomes visible: locks are checked exactly and held off until it is over. A change is a path
-        and whether it takes all below it."""
+        and whether it takes all below it; see ``Locks.publishing``."""
         paths: Sequence[tuple[FolderPath, bool]] = [(self.lock_path(path), tree) for path, tree in changes]
         async with self.gateway.locks.publishing(
-            self.vfolder, paths, self.lock_tokens, self.principal_id, fence=fence
+            self.vfolder, paths, self.lock_tokens, self.principal_id, fence=fence, shared=shared
         ) as intent:
             yield intent
 

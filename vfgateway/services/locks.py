@@ -246,6 +246,7 @@ class Locks:
         *,
         fence: int | None = None,
         recount: bool = False,
+        shared: bool = False,
     ) -> AsyncIterator[Intent]:
         """The time in which changes become visible.
 
@@ -253,6 +254,8 @@ class Locks:
         :param tokens: the locks that ``principal`` says it holds
         :param fence: what :meth:`fence` returned when the writer began
         :param recount: nothing is changed, so locks do not matter; others are held off alike
+        :param shared: other processes may make changes at the same time that are shared, too: files that are stored whole, each of which is
+            told what it has replaced
         :raises Locked: somebody else holds a lock
         :raises LockLost: the lock under which the writer began is gone
         """
@@ -266,7 +269,7 @@ class Locks:
             locktable.check(found, paths, tokens, principal, fence)
             return standing, locktable.guards(found, parents, tokens, principal)
 
-        async with self._announced(vfolder, paths, check, durable=False) as (intent, outcome):
+        async with self._announced(vfolder, paths, check, durable=False, shared=shared) as (intent, outcome):
             intent.standing, intent.guards = outcome
             if recount:
                 intent.changes = ()
@@ -322,7 +325,7 @@ class Locks:
 
     @asynccontextmanager
     async def _announced(
-        self, vfolder: VFolder, changes: Sequence[type_change], act: type_act[T], durable: bool
+        self, vfolder: VFolder, changes: Sequence[type_change], act: type_act[T], durable: bool, shared: bool = False
     ) -> AsyncIterator[tuple[Intent, T]]:
         """Announce changes and run ``act(connection, standing)`` in the same write, once nothing earlier is in the way."""
         intent = Intent(secrets.token_hex(16), vfolder=vfolder.key, announced=changes, at=self._clock.seconds())
@@ -330,7 +333,7 @@ class Locks:
         try:
             # Here, not before the turn: a mark that was not used for minutes is taken away.
             await self._process.dirty.mark(vfolder.key)
-            outcome = await self._announce(intent, vfolder, changes, act, durable)
+            outcome = await self._announce(intent, vfolder, changes, act, durable, shared)
             yield intent, outcome
         except DatabaseUnavailable:
             intent.ended = False  # what was to be written with its end may have been undone
@@ -349,6 +352,7 @@ class Locks:
         changes: Sequence[type_change],
         act: type_act[T],
         durable: bool,
+        shared: bool = False,
     ) -> T:
         process = self._process.id
         announced = False
@@ -357,8 +361,8 @@ class Locks:
             standing = locktable.enter(connection, vfolder, process)
             if not announced:
                 now = self._clock.seconds()
-                locktable.insert_intent(connection, intent.id, vfolder.key, changes, process, now)
-            if standing.others and locktable.must_wait(connection, intent.id, vfolder.key, changes, process):
+                locktable.insert_intent(connection, intent.id, vfolder.key, changes, process, now, shared)
+            if standing.others and locktable.must_wait(connection, intent.id, vfolder.key, changes, process, shared):
                 return None
             return (act(connection, standing),)
 
@@ -370,6 +374,8 @@ class Locks:
             announced = True
             await wait(self._clock, pause)
             pause = min(pause * 2, LONGEST_LOOK)
+            if pause == LONGEST_LOOK:  # far longer than most changes take
+                self._process.suspect()
 
     async def recover(self, dead: Sequence[str]) -> Sequence[int]:
         """Drop what dead processes had announced; the keys of the vfolders that they may have changed, now to be recounted."""

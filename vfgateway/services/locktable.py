@@ -234,14 +234,27 @@ def refuse_too_many(connection: Connection, vfolder: int, principal: str, owner:
 
 
 def insert_intent(
-    connection: Connection, intent: str, vfolder: int, changes: Sequence[type_change], process: str, now: float
+    connection: Connection,
+    intent: str,
+    vfolder: int,
+    changes: Sequence[type_change],
+    process: str,
+    now: float,
+    shared: bool = False,
 ) -> None:
-    """Announce changes."""
-    row = {"intent": intent, "vfolder": vfolder, "process": process, "created": now}
+    """Announce changes; those that are ``shared`` wait for no others that are."""
+    row = {"intent": intent, "vfolder": vfolder, "process": process, "created": now, "shared": shared}
     connection.execute(_ANNOUNCE, [{**row, "path": bytes(path), "tree": tree} for path, tree in changes])
 
 
-def must_wait(connection: Connection, intent: str, vfolder: int, changes: Sequence[type_change], process: str) -> bool:
+def must_wait(
+    connection: Connection,
+    intent: str,
+    vfolder: int,
+    changes: Sequence[type_change],
+    process: str,
+    shared: bool = False,
+) -> bool:
     """Whether another process announced an overlapping change before ``intent``."""
     mine = select(func.min(intents.c.serial)).where(intents.c.intent == intent).scalar_subquery()
     overlapping: list[ColumnElement[bool]] = []
@@ -254,6 +267,8 @@ def must_wait(connection: Connection, intent: str, vfolder: int, changes: Sequen
     earlier = select(intents.c.serial).where(
         intents.c.vfolder == vfolder, intents.c.process != process, intents.c.serial < mine, or_(*overlapping)
     )
+    if shared:
+        earlier = earlier.where(~intents.c.shared)
     return connection.execute(earlier.limit(1)).first() is not None
 
 

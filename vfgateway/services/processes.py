@@ -28,6 +28,8 @@ from vfgateway.services.schema import dirty, holds, intents, processes
 BEAT = 5.0
 #: Own heartbeats after which a process on another host that was not heard of is dead.
 SILENT_BEATS = 6
+#: Seconds between looks at the others while somebody waits for one of them.
+SUSPICION = 1.0
 #: What the slab of a process is called among holders (``schema.holds``).
 SLAB = "slab:"
 
@@ -41,6 +43,9 @@ class IsProcess(Protocol):
 
     id: str
     dirty: DirtyMarks
+
+    def suspect(self) -> None:
+        """See :meth:`Processes.suspect`."""
 
 
 @attrs.frozen
@@ -103,6 +108,7 @@ class Processes:
         self._observed: dict[str, tuple[int, int]] = {}
         self._watchers: list[type_death] = []
         self._reported: set[str] = set()
+        self._suspected = 0.0
         self.id = secrets.token_hex(16)
         self.boot_id = self._machine.boot_id
         self.leads = False
@@ -147,16 +153,28 @@ class Processes:
                 # Somebody thought us dead (a suspended machine) and has taken over what we held.
                 self.log.critical("this process was taken for dead; registering it again")
                 await self._register()
-            rows = await self._database.read(_all)
-            self._observe(rows)
-            self._see_who_leads(rows)
-            fresh = [row.id for row in rows if self._is_dead(row)]
-            if set(fresh) - self._reported:
-                self._reported.update(fresh)
-                await self._report(fresh)
+            await self._look()
         except Exception:
             if self._heartbeat.running:
                 self.log.failure("heartbeat failed")
+
+    def suspect(self) -> None:
+        """Somebody has to wait for another process, which may be dead: look now, not at the next heartbeat, unless that was done a moment ago.
+        Not a coroutine."""
+        now = self._clock.seconds()
+        if self._heartbeat.running and not 0 <= now - self._suspected < SUSPICION:
+            self._suspected = now
+            looking: Deferred[None] = Deferred.fromCoroutine(self._look())
+            looking.addErrback(lambda failure: self.log.failure("could not look for dead processes", failure=failure))
+
+    async def _look(self) -> None:
+        rows = await self._database.read(_all)
+        self._observe(rows)
+        self._see_who_leads(rows)
+        fresh = [row.id for row in rows if self._is_dead(row)]
+        if set(fresh) - self._reported:
+            self._reported.update(fresh)
+            await self._report(fresh)
 
     def _count_up(self, connection: Connection) -> bool:
         beat = update(processes).where(processes.c.id == self.id).values(heartbeat=self._beats)

@@ -315,6 +315,7 @@ intents = Table(
     Column("tree", Boolean, nullable=False),  # with all below
     Column("process", String(64), nullable=False, index=True),
     Column("created", Float, nullable=False),
+    Column("shared", Boolean, nullable=False, server_default=false()),  # goes along with others that are shared
 )
 
 # --- what has changed (RFC 6578) ------------------------------------------------------------------------

@@ -35,7 +35,8 @@ def store_small(context: FolderContext, target: FolderPath, content: type_chunk)
     whole = IWholeStore.providedBy(folder)
     if not (at_once or whole):
         return None
-    claimed = is_claimed(context, target)
+    together = whole and cast(IWholeStore, folder).stores_together
+    claimed = is_claimed(context, target, together)
     needs = take_now(context, len(content), 1)
     if needs is None:  # whoever has to ask for room may be refused, once
         return None
@@ -46,7 +47,8 @@ def store_small(context: FolderContext, target: FolderPath, content: type_chunk)
         return eager.begin(_store_soon(context, target, content, needs))
     published: Published | None = None
     try:
-        published = cast(IAtHand, folder).store_now(target, content)
+        alone = context.gateway.claims.is_alone(context.vfolder)
+        published = cast(IAtHand, folder).store_now(target, content, alone)
     finally:
         _settle(context, target, published, len(content), needs)
     return published
@@ -55,17 +57,19 @@ def store_small(context: FolderContext, target: FolderPath, content: type_chunk)
 class _Whole:
     """What :func:`vfgateway.services.transfer.publish` needs of a stage, for content that is there.
 
+    :ivar shared: whether other processes may store at the same time
     :ivar published: what has become of it
     """
 
     def __init__(self, context: FolderContext, content: type_chunk) -> None:
         self._folder = cast(IWholeStore, context.folder)
         self._content = content
+        self.shared = self._folder.stores_together
         self.size = len(content)
         self.published: Published | None = None
 
     async def commit(self, target: FolderPath, expect: Expect) -> Published:
-        self.published = await self._folder.store_whole(target, self._content)
+        self.published = await self._folder.store_whole(target, self._content, not self.shared)
         if self.published is None:
             raise Unsupported("storing this with one call")
         return self.published
@@ -75,7 +79,7 @@ async def _store_announced(context: FolderContext, target: FolderPath, content: 
     """As any upload is published, but for the stage. What it raises, the ordinary way would have, or need not."""
     whole = _Whole(context, content)
     async with await context.gateway.quota.begin(context.vfolder) as reservation:
-        await publish(context, whole, target, reservation)
+        await publish(context, whole, target, reservation, shared=whole.shared)
     context.gateway.metrics.received(context.origin.protocol, len(content))
     return whole.published
 
@@ -86,12 +90,13 @@ async def _store_soon(
     """The claim lasts, and the path is taken, for as long as it takes."""
     gateway, vfolder = context.gateway, context.vfolder
     published: Published | None = None
+    alone = gateway.claims.is_alone(vfolder)
     with gateway.claims.kept(vfolder):
         turn = await gateway.locks.take_turn(
             vfolder, context.lock_path(target)
         )  # nobody is in the way, as has been seen
         try:
-            published = await cast(IWholeStore, context.folder).store_whole(target, content)
+            published = await cast(IWholeStore, context.folder).store_whole(target, content, alone)
         finally:
             _settle(context, target, published, len(content), needs)
             gateway.locks.leave_turn(vfolder, turn)

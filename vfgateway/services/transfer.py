@@ -71,22 +71,25 @@ async def publish(
     expect: Expect = ANY,
     fence: int | None = None,
     parents: bool = False,
+    shared: bool = False,
     also: Sequence[Callable[[Connection], None]] = (),
 ) -> FileStat:
     """Make the stage the file ``target``, under an intent and with the figures settled in the same step; ``also`` is written with them.
+
+    :param shared: other processes may store at ``target`` meanwhile, so that there has to be room for all of it
 
     Raises ``Locked``, ``LockLost``, ``QuotaExceeded`` and all that ``IStagedFile.commit`` may; the stage and the reservation are then as
     before, apart from directories made on the way.
     """
     await context.standing.refresh()
     context.allow(Permission.RW, target, "write this")
-    async with context.publishing((target, False), fence=fence) as intent:
+    async with context.publishing((target, False), fence=fence, shared=shared) as intent:
         made: list[Usage] = []
         wanted = await growth(context, target, stage.size, expect)
         if wanted.files:
             intent.names(context.lock_path(target))
         missing = await trees.missing_parents(context.folder, target) if parents else ()
-        await reservation.ensure(wanted + Usage(0, len(missing)))
+        await reservation.ensure((Usage(stage.size, 1) if shared else wanted) + Usage(0, len(missing)))
         intent.more += map(Change, missing)
         try:
             await trees.make_dirs(context.folder, missing, made.append)

@@ -443,10 +443,10 @@ async def test_while_storage_is_waited_for(
         held: list[Deferred[None]] = []
         store = VfsFolder.store_whole
 
-        async def slowly(self: VfsFolder, path: FolderPath, content: bytes) -> Any:
+        async def slowly(self: VfsFolder, path: FolderPath, content: bytes, alone: bool) -> Any:
             held.append(Deferred())
             await held[-1]
-            return await store(self, path, content)
+            return await store(self, path, content, alone)
 
         monkeypatch.setattr(VfsFolder, "store_whole", slowly)
         client = await RawConnection.open(dav.port)

@@ -24,6 +24,7 @@ from vfgateway.backends.vfs.athand import AtHand
 from vfgateway.backends.vfs.descriptors import Calls, Descriptor
 from vfgateway.backends.vfs.files import Listing, VfsDirectory, VfsFile, VfsStagedFile, VfsWritableFile
 from vfgateway.backends.vfs.measuring import Measuring
+from vfgateway.backends.vfs.publish import EXCHANGES
 from vfgateway.backends.vfs.staging import Stage, Staging
 from vfgateway.backends.vfs.syscalls import TMPFS
 from vfgateway.backends.vfs.tree import STAGING, Tree
@@ -50,6 +51,7 @@ class VfsFolder:
         self._in_memory = staging.file_system == TMPFS
         self._at_hand = AtHand(tree, self._in_memory)
         self._waits = staging.syncs(True)
+        self.stores_together = staging.file_system in EXCHANGES
 
     def seen_by_jobs_at(self, places: Sequence[str]) -> None:
         self._tree.jobs.paths = places
@@ -107,13 +109,15 @@ class VfsFolder:
     def stores_now(self) -> bool:
         return not self._waits and self._calls.check().in_place
 
-    def store_now(self, path: FolderPath, content: type_chunk) -> Published | None:
-        return self._calls.check().call(self._staging.store_whole, False, path, content) if self.stores_now else None
+    def store_now(self, path: FolderPath, content: type_chunk, alone: bool = True) -> Published | None:
+        if not self.stores_now:
+            return None
+        return self._calls.check().call(self._staging.store_whole, False, path, content, alone)
 
-    async def store_whole(self, path: FolderPath, content: type_chunk) -> Published | None:
+    async def store_whole(self, path: FolderPath, content: type_chunk, alone: bool = True) -> Published | None:
         if self.stores_now:
-            return self.store_now(path, content)
-        return await self._calls.run(self._staging.store_whole, True, path, content)
+            return self.store_now(path, content, alone)
+        return await self._calls.run(self._staging.store_whole, True, path, content, alone)
 
     def open_now(self, path: FolderPath, mode: OpenMode) -> IFile | None:
         pool = self._calls.check()

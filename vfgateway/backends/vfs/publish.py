@@ -13,16 +13,20 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import attrs
 
 from vfgateway.backends.vfs import syscalls
 from vfgateway.backends.vfs.facts import entry_facts
 from vfgateway.backends.vfs.faults import faults, is_missing, translate_rename, would_block
-from vfgateway.errors import AlreadyExists
+from vfgateway.errors import AlreadyExists, UnsupportedFileType
 from vfgateway.model import ANY, Expect, FileStat
 from vfgateway.paths import FolderPath
 from vfgateway.targets import check_expected, check_kind
+
+#: File systems that can exchange two names (``RENAME_EXCHANGE``).
+EXCHANGES: Final = frozenset({syscalls.TMPFS, syscalls.EXT4, syscalls.XFS, syscalls.BTRFS})
 
 
 class Busy(Exception):
@@ -69,6 +73,46 @@ def publish(
     if keep_mode is not None and there is not None and there.is_file:
         os.fchmod(keep_mode, there.mode)  # an edited script stays executable
     move(staging, token, parent, name, target, expect)
+    return there
+
+
+def replace(area: int, token: bytes, parent: int, name: bytes, content: int, target: FolderPath) -> FileStat | None:
+    """Put what has been written to ``content`` in the place of a file, if there is one: it is told. Other processes leave it alone meanwhile.
+    ``UnsupportedFileType`` if something else is there."""
+    there = _file_at(parent, name, target)
+    if there is not None:
+        os.fchmod(content, there.mode)  # an edited script stays executable
+    os.rename(token, name, src_dir_fd=area, dst_dir_fd=parent)
+    return there
+
+
+def replace_beside_others(
+    area: int, token: bytes, parent: int, name: bytes, content: int, target: FolderPath
+) -> FileStat | None:
+    """As :func:`replace`, where other processes may be doing the same: none of them waits, and what each has replaced it holds in its hands.
+    The kernel has to be able to exchange two names."""
+    try:
+        syscalls.rename_no_replace(area, token, parent, name)
+        return None
+    except FileExistsError:
+        pass
+    there = _file_at(parent, name, target)
+    if there is None:
+        raise Busy
+    os.fchmod(content, there.mode)
+    syscalls.rename_exchange(area, token, parent, name)
+    try:
+        replaced = _file_at(area, token, target)
+    except UnsupportedFileType:  # a job has just put it there
+        syscalls.rename_exchange(area, token, parent, name)
+        raise
+    return replaced
+
+
+def _file_at(directory: int, name: bytes, target: FolderPath) -> FileStat | None:
+    there = entry_facts(directory, name)
+    if there is not None and not there.is_file:
+        raise UnsupportedFileType(target)
     return there
 
 

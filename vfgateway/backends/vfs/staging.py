@@ -19,13 +19,13 @@ import attrs
 
 from vfgateway.backends.vfs import syscalls
 from vfgateway.backends.vfs.copy import append_content, copy_content
-from vfgateway.backends.vfs.facts import entry_facts, facts, facts_of, names_in
+from vfgateway.backends.vfs.facts import facts, facts_of, names_in
 from vfgateway.backends.vfs.faults import faults, is_missing, translate
 from vfgateway.backends.vfs.ownership import PERMISSIONS, PRIVATE
-from vfgateway.backends.vfs.publish import Busy, publish
+from vfgateway.backends.vfs.publish import Busy, publish, replace, replace_beside_others
 from vfgateway.backends.vfs.resolve import DIRECTORY
 from vfgateway.backends.vfs.tree import CAREFUL, STAGING, Tree, regular
-from vfgateway.errors import GatewayError, IsADirectory, NoSpace, UnsupportedFileType, UploadNotFound, VFolderNotFound
+from vfgateway.errors import GatewayError, IsADirectory, NoSpace, UploadNotFound, VFolderNotFound
 from vfgateway.interfaces import type_chunk
 from vfgateway.model import ANY, Expect, FileStat, Published
 from vfgateway.paths import FolderPath
@@ -289,11 +289,12 @@ class Staging:
         except FileNotFoundError:
             raise UploadNotFound(stage.token) from None
 
-    def store_whole(self, wait: bool, target: FolderPath, content: type_chunk) -> Published | None:
+    def store_whole(self, wait: bool, target: FolderPath, content: type_chunk, alone: bool) -> Published | None:
         """Make and publish a stage with ``content`` in one go, durably where the volume is; ``None`` where that fails, and then nothing is
         left of it.
 
         :param wait: whether other publishers may be waited for
+        :param alone: whether no other process does the same with ``target`` meanwhile
         :raises StorageFailure: it is there, and may not last
         """
         if target.is_root or self.tree.hidden(target):
@@ -302,7 +303,7 @@ class Staging:
             with self._area() as (root, area):
                 parent = self.tree.resolver.open(root, target.parent, DIRECTORY, links=False)
                 try:
-                    return self._store(wait, root, area, parent, target, content)
+                    return self._store(wait, root, area, parent, target, content, alone)
                 finally:
                     os.close(parent)
         except _TooLate as late:
@@ -311,7 +312,7 @@ class Staging:
             return None
 
     def _store(
-        self, wait: bool, root: int, area: int, parent: int, target: FolderPath, content: type_chunk
+        self, wait: bool, root: int, area: int, parent: int, target: FolderPath, content: type_chunk, alone: bool
     ) -> Published:
         token = secrets.token_hex(16).encode("ascii")
         descriptor = os.open(token, _STAGE_FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=area)
@@ -324,17 +325,14 @@ class Staging:
                     os.fsync(descriptor)
                 name = bytes(FolderPath(target.parts[-1:]))
                 with self.tree.gate.passed(ANY, wait):
-                    there = entry_facts(parent, name)
-                    if there is not None and not there.is_file:
-                        raise UnsupportedFileType(target)
-                    if there is not None:
-                        os.fchmod(descriptor, there.mode)  # an edited script stays executable
-                    os.rename(token, name, src_dir_fd=area, dst_dir_fd=parent)
+                    there = (replace if alone else replace_beside_others)(area, token, parent, name, descriptor, target)
             except BaseException:
                 os.unlink(token, dir_fd=area)
                 raise
             try:
                 self.tree.sync_names(parent)
+                if there is not None and not alone:
+                    os.unlink(token, dir_fd=area)  # that is what has been replaced
             except OSError as error:
                 raise _TooLate(error) from error
             return Published(facts_of(descriptor), there)

@@ -14,6 +14,7 @@ RESOLVE_NO_MAGICLINKS: Final = 0x02
 RESOLVE_NO_SYMLINKS: Final = 0x04
 RESOLVE_BENEATH: Final = 0x08
 RENAME_NOREPLACE: Final = 1
+RENAME_EXCHANGE: Final = 2
 
 #: ``f_type`` of ``statfs(2)``, from linux/magic.h.
 TMPFS: Final = 0x01021994
@@ -79,10 +80,20 @@ def has_openat2() -> bool:
 
 def rename_no_replace(source_dir: int, source: bytes, target_dir: int, target: bytes) -> None:
     """``renameat2`` with ``RENAME_NOREPLACE``. ``EEXIST``; ``EINVAL`` or ``ENOSYS`` where it is not to be had."""
+    _rename(source_dir, source, target_dir, target, RENAME_NOREPLACE)
+
+
+def rename_exchange(source_dir: int, source: bytes, target_dir: int, target: bytes) -> None:
+    """``renameat2`` with ``RENAME_EXCHANGE``: both names are there at every moment. ``ENOENT``; ``EINVAL`` or ``ENOSYS`` where it is not to
+    be had."""
+    _rename(source_dir, source, target_dir, target, RENAME_EXCHANGE)
+
+
+def _rename(source_dir: int, source: bytes, target_dir: int, target: bytes, flags: int) -> None:
     function = getattr(_libc, "renameat2", None)
     if function is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    if function(source_dir, source, target_dir, target, RENAME_NOREPLACE) != 0:
+    if function(source_dir, source, target_dir, target, flags) != 0:
         raise _failure(target)
 
 
