@@ -133,6 +133,24 @@ async def test_processes_claim_together(tmp_path: Path, clock: Clock) -> None:
         await theirs.stop()
 
 
+async def test_who_is_alone_no_more_lets_others_in(tmp_path: Path, clock: Clock) -> None:
+    """A claim from before there were others gives way also to what would go along with one that is shared."""
+    alive: set[int] = set()
+    async with process(tmp_path / "db", clock, 1, alive) as first:
+        vfolder, made = await first.vfolder(), of(first)
+        assert await granted(made, vfolder, together=True)
+        assert made.is_alone(vfolder)
+        async with process(tmp_path / "db", clock, 2, alive) as second:
+
+            async def store() -> None:
+                async with second.locks.publishing(vfolder, [(FILE, False)], NONE, "bob", shared=True):
+                    pass
+
+            await while_time_passes(clock, begin(store()), most=1.0)
+            assert not made.covers(vfolder, FILE, together=True)
+        await made.stop()
+
+
 async def test_no_claim_together_while_others_change(tmp_path: Path, clock: Clock) -> None:
     """What another process has announced comes first."""
     alive: set[int] = set()

@@ -15,7 +15,7 @@ If the process dies, its claims are taken for changes under way, and the vfolder
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -60,6 +60,10 @@ class _Claim:
     stands_until: float = 0.0
     users: int = 0  # changes under way
     unused: list[Deferred[None]] = attrs.Factory(list)  # fire when there are none
+
+    def in_the_way(self, vfolder: int, others: Container[tuple[int, bool]]) -> bool:
+        """Whether another process waits, of all that have announced something: for which vfolder, and whether it is shared."""
+        return (vfolder, False) in others or (self.alone and (vfolder, True) in others)
 
 
 class Claims:
@@ -201,16 +205,17 @@ class Claims:
         """Give up what others wait for, and what is no longer used."""
         begun = self._clock.seconds()
 
-        def read(connection: Connection) -> tuple[set[int], set[str]]:
+        def read(connection: Connection) -> tuple[set[tuple[int, bool]], set[str]]:
             rows = connection.execute(select(intents)).all()
             mine = self._process.id
-            waiting = {row.vfolder for row in rows if row.process != mine and not row.shared}
-            return waiting, {row.intent for row in rows if row.process == mine}
+            others = {(row.vfolder, row.shared) for row in rows if row.process != mine}
+            return others, {row.intent for row in rows if row.process == mine}
 
         try:
-            wanted, kept = await self._database.read(read)
+            others, kept = await self._database.read(read)
             self._looked = begun
-            lost = [key for key, held in self._held.items() if key in wanted or held.intent not in kept]
+            claims = self._held.items()
+            lost = [key for key, held in claims if held.in_the_way(key, others) or held.intent not in kept]
             for key in lost:
                 self._refuse(key, begun)
             idle = [key for key, held in self._held.items() if held.used < begun - IDLE]
