@@ -217,6 +217,15 @@ async def test_of_many_at_once_exactly_those_that_fit(alone: Process) -> None:
     assert sum(isinstance(answer, Reservation) for answer in outcome) == 10
 
 
+async def test_hundreds_that_wait_for_the_same_lease(alone: Process) -> None:
+    """They go on one after the other, not each within the one before."""
+    vfolder = await alone.vfolder(limits=Limits(bytes=1 << 40))
+    storing = [begin(store(alone, vfolder, Usage(1, 1))) for _ in range(500)]
+    for each in storing:
+        await each
+    assert await alone.figure(f"vfolder:{vfolder.key}") == Usage(500, 500)
+
+
 async def test_growing_in_steps(alone: Process) -> None:
     """A writer of unknown length goes on to the last byte; refused, it keeps what it has."""
     vfolder = await alone.vfolder(limits=Limits(bytes=100))

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from vfgateway.errors import QuotaExceeded, VolumeUnavailable
@@ -59,7 +59,7 @@ class Headroom:
         self._refused = refused
         self._used_at: dict[str, float] = {}
         self._modest_until: dict[str, float] = {}
-        self._leasing = DeferredLock()
+        self._leasing: list[Deferred[None]] | None = None  # who waits for the lease under way
 
     # --- getting ---
 
@@ -79,12 +79,30 @@ class Headroom:
         """Have the slabs grow by what is missing of ``needs``. Raises ``QuotaExceeded``."""
 
         async def attempt() -> Short | None:
-            async with self._leasing:
-                missing = {key: self._ledger.slab(key).missing(need) for key, need in needs.items()}
-                missing = {key: amount for key, amount in missing.items() if amount != Usage()}
-                return await self._grant(vfolder, self._ledger.holder, missing, self._leased) if missing else None
+            while missing := self._missing(needs):
+                if self._leasing is None:
+                    return await self._grow(vfolder, missing)
+                growing: Deferred[None] = Deferred()
+                self._leasing.append(growing)
+                await growing
+            return None
 
         await self._persist(attempt, needs)
+
+    def _missing(self, needs: Mapping[str, Usage]) -> Mapping[str, Usage]:
+        missing = {key: self._ledger.slab(key).missing(need) for key, need in needs.items()}
+        return {key: amount for key, amount in missing.items() if amount != Usage()}
+
+    async def _grow(self, vfolder: VFolder, missing: Mapping[str, Usage]) -> Short | None:
+        """Lease for one; the others go on afterwards one by one, not each within the one before: they may be hundreds."""
+        waiting = self._leasing = []
+        try:
+            return await self._grant(vfolder, self._ledger.holder, missing, self._leased)
+        finally:
+            self._leasing = None
+            for growing in waiting:
+                if not growing.called:
+                    growing.callback(None)
 
     async def hold(self, vfolder: VFolder, holder: str, needs: Mapping[str, Usage], then: type_granted) -> None:
         """Have ``holder`` hold ``needs`` more. Raises ``QuotaExceeded``."""
