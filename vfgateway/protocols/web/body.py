@@ -11,7 +11,7 @@ from vfgateway.errors import IncompleteBody, TooLarge
 from vfgateway.interfaces import type_chunk
 
 #: Bytes that may wait for the handler before the client is held back.
-MOST_WAITING = 1 << 20
+MOST_WAITING = 512 << 10
 #: Bytes for which a waiting reader is woken before the body ends: below it, a storage call costs more than it carries.
 WORTH_WAKING = 256 << 10
 

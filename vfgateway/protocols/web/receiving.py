@@ -12,9 +12,9 @@ from twisted.internet.tcp import Connection
 from vfgateway.protocols.web.body import BodyStream
 
 #: Bytes of one buffer: what the storage then gets in one call.
-SLAB = 1 << 20
-#: Buffers kept for reuse by one body: one being filled, one waiting, one being written.
-KEPT = 3
+SLAB = 512 << 10
+#: Buffers kept for reuse by one body: one being written, one being filled or waiting.
+KEPT = 2
 
 
 def has_mail(transport: Any) -> bool:
@@ -46,7 +46,7 @@ class Receiver:
         self._left = left - 1
         self._took = took
         self._slabs: list[bytearray] = []
-        self._slab = self._fresh()
+        self._slab: bytearray | None = None
         self.held = 0
         self._read_once = self._read  # one bound method, to be known again
         transport.doRead = self._read_once  # type: ignore[method-assign]
@@ -54,7 +54,10 @@ class Receiver:
     def _read(self) -> Any:
         """Called by the reactor in place of ``Connection.doRead``, with the same outcomes."""
         start = self.held
-        with memoryview(self._slab) as view:
+        slab = self._slab
+        if slab is None:
+            slab = self._slab = self._fresh()
+        with memoryview(slab) as view:
             try:
                 count = self._receive(view[start : start + min(SLAB - start, self._left)])
             except BlockingIOError:
@@ -75,8 +78,9 @@ class Receiver:
     def flush(self) -> None:
         """Put what has been taken into the body."""
         if self.held:
+            assert self._slab is not None
             view = memoryview(self._slab)[: self.held]
-            self._slab, self.held = self._fresh(), 0
+            self._slab, self.held = None, 0
             self._body.put(view)
 
     def remove(self) -> None:
