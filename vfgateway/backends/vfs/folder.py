@@ -28,6 +28,7 @@ from vfgateway.backends.vfs.publish import EXCHANGES
 from vfgateway.backends.vfs.staging import Stage, Staging
 from vfgateway.backends.vfs.syscalls import TMPFS
 from vfgateway.backends.vfs.tree import STAGING, Tree
+from vfgateway.backends.vfs.whole import WholeStore
 from vfgateway.errors import Unsupported
 from vfgateway.interfaces import IDirectory, IFile, IFolder, IStagedFile, type_chunk
 from vfgateway.model import Attrs, Expect, FileStat, OpenMode, Published
@@ -51,6 +52,7 @@ class VfsFolder:
         self._in_memory = staging.file_system == TMPFS
         self._at_hand = AtHand(tree, self._in_memory)
         self._waits = staging.syncs(True)
+        self._whole = WholeStore(tree, staging)
         self.stores_together = staging.file_system in EXCHANGES
 
     def seen_by_jobs_at(self, places: Sequence[str]) -> None:
@@ -112,12 +114,12 @@ class VfsFolder:
     def store_now(self, path: FolderPath, content: type_chunk, alone: bool = True) -> Published | None:
         if not self.stores_now:
             return None
-        return self._calls.check().call(self._staging.store_whole, False, path, content, alone)
+        return self._calls.check().call(self._whole.store, False, path, content, alone)
 
     async def store_whole(self, path: FolderPath, content: type_chunk, alone: bool = True) -> Published | None:
         if self.stores_now:
             return self.store_now(path, content, alone)
-        return await self._calls.run(self._staging.store_whole, True, path, content, alone)
+        return await self._calls.run(self._whole.store, True, path, content, alone)
 
     def open_now(self, path: FolderPath, mode: OpenMode) -> IFile | None:
         pool = self._calls.check()

@@ -52,12 +52,14 @@ class Ownership:
         self._settle(descriptor, root, actor, self.dir_mode if mode is None else mode)
 
     def _settle(self, descriptor: int, root: int | bytes, actor: Actor, mode: int) -> None:
-        self._give(descriptor, root, actor)
-        os.fchmod(descriptor, mode)  # after chown, which clears set-id bits
+        now = os.fstat(descriptor)
+        if self._give(descriptor, root, actor, now) or stat.S_IMODE(now.st_mode) != mode:
+            os.fchmod(descriptor, mode)  # after chown, which clears set-id bits
 
-    def _give(self, descriptor: int, root: int | bytes, actor: Actor) -> None:
+    def _give(self, descriptor: int, root: int | bytes, actor: Actor, now: os.stat_result) -> bool:
+        """Whether the owner had to be another."""
         if self.owner == "service":
-            return
+            return False
         if isinstance(self.owner, tuple):
             uid, gid = self.owner
         else:
@@ -66,9 +68,8 @@ class Ownership:
             if self.owner == "principal":
                 uid = uid if actor.uid is None else actor.uid
                 gid = gid if actor.gid is None else actor.gid
-        now = os.fstat(descriptor)
         if (now.st_uid, now.st_gid) == (uid, gid):
-            return
+            return False
         try:
             os.fchown(descriptor, uid, gid)
         except OSError as error:
@@ -76,6 +77,7 @@ class Ownership:
             # any other program. Where a certain owner was asked for, it must not be another.
             if self.owner != "inherit" or not not_permitted(error):
                 raise
+        return True
 
 
 def _may_give_away() -> bool:

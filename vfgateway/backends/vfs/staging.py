@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import secrets
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,14 +19,12 @@ import attrs
 from vfgateway.backends.vfs import syscalls
 from vfgateway.backends.vfs.copy import append_content, copy_content
 from vfgateway.backends.vfs.facts import facts, facts_of, names_in
-from vfgateway.backends.vfs.faults import faults, is_missing, translate
+from vfgateway.backends.vfs.faults import faults, is_missing
 from vfgateway.backends.vfs.ownership import PERMISSIONS, PRIVATE
-from vfgateway.backends.vfs.publish import Busy, publish, replace, replace_beside_others
-from vfgateway.backends.vfs.resolve import DIRECTORY
+from vfgateway.backends.vfs.publish import publish
 from vfgateway.backends.vfs.tree import CAREFUL, STAGING, Tree, regular
-from vfgateway.errors import GatewayError, IsADirectory, NoSpace, UploadNotFound, VFolderNotFound
-from vfgateway.interfaces import type_chunk
-from vfgateway.model import ANY, Expect, FileStat, Published
+from vfgateway.errors import IsADirectory, NoSpace, UploadNotFound, VFolderNotFound
+from vfgateway.model import Expect, FileStat, Published
 from vfgateway.paths import FolderPath
 
 #: Room is reserved ahead from this size on; below it the file system places blocks better by itself.
@@ -43,7 +40,8 @@ KNOWS_OWNERS: Final = ALLOCATES | {syscalls.BTRFS, syscalls.TMPFS}
 _TOKEN = re.compile("[0-9a-f]{32}")
 _AREA: Final = STAGING.encode()
 _AREA_PATH: Final = FolderPath((STAGING,))
-_STAGE_FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | CAREFUL
+#: How stages are opened.
+STAGE_FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | CAREFUL
 
 
 def _locked(descriptor: int) -> bool:
@@ -53,17 +51,6 @@ def _locked(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-class _TooLate(Exception):
-    """Something failed when the file was there already.
-
-    :ivar error: what
-    """
-
-    def __init__(self, error: OSError) -> None:
-        super().__init__(error)
-        self.error = error
 
 
 @attrs.frozen
@@ -88,7 +75,7 @@ class Staging:
     flushes_late: bool
 
     @contextmanager
-    def _area(self, create: bool = False) -> Iterator[tuple[int, int]]:
+    def area(self, create: bool = False) -> Iterator[tuple[int, int]]:
         """Descriptors of the vfolder's root and of its staging area."""
         with self.tree.root() as root:
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -118,7 +105,7 @@ class Staging:
 
     def begin(self, expected_size: int | None) -> Stage:
         """A new, empty stage; ``NoSpace`` if the expected size cannot fit."""
-        with faults(_AREA_PATH), self._area(create=True) as (root, area):
+        with faults(_AREA_PATH), self.area(create=True) as (root, area):
             token, descriptor = self._make(area)
             try:
                 self.tree.ownership.settle_file(descriptor, root, self.tree.actor)
@@ -133,7 +120,7 @@ class Staging:
         """A new file that is locked for as long as it is open: so others can tell that its process lives."""
         while True:
             token = uuid4().hex
-            descriptor = os.open(token, _STAGE_FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=area)
+            descriptor = os.open(token, STAGE_FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=area)
             if self.file_system not in KNOWS_OWNERS:
                 return token, descriptor
             # Whoever looked for what is abandoned may have been here between the two calls.
@@ -146,10 +133,10 @@ class Staging:
     def abandoned(self) -> Sequence[str]:
         """The stages that no process has locked; only where that is known."""
         found = []
-        with faults(_AREA_PATH), suppress(FileNotFoundError), self._area() as (_, area):
+        with faults(_AREA_PATH), suppress(FileNotFoundError), self.area() as (_, area):
             for token in [each.decode("ascii") for each in names_in(area) if _TOKEN.fullmatch(os.fsdecode(each))]:
                 with suppress(FileNotFoundError):
-                    descriptor = os.open(token, _STAGE_FLAGS, dir_fd=area)
+                    descriptor = os.open(token, STAGE_FLAGS, dir_fd=area)
                     try:
                         if _locked(descriptor):
                             found.append(token)
@@ -190,8 +177,8 @@ class Staging:
             raise UploadNotFound(token)
         with faults(_AREA_PATH):
             try:
-                with self._area() as (_, area):
-                    descriptor = regular(os.open(token, _STAGE_FLAGS, dir_fd=area), _AREA_PATH)
+                with self.area() as (_, area):
+                    descriptor = regular(os.open(token, STAGE_FLAGS, dir_fd=area), _AREA_PATH)
                     found = os.fstat(descriptor)
                     if found.st_nlink > 1:
                         # Published by a link, then a crash: the second name is a file of the vfolder now.
@@ -207,7 +194,7 @@ class Staging:
         found = []
         with faults(_AREA_PATH):
             try:
-                with self._area() as (_, area), os.scandir(area) as entries:
+                with self.area() as (_, area), os.scandir(area) as entries:
                     for entry in entries:
                         known = entry.stat(follow_symlinks=False) if _TOKEN.fullmatch(entry.name) else None
                         if known is not None and stat.S_ISREG(known.st_mode):
@@ -237,7 +224,7 @@ class Staging:
         """Remove a stage; one that has gone already, with or without its vfolder, is fine."""
         with faults(_AREA_PATH):
             try:
-                with self._area() as (_, area):
+                with self.area() as (_, area):
                     os.unlink(token, dir_fd=area)
             except (FileNotFoundError, VFolderNotFound):
                 return
@@ -251,7 +238,7 @@ class Staging:
         """Make a stage durable, its name included."""
         if self.tree.durable:
             os.fsync(descriptor)
-            with self._area() as (_, area):
+            with self.area() as (_, area):
                 os.fsync(area)
 
     def syncs(self, sync: bool) -> bool:
@@ -281,63 +268,13 @@ class Staging:
     ) -> FileStat | None:
         token = stage.token.encode()
         try:
-            with self._area() as (_, area):
+            with self.area() as (_, area):
                 os.stat(token, dir_fd=area, follow_symlinks=False)
                 with self.tree.gate.passed(expect, wait):
                     keep = stage.descriptor if keep_mode else None
                     return publish(area, token, parent, name, target, expect, keep)
         except FileNotFoundError:
             raise UploadNotFound(stage.token) from None
-
-    def store_whole(self, wait: bool, target: FolderPath, content: type_chunk, alone: bool) -> Published | None:
-        """Make and publish a stage with ``content`` in one go, durably where the volume is; ``None`` where that fails, and then nothing is
-        left of it.
-
-        :param wait: whether other publishers may be waited for
-        :param alone: whether no other process does the same with ``target`` meanwhile
-        :raises StorageFailure: it is there, and may not last
-        """
-        if target.is_root or self.tree.hidden(target):
-            return None
-        try:
-            with self._area() as (root, area):
-                parent = self.tree.resolver.open(root, target.parent, DIRECTORY, links=False)
-                try:
-                    return self._store(wait, root, area, parent, target, content, alone)
-                finally:
-                    os.close(parent)
-        except _TooLate as late:
-            raise translate(late.error) from late.error
-        except (OSError, GatewayError, Busy):
-            return None
-
-    def _store(
-        self, wait: bool, root: int, area: int, parent: int, target: FolderPath, content: type_chunk, alone: bool
-    ) -> Published:
-        token = secrets.token_hex(16).encode("ascii")
-        descriptor = os.open(token, _STAGE_FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=area)
-        try:
-            try:
-                self.tree.ownership.settle_file(descriptor, root, self.tree.actor)
-                if os.write(descriptor, content) != len(content):
-                    raise NoSpace
-                if self.syncs(True):
-                    os.fsync(descriptor)
-                name = bytes(FolderPath(target.parts[-1:]))
-                with self.tree.gate.passed(ANY, wait):
-                    there = (replace if alone else replace_beside_others)(area, token, parent, name, descriptor, target)
-            except BaseException:
-                os.unlink(token, dir_fd=area)
-                raise
-            try:
-                self.tree.sync_names(parent)
-                if there is not None and not alone:
-                    os.unlink(token, dir_fd=area)  # that is what has been replaced
-            except OSError as error:
-                raise _TooLate(error) from error
-            return Published(facts_of(descriptor), there)
-        finally:
-            os.close(descriptor)
 
     def copy_here(self, open_source: Callable[[], int], target: FolderPath, expect: Expect) -> Published:
         """Copy a file into this vfolder by way of a stage, with its mode and times."""
