@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,13 +21,23 @@ import attrs
 from vfgateway.backends.vfs import syscalls
 from vfgateway.backends.vfs.facts import entry_facts
 from vfgateway.backends.vfs.faults import faults, is_missing, translate_rename, would_block
-from vfgateway.errors import AlreadyExists, UnsupportedFileType
-from vfgateway.model import ANY, Expect, FileStat
+from vfgateway.errors import AlreadyExists, InvalidPath, UnsupportedFileType
+from vfgateway.model import ANY, Expect, FileStat, NameRules
 from vfgateway.paths import FolderPath
 from vfgateway.targets import check_expected, check_kind
 
 #: File systems that can exchange two names (``RENAME_EXCHANGE``).
 EXCHANGES: Final = frozenset({syscalls.TMPFS, syscalls.EXT4, syscalls.XFS, syscalls.BTRFS})
+
+
+@attrs.frozen
+class Place:
+    """Where an entry stands or is to stand: descriptors of the vfolder's root and of the entry's directory, and the
+    entry's last name."""
+
+    root: int
+    parent: int
+    name: bytes
 
 
 class Busy(Exception):
@@ -114,6 +125,34 @@ def _file_at(directory: int, name: bytes, target: FolderPath) -> FileStat | None
     if there is not None and not there.is_file:
         raise UnsupportedFileType(target)
     return there
+
+
+def rename(
+    old: Place, source: FolderPath, new: Place, target: FolderPath, expect: Expect, names: NameRules
+) -> FileStat | None:
+    """Give what stands at ``source`` the name ``target``, inside the gate; the file or link that lost it."""
+    moved = os.stat(old.name, dir_fd=old.parent, follow_symlinks=False)
+    is_dir = stat.S_ISDIR(moved.st_mode)
+    there = entry_facts(new.parent, new.name)
+    if source == target:
+        return None
+    if is_dir and target.within(source):
+        raise InvalidPath(target, f"lies inside of what is moved: {target}")
+    same_file = there is not None and os.path.samestat(
+        moved, os.stat(new.name, dir_fd=new.parent, follow_symlinks=False)
+    )
+    same_name = source.parent == target.parent and names.fold(source.name) == names.fold(target.name)
+    if same_file and (is_dir or same_name):
+        move(old.parent, old.name, new.parent, new.name, target, Expect())  # one name in another case
+        return None
+    check_expected(there, target, expect)
+    check_kind(is_dir, None if there is None else there.is_dir, target)
+    if same_file:
+        # Two names of one file: rename(2) would do nothing and leave both.
+        os.unlink(old.name, dir_fd=old.parent)
+    else:
+        move(old.parent, old.name, new.parent, new.name, target, expect)
+    return None if there is not None and there.is_dir else there
 
 
 def move(source_dir: int, source: bytes, target_dir: int, name: bytes, target: FolderPath, expect: Expect) -> None:

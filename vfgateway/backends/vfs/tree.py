@@ -14,11 +14,11 @@ import attrs
 
 from vfgateway.backends.vfs.adoption import Adoption
 from vfgateway.backends.vfs.attributes import change_attrs, times_of
-from vfgateway.backends.vfs.facts import entry_facts, facts_at, facts_of
+from vfgateway.backends.vfs.facts import facts_at, facts_of
 from vfgateway.backends.vfs.faults import faults, is_link, translate
 from vfgateway.backends.vfs.joblinks import JobPlaces
 from vfgateway.backends.vfs.ownership import Ownership, strip_set_id
-from vfgateway.backends.vfs.publish import Gate, move
+from vfgateway.backends.vfs.publish import Gate, Place, rename
 from vfgateway.backends.vfs.resolve import DIRECTORY, PATH_ONLY, Resolver
 from vfgateway.errors import (
     AlreadyExists,
@@ -33,7 +33,6 @@ from vfgateway.errors import (
 )
 from vfgateway.model import Actor, Attrs, Expect, FileStat, NameRules, OpenMode, Published, VFolderId
 from vfgateway.paths import FolderPath
-from vfgateway.targets import check_expected, check_kind
 
 #: The directory at the top of a vfolder that holds its stages.
 STAGING: Final = ".upload"
@@ -46,16 +45,6 @@ MOST_RACES: Final = 64
 @lru_cache(1024)
 def _gate_beside(root: Path) -> Gate:
     return Gate(root.parent)
-
-
-@attrs.frozen
-class Place:
-    """Where an entry stands or is to stand: descriptors of the vfolder's root and of the entry's directory, and the
-    entry's last name."""
-
-    root: int
-    parent: int
-    name: bytes
 
 
 @attrs.frozen
@@ -351,7 +340,7 @@ class Tree:
             facts_at(old.parent, old.name)
             with self.place(target) as new:
                 with self.gate.passed(expect, wait):
-                    replaced = self._rename(old, source, new, target, expect)
+                    replaced = rename(old, source, new, target, expect, self.names)
                 after = facts_at(new.parent, new.name)
                 if after.target is not None:
                     after = self.shown(after, new.root, real_path(new.parent))
@@ -359,34 +348,6 @@ class Tree:
                 if source.parent != target.parent:
                     self.sync_names(old.parent)
         return Published(after, replaced)
-
-    def _rename(
-        self, old: Place, source: FolderPath, new: Place, target: FolderPath, expect: Expect
-    ) -> FileStat | None:
-        moved = os.stat(old.name, dir_fd=old.parent, follow_symlinks=False)
-        there = entry_facts(new.parent, new.name)
-        if source == target:
-            return None
-        if stat.S_ISDIR(moved.st_mode) and target.within(source):
-            raise InvalidPath(target, f"lies inside of what is moved: {target}")
-        same_file = there is not None and os.path.samestat(
-            moved, os.stat(new.name, dir_fd=new.parent, follow_symlinks=False)
-        )
-        if same_file and (stat.S_ISDIR(moved.st_mode) or self._same_name(source, target)):
-            move(old.parent, old.name, new.parent, new.name, target, Expect())  # one name in another case
-            return None
-        check_expected(there, target, expect)
-        check_kind(stat.S_ISDIR(moved.st_mode), None if there is None else there.is_dir, target)
-        if same_file:
-            # Two names of one file: rename(2) would do nothing and leave both.
-            os.unlink(old.name, dir_fd=old.parent)
-        else:
-            move(old.parent, old.name, new.parent, new.name, target, expect)
-        return None if there is not None and there.is_dir else there
-
-    def _same_name(self, source: FolderPath, target: FolderPath) -> bool:
-        fold = self.names.fold
-        return source.parent == target.parent and fold(source.name) == fold(target.name)
 
     def hidden(self, path: FolderPath) -> bool:
         """Whether ``path`` lies in the staging area, or where the storage keeps something for itself."""
