@@ -2,7 +2,7 @@
 #
 #   make run      the gateway with its embedded default, in the foreground; data in ./var
 #   make test     all tests          (ARGS="tests/services -x" for some; JOBS at a time)
-#   make check    format, lint, types, import rule, reference
+#   make check    all that is found without running the gateway: lint, types, pages and reference, each a target of its own
 #   make docs     these pages as HTML, in docs/_build/html; the reference of the code in docs/_build/reference
 #   make bench    this gateway beside its peers
 #   make wheel    dist/*.whl
@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 NODE := tests/integration/node
 
-.PHONY: run test check docs bench wheel man deb deb-check vm-check clean develop peers
+.PHONY: run test check lint types pages reference docs bench wheel man deb deb-check vm-check clean develop peers
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run-ready
@@ -29,11 +29,20 @@ test: develop peers
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
 check: develop
+	@$(MAKE) --no-print-directory --jobs $(JOBS) --output-sync=recurse lint reference types pages
+
+lint: develop
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/python -m pytest --quiet tests/test_imports.py tests/test_docs.py
+
+types: develop
+	$(BIN)/mypy
+
+pages: develop
 	$(BIN)/sphinx-build --quiet --fail-on-warning docs docs/_build/html
+
+reference: develop
 	$(BIN)/pydoctor --quiet
 
 docs: develop
