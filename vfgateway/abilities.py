@@ -175,7 +175,8 @@ class IServerSideCopy(Interface):
     """On folders: copy without the bytes passing through the gateway."""
 
     async def copy_file(source: FolderPath, folder: IFolder, target: FolderPath, expect: Expect) -> Published:
-        """Copy one regular file to ``target`` in ``folder`` (of the same volume), atomically, with its mode and times."""
+        """Copy one regular file to ``target`` in ``folder``, atomically, with its mode and times. ``Unsupported`` where ``folder`` is of another
+        volume that the storage cannot copy to by itself."""
 
 
 class IFastClone(Interface):

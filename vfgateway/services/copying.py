@@ -234,8 +234,7 @@ async def _make_copy(step: Step, expect: Expect, intent: Intent) -> bool:
     async with await context.gateway.quota.reserve(step.into.vfolder, wanted) as reservation:
         if stat.is_file:
             origin = step.origin.context
-            same = context.volume is origin.volume
-            published = await trees.copy_file(origin.at(step.source), step.source, context.folder, target, expect, same)
+            published = await trees.copy_file(origin.at(step.source), step.source, context.folder, target, expect)
             assert published.stat is not None
             change = Usage(published.stat.size, 1) - trees.freed(published.replaced)
             intent.touches(published.replaced)

@@ -183,7 +183,7 @@ class Mirror:
     async def _bring_dir(self, folder: IFolder, path: FolderPath, stat: FileStat) -> None:
         with suppress(AlreadyExists):
             await folder.make_dir(path)
-        if IModes.providedBy(folder):
+        if IModes.providedBy(self._source) and IModes.providedBy(folder):
             await folder.set_attrs(path, Attrs(mode=stat.mode))
 
     async def _bring_link(self, folder: IFolder, path: FolderPath, stat: FileStat) -> None:
@@ -243,7 +243,7 @@ class Mirror:
             await stage.commit(path, ANY)
         finally:
             await stage.discard()
-        await folder.set_attrs(path, Attrs(stat.mode, stat.mtime_ns, stat.atime_ns or None))
+        await folder.set_attrs(path, trees.kept_of(self._source, stat))
         return stage.size
 
     # --- what is in the way ---

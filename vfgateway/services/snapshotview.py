@@ -85,7 +85,7 @@ class SnapshotsView(RefusesChanges):
     async def copy_file(self, source: FolderPath, folder: IFolder, target: FolderPath, expect: Expect) -> Published:
         """Through us where the storage cannot."""
         snapshot, inside = await self._find(source)
-        return await trees.copy_file(snapshot, inside, folder, target, expect, same_volume=True)
+        return await trees.copy_file(snapshot, inside, folder, target, expect)
 
     async def top(self, snapshot: Snapshot) -> DirEntry:
         """A snapshot as an entry of the directory."""

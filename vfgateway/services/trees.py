@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 
-from vfgateway.abilities import ILinks, IServerSideCopy, IUsageWalk
-from vfgateway.errors import AlreadyExists, DirectoryNotEmpty, GatewayError, NotADirectory, NotFound
+from vfgateway.abilities import ILinks, IModes, IServerSideCopy, IUsageWalk
+from vfgateway.errors import AlreadyExists, DirectoryNotEmpty, GatewayError, NotADirectory, NotFound, Unsupported
 from vfgateway.interfaces import IDirectory, IFolder, IStagedFile
-from vfgateway.model import ANY, Expect, FileStat, FileType, OpenMode, Published, Usage
+from vfgateway.model import ANY, Attrs, Expect, FileStat, FileType, OpenMode, Published, Usage
 from vfgateway.paths import ROOT, FolderPath
 from vfgateway.services.folderusage import folder_of
 from vfgateway.treeusage import TreeUsage
@@ -180,17 +180,26 @@ async def _remove_dir(folder: IFolder, path: FolderPath, removed: Callable[[Usag
         removed(Usage(0, 1))
 
 
-async def copy_file(
-    source: IFolder, path: FolderPath, target: IFolder, to: FolderPath, expect: Expect, same_volume: bool
-) -> Published:
-    """Copy one regular file, atomically at its target: by the storage itself where it can, through us elsewhere."""
-    if same_volume and IServerSideCopy.providedBy(source):
-        return await source.copy_file(path, target, to, expect)
+async def copy_file(source: IFolder, path: FolderPath, target: IFolder, to: FolderPath, expect: Expect) -> Published:
+    """Copy one regular file, atomically at its target, with its mode and times: by the storage itself where it can, through us elsewhere."""
+    if IServerSideCopy.providedBy(source):
+        with contextlib.suppress(Unsupported):
+            return await source.copy_file(path, target, to, expect)
+    original = await source.stat(path)
     stage = await stage_copy(source, path, target, to)
     try:
-        return await stage.commit(to, expect)
+        published = await stage.commit(to, expect)
     finally:
         await stage.discard()
+    with contextlib.suppress(NotFound):  # somebody removed it past us
+        return attrs.evolve(published, stat=await target.set_attrs(to, kept_of(source, original)))
+    return published
+
+
+def kept_of(source: IFolder, original: FileStat) -> Attrs:
+    """What a copy of a file has of it, beside the content. Where storage shows one mode for all, the copy gets that of its own place."""
+    mode = original.mode if IModes.providedBy(source) else None
+    return Attrs(mode, original.mtime_ns, original.atime_ns or None)
 
 
 async def stage_copy(

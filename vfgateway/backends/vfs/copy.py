@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Final
 
 from vfgateway.backends.vfs import syscalls
 from vfgateway.backends.vfs.faults import at_hole, is_missing
 from vfgateway.backends.vfs.gather import write_all
+from vfgateway.privileged import btrfs
 
 #: Bytes of one kernel call, and of the buffer where the kernel will not.
 PIECE: Final = 64 << 20
 BUFFER: Final = 1 << 20
+
+
+def file_system_of(directory: int) -> Hashable:
+    """What is the same for directories between which the kernel can copy by itself."""
+    descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return btrfs.file_system(descriptor)  # whose subvolumes have device numbers of their own
+    except OSError as error:
+        if not is_missing(error):
+            raise
+        return os.fstat(descriptor).st_dev
+    finally:
+        os.close(descriptor)
 
 
 def copy_content(source: int, target: int) -> None:

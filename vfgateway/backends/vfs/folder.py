@@ -184,10 +184,17 @@ class VfsFolder:
         return await self._obtain_stage(partial(self._staging.join, list(tokens)), short=False)
 
     async def copy_file(self, source: FolderPath, folder: IFolder, target: FolderPath, expect: Expect) -> Published:
-        if not isinstance(folder, VfsFolder) or folder._calls.check() is not self._calls.check():
+        if not isinstance(folder, VfsFolder) or not await self._is_near(folder):
             raise Unsupported("copying to another volume")
         open_source = partial(self._tree.open_to_read, source)
-        return await self._calls.run(folder._staging.copy_here, open_source, target, expect)
+        return await folder._calls.run(folder._staging.copy_here, open_source, target, expect)
+
+    async def _is_near(self, other: VfsFolder) -> bool:
+        """Whether it is on the same file system: what may hang on one, hangs on both. Until that is known, each is asked by its own threads."""
+        if other._calls.check() is self._calls.check():
+            return True
+        here = await self._calls.quick(self._staging.storage)
+        return here == await other._calls.quick(other._staging.storage)
 
 
 @implementer(IStageOwners)

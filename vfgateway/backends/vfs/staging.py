@@ -9,7 +9,7 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 from uuid import uuid4
@@ -17,7 +17,7 @@ from uuid import uuid4
 import attrs
 
 from vfgateway.backends.vfs import syscalls
-from vfgateway.backends.vfs.copy import append_content, copy_content
+from vfgateway.backends.vfs.copy import append_content, copy_content, file_system_of
 from vfgateway.backends.vfs.facts import facts, facts_of, names_in
 from vfgateway.backends.vfs.faults import faults, is_missing
 from vfgateway.backends.vfs.ownership import PERMISSIONS, PRIVATE
@@ -275,6 +275,11 @@ class Staging:
                     return publish(area, token, parent, name, target, expect, keep)
         except FileNotFoundError:
             raise UploadNotFound(stage.token) from None
+
+    def storage(self) -> Hashable:
+        """See :func:`file_system_of`."""
+        with faults(_AREA_PATH), self.tree.root() as root:
+            return file_system_of(root)
 
     def copy_here(self, open_source: Callable[[], int], target: FolderPath, expect: Expect) -> Published:
         """Copy a file into this vfolder by way of a stage, with its mode and times."""
