@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import threading
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -17,6 +20,7 @@ from tests.backends.vfs.conftest import Disk, Opener, furnish
 from tests.conformance.harness import WRITE_NEW, Able, at, content_of, names_in, new_vfid, put
 from tests.support.mounts import small_tmpfs
 from vfgateway.backends.vfs import copy, syscalls
+from vfgateway.backends.vfs.publish import LARGE
 from vfgateway.errors import AlreadyExists, NoSpace, UploadNotFound
 from vfgateway.model import ABSENT, ANY, Actor, Expect, Published
 
@@ -198,6 +202,37 @@ class TestPublishing:
         await put(disk.folder, "file", b"2", Expect.same(seen))
         for descriptor in held:
             os.close(descriptor)
+
+    async def test_a_large_file_is_given_up_in_a_thread(self, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its pages are freed one by one, and who waits for the reactor would wait for that."""
+        freed: list[str] = []
+
+        def watch(call: str, at_last: int) -> None:
+            original = getattr(os, call)
+
+            def watched(*names: Any, **descriptors: Any) -> None:
+                directory = descriptors.get("dst_dir_fd", descriptors.get("dir_fd"))
+                with suppress(FileNotFoundError):
+                    if os.stat(names[at_last], dir_fd=directory).st_size > LARGE:
+                        freed.append(threading.current_thread().name)
+                original(*names, **descriptors)
+
+            monkeypatch.setattr(os, call, watched)
+
+        watch("rename", 1)
+        watch("unlink", 0)
+        for change in ("replace", "rename", "remove"):
+            (disk.root / "file").touch()
+            os.truncate(disk.root / "file", LARGE + 1)
+            if change == "replace":
+                await put(disk.folder, "file", b"2")
+            elif change == "rename":
+                await put(disk.folder, "other", b"3")
+                await disk.folder.rename(at("other"), at("file"), ANY)
+            else:
+                await disk.folder.remove(at("file"), ANY)
+        assert len(freed) == 3
+        assert threading.main_thread().name not in freed
 
 
 class TestCopies:

@@ -40,8 +40,18 @@ class Place:
     name: bytes
 
 
+#: Bytes of a file that takes a while to give up: the kernel frees one page after the other, some ten MiB in a millisecond.
+LARGE: Final = 4 << 20
+
+
 class Busy(Exception):
-    """Another publisher is at work, and the caller cannot wait where it is."""
+    """Another publisher is at work, or what is done takes a while, and the caller cannot wait where it is."""
+
+
+def check_lost(there: FileStat | None, wait: bool) -> None:
+    """Before ``there`` loses its name. Raises :class:`Busy` where it is large and ``wait`` is false."""
+    if not wait and there is not None and there.size > LARGE and there.is_file:
+        raise Busy
 
 
 @attrs.frozen
@@ -71,9 +81,17 @@ class Gate:
 
 
 def publish(
-    staging: int, token: bytes, parent: int, name: bytes, target: FolderPath, expect: Expect, keep_mode: int | None
+    staging: int,
+    token: bytes,
+    parent: int,
+    name: bytes,
+    target: FolderPath,
+    expect: Expect,
+    keep_mode: int | None,
+    wait: bool,
 ) -> FileStat | None:
-    """Give the stage the name ``target``, inside the gate; the file or link that lost it.
+    """Give the stage the name ``target``, inside the gate; the file or link that lost it. Raises :class:`Busy` where that takes a while
+    and ``wait`` is false.
 
     :param keep_mode: descriptor of the new file if it is to take over the mode of a file that it replaces
     """
@@ -81,16 +99,20 @@ def publish(
         there = entry_facts(parent, name)
     check_expected(there, target, expect)
     check_kind(False, None if there is None else there.is_dir, target)
+    check_lost(there, wait)
     if keep_mode is not None and there is not None and there.is_file:
         os.fchmod(keep_mode, there.mode)  # an edited script stays executable
     move(staging, token, parent, name, target, expect)
     return there
 
 
-def replace(area: int, token: bytes, parent: int, name: bytes, content: int, target: FolderPath) -> FileStat | None:
+def replace(
+    area: int, token: bytes, parent: int, name: bytes, content: int, target: FolderPath, wait: bool
+) -> FileStat | None:
     """Put what has been written to ``content`` in the place of a file, if there is one: it is told. Other processes leave it alone meanwhile.
-    ``UnsupportedFileType`` if something else is there."""
+    ``UnsupportedFileType`` if something else is there; :class:`Busy` where it takes a while and ``wait`` is false."""
     there = _file_at(parent, name, target)
+    check_lost(there, wait)
     if there is not None:
         os.fchmod(content, there.mode)  # an edited script stays executable
     os.rename(token, name, src_dir_fd=area, dst_dir_fd=parent)
@@ -98,7 +120,7 @@ def replace(area: int, token: bytes, parent: int, name: bytes, content: int, tar
 
 
 def replace_beside_others(
-    area: int, token: bytes, parent: int, name: bytes, content: int, target: FolderPath
+    area: int, token: bytes, parent: int, name: bytes, content: int, target: FolderPath, wait: bool
 ) -> FileStat | None:
     """As :func:`replace`, where other processes may be doing the same: none of them waits, and what each has replaced it holds in its hands.
     The kernel has to be able to exchange two names."""
@@ -110,6 +132,7 @@ def replace_beside_others(
     there = _file_at(parent, name, target)
     if there is None:
         raise Busy
+    check_lost(there, wait)
     os.fchmod(content, there.mode)
     syscalls.rename_exchange(area, token, parent, name)
     try:
@@ -128,9 +151,10 @@ def _file_at(directory: int, name: bytes, target: FolderPath) -> FileStat | None
 
 
 def rename(
-    old: Place, source: FolderPath, new: Place, target: FolderPath, expect: Expect, names: NameRules
+    old: Place, source: FolderPath, new: Place, target: FolderPath, expect: Expect, names: NameRules, wait: bool
 ) -> FileStat | None:
-    """Give what stands at ``source`` the name ``target``, inside the gate; the file or link that lost it."""
+    """Give what stands at ``source`` the name ``target``, inside the gate; the file or link that lost it. Raises :class:`Busy` where that takes
+    a while and ``wait`` is false."""
     moved = os.stat(old.name, dir_fd=old.parent, follow_symlinks=False)
     is_dir = stat.S_ISDIR(moved.st_mode)
     there = entry_facts(new.parent, new.name)
@@ -151,6 +175,7 @@ def rename(
         # Two names of one file: rename(2) would do nothing and leave both.
         os.unlink(old.name, dir_fd=old.parent)
     else:
+        check_lost(there, wait)
         move(old.parent, old.name, new.parent, new.name, target, expect)
     return None if there is not None and there.is_dir else there
 

@@ -272,7 +272,7 @@ class Staging:
                 os.stat(token, dir_fd=area, follow_symlinks=False)
                 with self.tree.gate.passed(expect, wait):
                     keep = stage.descriptor if keep_mode else None
-                    return publish(area, token, parent, name, target, expect, keep)
+                    return publish(area, token, parent, name, target, expect, keep, wait)
         except FileNotFoundError:
             raise UploadNotFound(stage.token) from None
 

@@ -18,7 +18,7 @@ from vfgateway.backends.vfs.facts import facts_at, facts_of
 from vfgateway.backends.vfs.faults import faults, is_link, translate
 from vfgateway.backends.vfs.joblinks import JobPlaces
 from vfgateway.backends.vfs.ownership import Ownership, strip_set_id
-from vfgateway.backends.vfs.publish import Gate, Place, rename
+from vfgateway.backends.vfs.publish import Gate, Place, check_lost, rename
 from vfgateway.backends.vfs.resolve import DIRECTORY, PATH_ONLY, Resolver
 from vfgateway.errors import (
     AlreadyExists,
@@ -322,6 +322,7 @@ class Tree:
                 raise IsADirectory(path)
             if expect.absent or expect.identity not in (None, before.identity):
                 raise PreconditionFailed(path)
+            check_lost(before, wait)
             os.unlink(place.name, dir_fd=place.parent)
         return Published(None, before)
 
@@ -340,7 +341,7 @@ class Tree:
             facts_at(old.parent, old.name)
             with self.place(target) as new:
                 with self.gate.passed(expect, wait):
-                    replaced = rename(old, source, new, target, expect, self.names)
+                    replaced = rename(old, source, new, target, expect, self.names, wait)
                 after = facts_at(new.parent, new.name)
                 if after.target is not None:
                     after = self.shown(after, new.root, real_path(new.parent))

@@ -148,7 +148,7 @@ class WholeStore:
         exchange = replace if making.alone else replace_beside_others
         try:
             with self._tree.gate.passed(ANY, wait):
-                there = exchange(area, token, making.parent, making.name, making.content, making.target)
+                there = exchange(area, token, making.parent, making.name, making.content, making.target, wait)
         except BaseException:
             os.unlink(token, dir_fd=area)
             raise
