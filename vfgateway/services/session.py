@@ -4,6 +4,7 @@ quota are the same whichever way a byte arrives."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import attrs
@@ -127,11 +128,12 @@ class FolderSession:
         self.context.allow(Permission.RO, path, "read this")
         return await self.context.at(path).stat(path, follow)
 
-    def stat_now(self, path: FolderPath) -> FileStat | None:
-        """As :meth:`stat` with ``follow``, if that needs no waiting; else ``None``, as ``IAtHand`` says. Not a coroutine."""
+    def stat_at_hand(self, path: FolderPath) -> Callable[[], FileStat | None] | None:
+        """What tells the same as :meth:`stat` with ``follow``, or ``None`` where that needs waiting, for as long as what the principal may do stays;
+        ``None`` if it always does, as ``IAtHand`` says. Not a coroutine."""
         self.context.allow(Permission.RO, path, "read this")
         folder = self.context.at(path)
-        return folder.stat_now(path) if IAtHand.providedBy(folder) else None
+        return partial(folder.stat_now, path) if IAtHand.providedBy(folder) else None
 
     def read_now(
         self, path: FolderPath, choose: Callable[[FileStat], tuple[int, int] | None]

@@ -283,6 +283,9 @@ async def test_every_propfind_means_the_same(tmp_path: Path) -> None:
             await door.ask("PROPFIND", "/small.txt", body, Depth="0")
             for path in ("/small.txt", "/small.txt/", "/dir", "/dir/", "/b@d,(1)", "", "/"):
                 await door.both("PROPFIND", path, body, quick=quick, Depth="0")
+        for path in ("/a%20b.txt", "/%C3%A9", "/100%25", "/a%26b", "/x%2By", "/dir/a%20b"):
+            assert (await door.ask("PUT", path, b"content")).status == 201
+            await door.both("PROPFIND", path, NAMED, quick=True, Depth="0")
         for path in ("/missing", "/link", "/out", "/fifo", "/.upload", "/dir/../small.txt"):
             await door.both("PROPFIND", path, NAMED, quick=False, Depth="0")
         for fields in ({"Depth": "1"}, {"Depth": "infinity"}, {}, {"Depth": "0", "Brief": "t"}):

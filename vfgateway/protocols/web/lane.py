@@ -118,6 +118,7 @@ class Asked:
 
     :param data: all of it
     :ivar target: its path
+    :ivar head: the same object for all requests whose heads are the same
     :ivar caller: as of a request without any field of a proxy's
     :ivar conditional: as of its :class:`Head`
     :ivar ranged: likewise
@@ -127,12 +128,12 @@ class Asked:
 
     __slots__ = (
         "_data",
-        "_head",
         "_lane",
         "body",
         "caller",
         "conditional",
         "folder",
+        "head",
         "method",
         "now",
         "ranged",
@@ -145,7 +146,7 @@ class Asked:
     ) -> None:
         self._lane = lane
         self.caller: Caller = channel.far_end or lane.caller(channel)
-        self._head = head
+        self.head = head
         self._data = data
         self.method = method
         self.target = target
@@ -157,20 +158,20 @@ class Asked:
 
     def getRawHeaders(self, name: bytes, /) -> Sequence[bytes] | None:
         """See :class:`vfgateway.protocols.web.conditions.IFields`."""
-        value = self._head.fields.get(name)
+        value = self.head.fields.get(name)
         return None if value is None else (value,)
 
     @property
     def external_base(self) -> str:
         """As of a :class:`vfgateway.protocols.web.request.StreamingRequest`."""
-        host = self._head.fields[b"host"].decode("ascii")
+        host = self.head.fields[b"host"].decode("ascii")
         return self._lane.site.public_url or f"{self.caller.scheme}://{host}"
 
     def enter(self, name: str, guarded: bool = False) -> FolderSession | None:
         """The hands in a vfolder, by the name that whoever asks sees; ``None`` if that is not known now. ``guarded`` as for ``log_in``."""
         if guarded and not is_private(self.caller):
             return None
-        entrances, ticket = self._lane.entrances, self._head.ticket
+        entrances, ticket = self._lane.entrances, self.head.ticket
         login = entrances.known(ticket, self.caller.address)
         folder = None if login is None else login.folders.get(name)
         self.folder = folder or entrances.enter(ticket, name, self._credentials, self._origin)

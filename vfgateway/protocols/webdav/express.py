@@ -9,7 +9,8 @@ import attrs
 
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.web.lane import CONDITIONS, Asked, Route, place_in, type_served
-from vfgateway.protocols.webdav import get, propfind, put
+from vfgateway.protocols.webdav import get, put
+from vfgateway.protocols.webdav.look import Looks
 from vfgateway.protocols.webdav.settings import WebDavSettings
 from vfgateway.services.session import FolderSession
 
@@ -37,6 +38,6 @@ def routes(settings: WebDavSettings) -> Mapping[bytes, Route]:
     return {
         b"GET": reading,
         b"HEAD": reading,
-        b"PROPFIND": Route(_Serve(propfind.answer_at_hand, guarded), frozenset({b"depth"})),
+        b"PROPFIND": Route(_Serve(Looks().answer, guarded), frozenset({b"depth"})),
         b"PUT": Route(_Serve(storing, guarded), body=True),
     }

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import ExitStack, aclosing
-from functools import lru_cache, partial
+from functools import partial
 from typing import Final
 
 import attrs
@@ -14,17 +14,16 @@ from vfgateway.errors import GatewayError, NotFound, TooLarge
 from vfgateway.model import DirEntry, FileStat, FileType
 from vfgateway.paths import FolderPath
 from vfgateway.posix import type_file
-from vfgateway.protocols.web.lane import Answer, lines_of
-from vfgateway.protocols.web.lane import Asked as Request
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.sending import Gate
 from vfgateway.protocols.webdav import documents
 from vfgateway.protocols.webdav.exchange import INFINITY, Exchange
 from vfgateway.protocols.webdav.faults import XML, Refused, answer_status, answer_xml
 from vfgateway.protocols.webdav.live import FREE, REPORTS, SYNC_TOKEN, USED, Described, top_stat
+from vfgateway.protocols.webdav.look import NOT_KEPT
 from vfgateway.protocols.webdav.multistatus import CLOSING, OPENING
 from vfgateway.protocols.webdav.places import href_of, segment_of
-from vfgateway.protocols.webdav.rendering import ALL, Asked, Rendering, asked_in
+from vfgateway.protocols.webdav.rendering import ALL, Asked, Rendering, asked_in_body
 from vfgateway.protocols.webdav.synctokens import SyncToken, is_followed
 from vfgateway.services.locks import Lock
 from vfgateway.services.locktable import ancestors
@@ -36,9 +35,6 @@ from vfgateway.services.vfolders import VisibleVFolder
 #: Entries that are described at once, between two looks at other connections.
 BATCH: Final = 512
 
-_NOT_KEPT: Final = (b"Cache-Control", b"no-store")
-#: What the head of a whole answer says before the length of its body.
-_LINES: Final = lines_of(((b"Content-Type", XML), _NOT_KEPT, (b"Content-Length", b"")))
 # One look-up each: entries come by the ten thousand.
 _FILE, _DIRECTORY = FileType.FILE, FileType.DIRECTORY
 
@@ -83,57 +79,9 @@ async def read_asked(request: StreamingRequest) -> Asked:
     if request.body.length == 0:
         return ALL
     try:
-        return _asked_by(await request.body.read_all(documents.LARGEST))
+        return asked_in_body(await request.body.read_all(documents.LARGEST))
     except TooLarge as error:
         raise Refused(413, str(error)) from None
-
-
-def _asked_by(body: bytes) -> Asked:
-    data = documents.trimmed(body)
-    return asked_in(data) if data else ALL
-
-
-# --- at hand ---
-
-
-def answer_at_hand(request: Request, folder: FolderSession, path: FolderPath) -> Answer | None:
-    """Depth 0 on the fast lane, where the facts are all there is to tell."""
-    if request.getRawHeaders(b"depth") != (b"0",):
-        return None
-    asked = _asked_by(request.body)
-    standing = folder.context.gateway.properties.any_at_hand(folder.vfolder)
-    if standing is None or asked.wants(FREE, USED):
-        return None
-    any_properties, any_locks = standing
-    if (any_properties and asked.wants_dead) or (any_locks and asked.wants_locks):
-        return None
-    stat = folder.stat_now(path)
-    if stat is None:
-        return None
-    body = b"".join((OPENING, *_described_at_hand(request, asked, stat), CLOSING))
-    return Answer(207, _LINES + b"%d" % len(body), body, folder.principal.name)
-
-
-def _described_at_hand(request: Request, asked: Asked, stat: FileStat) -> Iterable[bytes]:
-    """The element of what the target of ``request`` names, which is its own escaped form."""
-    rendering = _rendering(asked)
-    href = request.target.rstrip(b"/")
-    above, _, name = href.decode("ascii").rpartition("/")
-    if stat.is_file:
-        row = rendering.file(above.encode("ascii") + b"/", name, stat)
-        if row is not None:
-            return row
-    elif stat.is_dir:
-        href += b"/"
-    else:
-        raise NotFound(href)
-    vfolder = href.decode("ascii").split("/")[1]
-    return (rendering.response(href, Described(name, stat, vfolder, now=request.now)),)
-
-
-@lru_cache(maxsize=64)
-def _rendering(asked: Asked) -> Rendering:
-    return Rendering(asked)
 
 
 async def send_blocks(request: StreamingRequest, blocks: AsyncGenerator[bytes, None]) -> None:
@@ -160,7 +108,7 @@ async def send_blocks(request: StreamingRequest, blocks: AsyncGenerator[bytes, N
 def _begin(request: StreamingRequest) -> None:
     answer_status(request, 207)
     request.setHeader(b"content-type", XML)
-    request.setHeader(*_NOT_KEPT)
+    request.setHeader(*NOT_KEPT)
 
 
 # --- the list of vfolders ---

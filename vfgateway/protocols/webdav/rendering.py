@@ -16,7 +16,7 @@ from lxml import etree
 from vfgateway.model import FileStat
 from vfgateway.posix import IDENTITY, type_file
 from vfgateway.protocols.web.conditions import http_date
-from vfgateway.protocols.webdav.documents import DAV, parse
+from vfgateway.protocols.webdav.documents import DAV, parse, trimmed
 from vfgateway.protocols.webdav.faults import Refused, status_line
 from vfgateway.protocols.webdav.get import content_type
 from vfgateway.protocols.webdav.live import LIVE, SUPPORTED, USUAL, Described, iso_date, text_of
@@ -61,6 +61,12 @@ class Asked:
 #: Live properties for which a client's own value counts, where it has set one.
 SETTABLE: Final = frozenset({"{DAV:}displayname"})
 ALL: Final = Asked()
+
+
+def asked_in_body(body: bytes) -> Asked:
+    """As :func:`asked_in`; all, where there is no document."""
+    data = trimmed(body)
+    return asked_in(data) if data else ALL
 
 
 @lru_cache(maxsize=64)
@@ -236,6 +242,13 @@ class Rendering:
         if not dead:
             return row
         return (b"".join(row).replace(_END, "".join(dead.values()).encode("utf-8") + _END, 1),)
+
+    def whole_file(self, parent: bytes, name: str, before: bytes, after: bytes) -> Callable[[FileStat], bytes] | None:
+        """What makes the element of one file that has neither locks nor dead properties, between two pieces; ``None`` unless :attr:`knows_files`."""
+        if self._rows is None:
+            return None
+        one, forms, join = self._rows.one, _forms_of(name), b"".join
+        return lambda stat: before + join(one(parent, *forms, stat)) + after
 
     def posix_files(self, parent: bytes, files: Sequence[type_file]) -> bytes:
         """The elements of files that have neither locks nor dead properties, if :attr:`knows_files`."""

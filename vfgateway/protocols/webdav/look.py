@@ -1,0 +1,123 @@
+"""PROPFIND of one thing on the fast lane, where its facts are all there is to tell.
+
+Clients ask for the same of the same over and over. All that an answer is made of but the facts is found out once, and holds for as long as neither
+who asks nor what is kept beside the files may have become another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final
+
+import attrs
+
+from vfgateway.errors import NotFound
+from vfgateway.model import FileStat, FileType
+from vfgateway.paths import FolderPath
+from vfgateway.protocols.web.lane import Answer, Head, lines_of, place_in
+from vfgateway.protocols.web.lane import Asked as Request
+from vfgateway.protocols.webdav.faults import XML
+from vfgateway.protocols.webdav.live import FREE, USED, Described
+from vfgateway.protocols.webdav.multistatus import CLOSING, OPENING
+from vfgateway.protocols.webdav.places import href_of
+from vfgateway.protocols.webdav.rendering import Asked, Rendering, asked_in_body
+from vfgateway.services.properties import LOCKED, SET
+from vfgateway.services.session import FolderSession
+
+#: Requests of which something is kept.
+MOST: Final = 4096
+#: How answers to PROPFIND are to be kept by others.
+NOT_KEPT: Final = (b"Cache-Control", b"no-store")
+
+#: What the head of an answer says before the length of its body.
+_LINES: Final = lines_of(((b"Content-Type", XML), NOT_KEPT, (b"Content-Length", b"")))
+_FILE: Final = FileType.FILE
+
+
+@attrs.frozen(eq=False)
+class _Look:
+    """What is known of one request.
+
+    :ivar folder: the vfolder, as it was entered
+    :ivar looks: of the database, when this was found out
+    :ivar until: when it is out of date in any case, in epoch seconds
+    :ivar stat: the facts, if they can be told without waiting
+    :ivar element: the body about a file with these facts; ``None`` where they do not tell all that was asked for
+    """
+
+    folder: FolderSession
+    looks: int
+    until: float
+    stat: Callable[[], FileStat | None]
+    element: Callable[[FileStat], bytes] | None
+    rendering: Rendering
+    user: str
+
+
+class Looks:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, Head], _Look] = {}
+
+    def answer(self, request: Request, folder: FolderSession, path: FolderPath) -> Answer | None:
+        """As :class:`vfgateway.protocols.web.lane.Route` has it."""
+        known = self._known.get((request.target, request.head))
+        looks = folder.context.gateway.database.looks
+        if known is None or known.folder is not folder or known.looks != looks or request.now >= known.until:
+            known = self._find(request, folder, path)
+            if known is None:
+                return None
+        stat = known.stat()
+        if stat is None:
+            return None
+        if stat.type is _FILE and known.element is not None:
+            body = known.element(stat)
+        else:
+            body = OPENING + _whole(request, path, known.rendering, stat) + CLOSING
+        return Answer(207, _LINES + b"%d" % len(body), body, known.user)
+
+    def _find(self, request: Request, folder: FolderSession, path: FolderPath) -> _Look | None:
+        """``None`` where more has to be told than facts, or they take time to be found."""
+        if request.getRawHeaders(b"depth") != (b"0",):
+            return None
+        asked = asked_in_body(request.body)
+        gateway = folder.context.gateway
+        standing = gateway.properties.any_at_hand(folder.vfolder)
+        if standing is None or asked.wants(FREE, USED):
+            return None
+        any_properties, any_locks = standing
+        if (any_properties and asked.wants_dead) or (any_locks and asked.wants_locks):
+            return None
+        stat = folder.stat_at_hand(path)
+        if stat is None:
+            return None
+        rendering = _rendering(asked)
+        element = rendering.whole_file(href_of(_place(request, path).parent, True), path.name, OPENING, CLOSING)
+        database = gateway.database
+        until = database.good_until(SET, LOCKED)
+        known = _Look(folder, database.looks, until, stat, element, rendering, folder.principal.name)
+        if len(self._known) >= MOST:
+            self._known.clear()
+        self._known[request.target, request.head] = known
+        return known
+
+
+def _place(request: Request, path: FolderPath) -> FolderPath:
+    """Below the list of vfolders."""
+    return FolderPath((place_in(request.target)[0], *path.parts))
+
+
+def _whole(request: Request, path: FolderPath, rendering: Rendering, stat: FileStat) -> bytes:
+    """The element of what is no file, or of one of which more was asked than its facts tell."""
+    place = _place(request, path)
+    if not (stat.is_dir or stat.is_file):
+        raise NotFound(place)
+    described = Described(place.name, stat, place.parts[0], now=request.now)
+    return rendering.response(href_of(place, stat.is_dir), described)
+
+
+@lru_cache(maxsize=64)
+def _rendering(asked: Asked) -> Rendering:
+    return Rendering(asked)
