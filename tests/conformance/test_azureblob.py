@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.conformance.harness import make_runtime
 from tests.conformance.machine import FolderMachine
+from tests.conformance.moving import MovePromises
 from tests.conformance.suite import EveryPromise
 from tests.support.azurite import KEY, Azurite
 from vfgateway.abilities import IAdoption, IDescriptions, IModes, IResumableStaging, IServerSideCopy, IUsageWalk
@@ -29,7 +30,7 @@ def azurite() -> Iterator[Azurite]:
         yield azurite
 
 
-class TestAzureBlob(EveryPromise):
+class TestAzureBlob(EveryPromise, MovePromises):
     """As it comes."""
 
     backend = "azureblob"

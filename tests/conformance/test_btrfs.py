@@ -10,6 +10,7 @@ import pytest
 
 from tests.conformance.abilities import CopyPromises
 from tests.conformance.harness import make_runtime
+from tests.conformance.moving import MovePromises
 from tests.conformance.quota import NativeFolderQuotaPromises
 from tests.conformance.snapshots import SnapshotPromises
 from tests.conformance.test_vfs import TestVfs as _OnDisk
@@ -34,7 +35,7 @@ def counting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield place
 
 
-class TestBtrfs(_OnDisk):
+class TestBtrfs(_OnDisk, MovePromises):
     """A directory of its own for each test, on one file system."""
 
     backend = "btrfs"

@@ -12,6 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from tests.conformance.harness import Able, VolumeCase, at, make_runtime, names_in, new_vfid, put
+from tests.conformance.moving import MovePromises
 from tests.conformance.test_vfs import TestVfs as _OnDisk
 from tests.support.ceph import Ceph
 from vfgateway.abilities import INativeFolderQuota, ISnapshots, IStageOwners
@@ -29,7 +30,7 @@ def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield place
 
 
-class TestCephFs(_OnDisk):
+class TestCephFs(_OnDisk, MovePromises):
     """Through ceph-fuse."""
 
     backend = "cephfs"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.harness import make_runtime
+from tests.conformance.moving import MovePromises
 from tests.conformance.test_vfs import TestVfs as _OnDisk
 from vfgateway.abilities import IStageOwners
 from vfgateway.backends.nfs import NfsVolume
@@ -15,7 +16,7 @@ from vfgateway.backends.vfs import VfsSettings, syscalls
 from vfgateway.interfaces import IVolume
 
 
-class TestNfs(_OnDisk):
+class TestNfs(_OnDisk, MovePromises):
     """In threads, and synced before it is published."""
 
     backend = "nfs"

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from tests.conformance.harness import Able, at, make_runtime, names_in, new_vfid, put
+from tests.conformance.moving import MovePromises
 from tests.conformance.suite import EveryPromise
 from tests.support.samba import Samba
 from vfgateway.abilities import IAdoption, IDescriptions, IRandomWrite, IRemoteMount, IResumableStaging, IServerSideCopy
@@ -30,7 +31,7 @@ def samba(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-class TestSmb(EveryPromise):
+class TestSmb(EveryPromise, MovePromises):
     """By smbprotocol, encrypted."""
 
     backend = "smb"

@@ -172,7 +172,7 @@ def add(connection: Connection, entries: Sequence[Entry]) -> None:
         del row["number"]
         row["last"] = entry.last or entry.at
         for name in ("who", "target", "address", "request_id"):
-            row[name] = _storable(row[name])[: _LENGTHS.get(name, LONGEST)]
+            row[name] = storable(row[name])[: _LENGTHS.get(name, LONGEST)]
         rows.append(row)
     if rows:
         connection.execute(insert(audit), rows)
@@ -181,7 +181,7 @@ def add(connection: Connection, entries: Sequence[Entry]) -> None:
 _LENGTHS = {"who": 255, "address": 64, "request_id": 64}
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Names come as bytes from anywhere; what is no text, or what PostgreSQL refuses, is shown by escapes."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").replace("\0", "\\x00")
 

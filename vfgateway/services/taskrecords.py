@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, or_, select, update
 
+from vfgateway.services.audit_records import storable
 from vfgateway.services.schema import processes, tasks
 
 
@@ -64,7 +65,12 @@ def _task_of(row: Row[Any]) -> Task:
 
 
 def _row_of(task: Task) -> dict[str, Any]:
-    return {**attrs.asdict(task, recurse=False), "arguments": json.dumps(task.arguments), "state": task.state.value}
+    return {
+        **attrs.asdict(task, recurse=False),
+        "arguments": json.dumps(task.arguments),
+        "message": storable(task.message),
+        "state": task.state.value,
+    }
 
 
 _WAITING = tasks.c.state == TaskState.QUEUED.value
@@ -135,7 +141,7 @@ def save(connection: Connection, task: Task) -> None:
 
 def save_progress(connection: Connection, task: Task) -> bool:
     """Write how far a running task is; whether somebody has cancelled it."""
-    values = {"done": task.done, "total": task.total, "message": task.message}
+    values = {"done": task.done, "total": task.total, "message": storable(task.message)}
     connection.execute(update(tasks).where(tasks.c.id == task.id, _RUNNING).values(values))
     return bool(connection.execute(select(tasks.c.cancelling).where(tasks.c.id == task.id)).scalar())
 
