@@ -164,6 +164,30 @@ async def test_no_claim_together_while_others_change(tmp_path: Path, clock: Cloc
         await made.stop()
 
 
+async def test_one_disturbance_costs_little_many_cost_more(tmp_path: Path, clock: Clock) -> None:
+    """A claim is sought anew a moment after it was given up, but not where that happens over and over."""
+    alive: set[int] = set()
+    async with process(tmp_path / "db", clock, 1, alive) as first, process(tmp_path / "db", clock, 2, alive) as second:
+        vfolder, made = await first.vfolder(), of(first)
+
+        async def disturb() -> None:
+            async with second.locks.publishing(vfolder, [(FILE, False)], NONE, "bob"):
+                assert not made.covers(vfolder, FILE, together=True)
+
+        assert await granted(made, vfolder, together=True)
+        await while_time_passes(clock, begin(disturb()))
+        clock.advance(claims.REFUSED_ONCE)
+        assert await granted(made, vfolder, together=True)
+        for _ in range(7):
+            await while_time_passes(clock, begin(disturb()))
+            clock.advance(claims.REFUSED)
+            assert await granted(made, vfolder, together=True)
+        await while_time_passes(clock, begin(disturb()))
+        clock.advance(claims.REFUSED - 1)
+        assert not await granted(made, vfolder, together=True)
+        await made.stop()
+
+
 async def test_nobody_waits_long_for_the_dead(tmp_path: Path, clock: Clock) -> None:
     """Whoever has to wait for a claim looks whether its holder lives."""
     alive: set[int] = set()

@@ -10,6 +10,7 @@ import attrs
 import pytest
 import pytest_twisted
 from twisted.cred.credentials import UsernamePassword
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from tests.support.gateway import ALICE, new_vfolder, running_gateway
@@ -98,6 +99,42 @@ async def test_wrong_logins_are_never_remembered(door: Door) -> None:
         with pytest.raises(AuthenticationFailed):
             await door.log_in(password="wrong")
     assert door.asked == 2
+
+
+async def test_who_has_been_here_is_waited_for(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All who come at the same time together. Of who was never let in nobody has to find out twice; whoever may not enter does not."""
+    shown = b"alice:" + PASSWORD.encode()
+    ticket = door.entrances.ticket(shown)
+    door.clock.advance(FRESH)
+    asking: list[Deferred[None]] = []
+    authenticate = door.gateway.authenticate
+
+    async def slowly(credentials: Any, origin: Origin) -> Any:
+        asking.append(Deferred())
+        await asking[-1]
+        return await authenticate(credentials, origin)
+
+    monkeypatch.setattr(door.gateway, "authenticate", slowly)
+
+    def at_once(name: str) -> FolderSession | None:
+        return door.entrances.enter(ticket, name, lambda: UsernamePassword(b"alice", PASSWORD.encode()), HERE)
+
+    def again(name: str) -> Deferred[FolderSession | None] | None:
+        return door.entrances.enter_again(ticket, name, lambda: UsernamePassword(b"alice", PASSWORD.encode()), HERE)
+
+    assert at_once("data") is None
+    waiting = [again("data") for _ in range(3)]
+    elsewhere = again("nowhere")
+    assert len(asking) == 2
+    for asked in asking:
+        asked.callback(None)
+    entered = [await each for each in waiting if each is not None]
+    assert len(entered) == 3
+    assert all(each is not None and each.context.vfolder.id == door.vfolder.id for each in entered)
+    assert elsewhere is not None
+    assert await elsewhere is None
+    stranger = door.entrances.ticket(b"alice:wrong")
+    assert door.entrances.enter_again(stranger, "data", lambda: UsernamePassword(b"alice", b"wrong"), HERE) is None
 
 
 async def test_what_changes_counts_at_once(door: Door) -> None:

@@ -20,7 +20,7 @@ from vfgateway.errors import QuotaExceeded, VFolderNotFound, VolumeUnavailable
 from vfgateway.model import Limits, Usage, VFolder
 from vfgateway.services import schema
 from vfgateway.services.database import FRESH, bump
-from vfgateway.services.headroom import IDLE, LOOK
+from vfgateway.services.headroom import IDLE, LOOK, MODESTY
 from vfgateway.services.processes import SLAB
 from vfgateway.services.quota import FLUSH, REST, SWEEP, Reservation
 from vfgateway.services.slabs import FRACTION, LARGEST
@@ -315,7 +315,7 @@ async def test_without_limits_nothing_is_held(alone: Process) -> None:
 
 async def test_headroom_serves_many_reservations(alone: Process) -> None:
     """A process leases once for what many small files need; what it takes is bounded."""
-    vfolder = await alone.vfolder(limits=Limits(bytes=1 << 40, files=100_000))
+    vfolder = await alone.vfolder(limits=Limits(bytes=1 << 40, files=1 << 20))
     first = await alone.quota.reserve(vfolder, Usage(1000, 1))
     leased = await alone.held()
     (slab,) = leased.values()
@@ -332,6 +332,56 @@ async def test_the_last_of_a_limit_is_not_hoarded(alone: Process) -> None:
     async with await alone.quota.reserve(vfolder, Usage(100, 1)):
         (slab,) = (await alone.held()).values()
         assert slab == Usage(100 + 1600 // FRACTION, 0)
+
+
+async def test_headroom_is_leased_before_it_ends(alone: Process) -> None:
+    """Who writes file after file takes room without waiting, again and again, and yet the process never has much more than one lease."""
+    vfolder = await alone.vfolder(limits=Limits(bytes=1 << 40, files=1 << 20))
+    await store(alone, vfolder, Usage(1, 1))
+    need = {f"vfolder:{vfolder.key}": Usage(1 << 20, LARGEST.files // 8)}
+    for _ in range(24):
+        assert alone.quota.headroom.take(vfolder, need)
+        await alone.quota.flush()
+        (slab,) = (await alone.held()).values()
+        assert slab.files <= 2 * LARGEST.files
+        alone.quota.settle_now(vfolder, Usage(1 << 20, LARGEST.files // 8), need, b"")
+    assert await alone.quota.usage(vfolder) == Usage(24 << 20, 3 * LARGEST.files) + Usage(1, 1)
+
+
+async def test_nothing_is_leased_ahead_for_a_while_after_others_asked(tmp_path: Path, clock: Clock) -> None:
+    """What one process gives back another gets."""
+    async with process(tmp_path / "db", clock, 1) as here, process(tmp_path / "db", clock, 2) as there:
+        vfolder = await here.vfolder(limits=Limits(bytes=1000))
+        key = f"vfolder:{vfolder.key}"
+
+        async def leased_after(need: Usage) -> int:
+            assert here.quota.headroom.take(vfolder, {key: need})
+            await here.quota.flush()
+            here.quota.settle_now(vfolder, need, {key: need}, b"")
+            return (await here.held())[SLAB + here.processes.id, key].bytes
+
+        first = await here.quota.reserve(vfolder, Usage(100, 1))
+        async with await while_time_passes(clock, there.quota.reserve(vfolder, Usage(850, 1))):
+            await first.release()
+            assert await leased_after(Usage(80)) == 100
+        await there.quota.flush()
+        clock.advance(MODESTY)
+        assert await leased_after(Usage(10)) > 20
+
+
+async def test_room_that_is_not_there_is_not_asked_for(tmp_path: Path, clock: Clock) -> None:
+    """Whoever only looks for room takes it from nobody, and is refused nothing."""
+    async with process(tmp_path / "db", clock, 1) as here, process(tmp_path / "db", clock, 2) as there:
+        vfolder = await here.vfolder(limits=Limits(bytes=1000))
+        refused: list[str] = []
+        there.quota.observe(lambda _: None, lambda _subject, resource: refused.append(resource))
+        async with await here.quota.reserve(vfolder, Usage(900, 1)):
+            before = await here.held()
+            assert not await there.quota.find_room(vfolder, Usage(100, 1))
+            assert not any(row.recalled for row in await here.rows(schema.holds))
+            assert (await here.held(), refused) == (before, [])
+            assert await there.quota.find_room(vfolder, Usage(50, 1))
+            assert there.quota.headroom.take(vfolder, {f"vfolder:{vfolder.key}": Usage(50, 0)})
 
 
 async def test_idle_headroom_is_given_back(alone: Process) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from vfgateway.model import Permission, Usage
 from vfgateway.paths import FolderPath
-from vfgateway.services import folderusage, slabs
+from vfgateway.services import folderusage
 from vfgateway.services.context import FolderContext
+from vfgateway.services.subjects import needs_of
 
 _NOTHING: Mapping[str, Usage] = {}
 
@@ -42,6 +43,5 @@ def take_now(context: FolderContext, size: int, files: int) -> Mapping[str, Usag
     limited = quota.limited_now(context.vfolder)
     if not limited:
         return None if limited is None else _NOTHING
-    wanted = Usage(size, files)
-    needs = {subject.key: slabs.limited_part(wanted, subject.limits) for subject in limited}
-    return needs if quota.headroom.take(needs) else None
+    needs = needs_of(limited, Usage(size, files))
+    return needs if quota.headroom.take(context.vfolder, needs) else None

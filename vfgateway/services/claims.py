@@ -14,6 +14,7 @@ If the process dies, its claims are taken for changes under way, and the vfolder
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
@@ -41,10 +42,13 @@ LOOK: Final = 0.05
 IDLE: Final = 2.0
 #: Seconds after a look for which its outcome is believed: far less than after which a silent process is taken for dead.
 BELIEVED: Final = 5.0
-#: Seconds for which none is sought after it was refused or had to be given up.
+#: Seconds for which none is sought after it was refused or had to be given up: once, and at most where that happens again and again.
+REFUSED_ONCE: Final = 0.25
 REFUSED: Final = 10.0
 #: Claims at once.
 MOST: Final = 256
+
+_NEVER: Final = (-math.inf, 0.0)
 
 type_stamp = tuple[int, ...]
 
@@ -84,7 +88,7 @@ class Claims:
         self._flush = flush
         self._held: dict[int, _Claim] = {}
         self._owed: list[str] = []  # intents that are to be ended
-        self._refused: dict[int, float] = {}
+        self._refused: dict[int, tuple[float, float]] = {}  # until when, and for how long
         self._seeking: set[int] = set()
         self._looked = 0.0
         self._timer: IDelayedCall | None = None
@@ -140,7 +144,7 @@ class Claims:
     # --- getting one ---
 
     def _seek(self, vfolder: VFolder, now: float, together: bool) -> None:
-        if self._stopped or vfolder.key in self._seeking or self._refused.get(vfolder.key, 0.0) > now:
+        if self._stopped or vfolder.key in self._seeking or self._refused.get(vfolder.key, _NEVER)[0] > now:
             return
         if len(self._held) + len(self._seeking) >= MOST:
             return
@@ -189,7 +193,9 @@ class Claims:
     def _refuse(self, vfolder: int, now: float) -> None:
         if len(self._refused) >= MOST:
             self._refused.clear()
-        self._refused[vfolder] = now + REFUSED
+        until, before = self._refused.get(vfolder, _NEVER)
+        pause = min(2 * before, REFUSED) if now < until + REFUSED else REFUSED_ONCE
+        self._refused[vfolder] = now + pause, pause
 
     # --- giving it up ---
 

@@ -21,6 +21,7 @@ from vfgateway.principals import Origin, Principal
 from vfgateway.services import lockouts, logins, vfolders
 from vfgateway.services.database import FRESH
 from vfgateway.services.session import FolderSession, Session
+from vfgateway.services.sharing import Shared
 
 if TYPE_CHECKING:
     from vfgateway.services.gateway import Gateway
@@ -62,6 +63,7 @@ class Entrances:
         self._key = secrets.token_bytes(32)
         self._known: dict[tuple[bytes, str], Login] = {}
         self._later: dict[tuple[bytes, str, str], float] = {}
+        self._entering: Shared[tuple[bytes, str, str], FolderSession | None] = Shared()
 
     def ticket(self, text: bytes) -> bytes:
         """A keyed hash that stands for ``text``, which holds a login."""
@@ -112,19 +114,33 @@ class Entrances:
         if self._clock.seconds() < self._later.get(place, 0.0):
             return None
 
-        async def entering() -> FolderSession:
-            login = await self.log_in(ticket, credentials, origin)
-            return await self.session(login, origin).folder_named(name)
-
-        outcome: list[FolderSession] = []
-        asked = Deferred.fromCoroutine(entering())
-        asked.addCallbacks(outcome.append, lambda failure: failure.trap(GatewayError) and None)
+        outcome: list[FolderSession | None] = []
+        self._entering.run(place, lambda: self._enter(ticket, name, credentials, origin)).addCallback(outcome.append)
         if outcome:
             return outcome[0]
         if len(self._later) >= MOST:
             self._later.clear()
         self._later[place] = self._clock.seconds() + LATER
         return None
+
+    def enter_again(
+        self, ticket: bytes, name: str, credentials: Callable[[], Any], origin: Origin
+    ) -> Deferred[FolderSession | None] | None:
+        """As :meth:`enter`, for who has logged in before, and for whom it was refused just now: however long it takes. Who has not is
+        judged once, the ordinary way. Not a coroutine."""
+        if (ticket, origin.address) not in self._known:
+            return None
+        place = (ticket, origin.address, name)
+        return self._entering.run(place, lambda: self._enter(ticket, name, credentials, origin))
+
+    async def _enter(
+        self, ticket: bytes, name: str, credentials: Callable[[], Any], origin: Origin
+    ) -> FolderSession | None:
+        try:
+            login = await self.log_in(ticket, credentials, origin)
+            return await self.session(login, origin).folder_named(name)
+        except GatewayError:
+            return None
 
 
 class _Again(Session):

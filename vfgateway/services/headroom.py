@@ -59,35 +59,70 @@ class Headroom:
         self._refused = refused
         self._used_at: dict[str, float] = {}
         self._modest_until: dict[str, float] = {}
+        self._will_look = False
         self._leasing: list[Deferred[None]] | None = None  # who waits for the lease under way
 
     # --- getting ---
 
-    def take(self, needs: Mapping[str, Usage]) -> bool:
-        """Take from the slabs if all is there."""
+    def take(self, vfolder: VFolder, needs: Mapping[str, Usage]) -> bool:
+        """Take from the slabs if all is there, and see that there will be some for the next."""
         if not needs:
             return True
-        if any(self._ledger.slab(key).missing(need) != Usage() for key, need in needs.items()):
-            return False
-        now = self._clock.seconds()
+        slabs, now, low = self._ledger.slabs, self._clock.seconds(), False
         for key, need in needs.items():
-            self._ledger.slab(key).held += need
+            slab = slabs.get(key) or self._ledger.slab(key)  # nearly always there
+            if not slab.take(need):
+                self._put_back(needs, key)
+                return False
             self._used_at[key] = now
+            low = low or slab.is_low
+        if low and self._leasing is None:
+            self._lease_ahead(vfolder, needs, now)
         return True
+
+    def _put_back(self, needs: Mapping[str, Usage], short: str) -> None:
+        """Undo what was taken before it was found that there is too little of ``short``."""
+        for key, need in needs.items():
+            if key == short:
+                return
+            self._ledger.slab(key).held -= need
 
     async def lease(self, vfolder: VFolder, needs: Mapping[str, Usage]) -> None:
         """Have the slabs grow by what is missing of ``needs``. Raises ``QuotaExceeded``."""
+        await self._persist(partial(self._attempt, vfolder, needs), needs)
 
-        async def attempt() -> Short | None:
-            while missing := self._missing(needs):
-                if self._leasing is None:
-                    return await self._grow(vfolder, missing)
-                growing: Deferred[None] = Deferred()
-                self._leasing.append(growing)
-                await growing
-            return None
+    async def lease_if_there(self, vfolder: VFolder, needs: Mapping[str, Usage]) -> bool:
+        """As :meth:`lease`, but nobody is asked to give anything back, and nothing is refused: whether there was enough."""
+        return await self._attempt(vfolder, needs) is None
 
-        await self._persist(attempt, needs)
+    async def _attempt(self, vfolder: VFolder, needs: Mapping[str, Usage]) -> Short | None:
+        while missing := self._missing(needs):
+            if self._leasing is None:
+                return await self._grow(vfolder, missing)
+            growing: Deferred[None] = Deferred()
+            self._leasing.append(growing)
+            await growing
+        return None
+
+    def _lease_ahead(self, vfolder: VFolder, needs: Mapping[str, Usage], now: float) -> None:
+        """Lease before all is used, so that nobody has to wait for it; nothing that others have asked for."""
+        wanted = {
+            key: Usage(min(need.bytes, 1), min(need.files, 1))
+            for key, need in needs.items()
+            if self._ledger.slab(key).is_low and self._modest_until.get(key, 0.0) <= now
+        }
+        if wanted:
+            leasing = Deferred.fromCoroutine(self._lease_what_is_there(vfolder, wanted))
+            leasing.addErrback(lambda failure: self.log.failure("headroom could not be leased ahead", failure=failure))
+
+    async def _lease_what_is_there(self, vfolder: VFolder, wanted: Mapping[str, Usage]) -> None:
+        leased = False
+        try:
+            leased = await self._grow(vfolder, wanted) is None
+        finally:
+            if not leased:  # not at once again
+                until = self._clock.seconds() + MODESTY
+                self._modest_until.update(dict.fromkeys(wanted, until))
 
     def _missing(self, needs: Mapping[str, Usage]) -> Mapping[str, Usage]:
         missing = {key: self._ledger.slab(key).missing(need) for key, need in needs.items()}
@@ -97,7 +132,7 @@ class Headroom:
         """Lease for one; the others go on afterwards one by one, not each within the one before: they may be hundreds."""
         waiting = self._leasing = []
         try:
-            return await self._grant(vfolder, self._ledger.holder, missing, self._leased)
+            return await self._grant(vfolder, self._ledger.holder, missing, partial(self._leased, missing))
         finally:
             self._leasing = None
             for growing in waiting:
@@ -173,10 +208,10 @@ class Headroom:
         outcome = await self._ledger.write(write, durable=True, then=granted)
         return outcome if isinstance(outcome, Short) else None
 
-    def _leased(self, added: Mapping[str, Usage]) -> None:
+    def _leased(self, asked: Mapping[str, Usage], added: Mapping[str, Usage]) -> None:
         now = self._clock.seconds()
         for key, amount in added.items():
-            self._ledger.slab(key).leased += amount
+            self._ledger.slab(key).grow(amount, amount - asked[key])
             self._used_at[key] = now
         self.look_later()
 
@@ -189,11 +224,15 @@ class Headroom:
 
     def look_later(self) -> None:
         """Look soon whether others want what this process has, if it has anything."""
+        if self._will_look:
+            return
         slabs = self._ledger.slabs
         if slabs and not all(slab.is_empty for slab in slabs.values()):
+            self._will_look = True
             self._later("look", LOOK, self._look)
 
     def _look(self) -> None:
+        self._will_look = False
         answering = Deferred.fromCoroutine(self._answer_recalls())
         answering.addErrback(lambda failure: self.log.failure("headroom could not be given back", failure=failure))
 

@@ -54,7 +54,10 @@ class Ledger:
 
     def slab(self, key: str) -> Slab:
         """The slab of a subject, empty if there is none yet."""
-        return self.slabs.setdefault(key, Slab())
+        slab = self.slabs.get(key)
+        if slab is None:
+            slab = self.slabs[key] = Slab()
+        return slab
 
     @property
     def waiting(self) -> set[int]:
@@ -76,18 +79,11 @@ class Ledger:
     ) -> None:
         """Count a true change in a folder at the vfolder's top, and end what was held for it: ``covered`` out of the slabs, or all that
         ``upload`` has."""
-        if not covered and upload is None:
-            if change.bytes or change.files:
-                self._unwritten.count((vfolder, folder), change)
-            return
-        spent: dict[str, Usage] = {}
-        for key, amount in covered.items():
-            slab = self.slab(key)
-            spent[key] = slabs.used_of(amount, change)
-            slab.held -= amount
-            slab.spent += spent[key]
-        if change != Usage() or upload is not None:
-            self._unwritten.add(Batch({(vfolder, folder): change}, spent, () if upload is None else (upload,)))
+        spent = {key: self.slab(key).settle(amount, change) for key, amount in covered.items()}
+        if upload is not None:
+            self._unwritten.add(Batch({(vfolder, folder): change}, spent, (upload,)))
+        elif change.bytes or change.files:
+            self._unwritten.count((vfolder, folder), change, spent)
 
     async def give_back(self, keys: Sequence[str]) -> None:
         """Let others have what is free of the slabs."""

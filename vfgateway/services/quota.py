@@ -30,7 +30,7 @@ from vfgateway.services.ledger import Ledger
 from vfgateway.services.processes import SLAB, IsProcess
 from vfgateway.services.remaining import Remaining
 from vfgateway.services.reservations import Reservation, UploadReservation, type_also
-from vfgateway.services.subjects import Subject, owner_subject, scope_subject, subjects_of, vfolder_subject
+from vfgateway.services.subjects import Subject, needs_of, owner_subject, scope_subject, subjects_of, vfolder_subject
 from vfgateway.treeusage import LOOSE, TreeUsage
 
 #: Seconds after which a change that nothing else carried is written.
@@ -167,6 +167,12 @@ class Quota:
         if changed:  # headroom under the old limit is no headroom
             await self._ledger.give_back(changed)
         return found
+
+    async def find_room(self, vfolder: VFolder, wanted: Usage) -> bool:
+        """See that this process has leased ``wanted``, without asking anybody to give something back, and without refusing it: whether that
+        is so."""
+        limited = [subject for subject in await self.subjects(vfolder) if subject.is_limited]
+        return await self.headroom.lease_if_there(vfolder, needs_of(limited, wanted))
 
     def limited_now(self, vfolder: VFolder) -> Sequence[Subject] | None:
         """Those of :meth:`subjects` that have a limit, if that is known. Not a coroutine."""

@@ -58,7 +58,7 @@ class Reservation:
             }
             if self._ended:
                 raise RuntimeError("the reservation has ended")
-            if self._quota.headroom.take(needs):
+            if self._quota.headroom.take(self._vfolder, needs):
                 break
             await self._quota.headroom.lease(self._vfolder, needs)
         self._cover(needs)

@@ -5,7 +5,8 @@ it gives room to reservations without asking again:
 
 - ``leased``: what the database says the slab is,
 - ``held``: what open reservations have of it,
-- ``spent``: what settled reservations used of it, but the database does not know yet.
+- ``spent``: what settled reservations used of it, but the database does not know yet,
+- ``enough``: while that is free, nothing is leased ahead; ``is_low`` tells whether it was when something was last taken.
 
 Once the spent part is written, it moves from the slab to the usage, and their sum stays the same.
 """
@@ -19,7 +20,7 @@ import attrs
 from vfgateway.model import Limits, Usage
 
 #: The most that a slab takes beyond what is needed now.
-LARGEST = Usage(64 << 20, 1000)
+LARGEST = Usage(256 << 20, 8000)
 #: The part of what is free that a slab takes at most beyond what is needed now: one in so many.
 FRACTION = 16
 
@@ -46,6 +47,8 @@ def total(amounts: Iterable[Usage]) -> Usage:
 
 def limited_part(amount: Usage, limits: Limits) -> Usage:
     """``amount`` without the resources that are not limited."""
+    if limits.bytes is not None and limits.files is not None:
+        return amount
     return Usage(0 if limits.bytes is None else amount.bytes, 0 if limits.files is None else amount.files)
 
 
@@ -82,6 +85,8 @@ class Slab:
     leased: Usage = Usage()
     held: Usage = Usage()
     spent: Usage = Usage()
+    enough: Usage = Usage()
+    is_low: bool = False
 
     @property
     def free(self) -> Usage:
@@ -91,6 +96,30 @@ class Slab:
     @property
     def is_empty(self) -> bool:
         return self.leased == self.held == self.spent == Usage()
+
+    def grow(self, amount: Usage, surplus: Usage) -> None:
+        """Lease ``amount`` more, of which ``surplus`` is for those that come next: when half of it is used, it is time to lease again."""
+        self.leased += amount
+        self.enough = Usage(surplus.bytes // 2, surplus.files // 2)
+
+    def take(self, wanted: Usage) -> bool:
+        """Hold ``wanted``, if that is free. Asked for each small file, so it makes nothing on the way."""
+        leased, held, spent, enough = self.leased, self.held, self.spent, self.enough
+        size, files = wanted.bytes, wanted.files
+        left_bytes = leased.bytes - held.bytes - spent.bytes - size
+        left_files = leased.files - held.files - spent.files - files
+        if (left_bytes < 0 < size) or (left_files < 0 < files):
+            return False
+        self.held = Usage(held.bytes + size, held.files + files)
+        self.is_low = (left_bytes < enough.bytes and size > 0) or (left_files < enough.files and files > 0)
+        return True
+
+    def settle(self, covered: Usage, change: Usage) -> Usage:
+        """End what was held for a ``change``: the part of it that was used up, which is spent. Asked for each small file, too."""
+        used, held, spent = used_of(covered, change), self.held, self.spent
+        self.held = Usage(held.bytes - covered.bytes, held.files - covered.files)
+        self.spent = Usage(spent.bytes + used.bytes, spent.files + used.files)
+        return used
 
     def missing(self, wanted: Usage) -> Usage:
         """What has to be leased so that ``wanted`` can be held."""
@@ -103,4 +132,6 @@ def _pairs(a: Usage, b: Usage) -> Iterable[tuple[int, int]]:
 
 def used_of(covered: Usage, change: Usage) -> Usage:
     """The part of ``covered`` that a true ``change`` uses up. What it frees goes back to everybody, not to the slab."""
+    if 0 <= covered.bytes <= change.bytes and 0 <= covered.files <= change.files:
+        return covered
     return at_least_zero(smaller(covered, change))

@@ -17,7 +17,7 @@ from vfgateway import eager
 from vfgateway.abilities import IAtHand, IWholeStore
 from vfgateway.errors import Unsupported
 from vfgateway.interfaces import type_chunk
-from vfgateway.model import Expect, Published, Usage
+from vfgateway.model import Expect, Permission, Published, Usage
 from vfgateway.paths import FolderPath
 from vfgateway.services import trees
 from vfgateway.services.claimed import is_claimed, settle_now, take_now
@@ -27,9 +27,14 @@ from vfgateway.services.transfer import publish
 type_stored = Published | None
 
 
-def store_small(context: FolderContext, target: FolderPath, content: type_chunk) -> type_stored | Deferred[type_stored]:
+def store_small(
+    context: FolderContext, target: FolderPath, content: type_chunk, room_sought: bool = False
+) -> type_stored | Deferred[type_stored]:
     """Create or replace the file ``target``, at once, or a little later where storage or others have to be waited for; ``None`` if the ordinary
-    way has to be taken, and nothing has happened."""
+    way has to be taken, and nothing has happened.
+
+    :param room_sought: there is no more room to be had than what is there
+    """
     folder = context.folder
     at_once = IAtHand.providedBy(folder) and folder.stores_now
     whole = IWholeStore.providedBy(folder)
@@ -38,8 +43,8 @@ def store_small(context: FolderContext, target: FolderPath, content: type_chunk)
     together = whole and cast(IWholeStore, folder).stores_together
     claimed = is_claimed(context, target, together)
     needs = take_now(context, len(content), 1)
-    if needs is None:  # whoever has to ask for room may be refused, once
-        return None
+    if needs is None:
+        return None if room_sought else eager.begin(_store_in_room(context, target, content))
     if not claimed:
         settle_now(context, target, Usage(), needs)
         return eager.begin(_store_announced(context, target, content)) if whole else None
@@ -52,6 +57,16 @@ def store_small(context: FolderContext, target: FolderPath, content: type_chunk)
     finally:
         _settle(context, target, published, len(content), needs)
     return published
+
+
+async def _store_in_room(context: FolderContext, target: FolderPath, content: type_chunk) -> type_stored:
+    """Have room, and store. Who has to ask others for it, or is refused it, goes the ordinary way, and so is told once."""
+    if not await context.gateway.quota.find_room(context.vfolder, Usage(len(content), 1)):
+        return None
+    await context.standing.refresh()
+    context.allow(Permission.RW, target, "write this")
+    stored = store_small(context, target, content, True)
+    return await stored if isinstance(stored, Deferred) else stored
 
 
 class _Whole:

@@ -7,13 +7,13 @@ over it acts as a hard one, until no more is used than it says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
-from vfgateway.model import Limits, QuotaScopeId, ScopeKind
+from vfgateway.model import Limits, QuotaScopeId, ScopeKind, Usage
 from vfgateway.services import slabs
 from vfgateway.services.schema import crossings, groups, scopes, soft_limits, users, vfolders, volume_limits
 
@@ -88,6 +88,11 @@ class Subject:
     def has_limits(self) -> bool:
         """Whether there is any limit, a soft one that does not act yet included."""
         return slabs.is_limited(self.hard) or (self.soft.bytes, self.soft.files) != (None, None)
+
+
+def needs_of(limited: Iterable[Subject], wanted: Usage) -> Mapping[str, Usage]:
+    """What has to be had of each limit, by subject."""
+    return {subject.key: slabs.limited_part(wanted, subject.limits) for subject in limited}
 
 
 # --- keys ---

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 from sqlalchemy import Connection
@@ -13,6 +13,7 @@ from vfgateway.model import Usage
 from vfgateway.services import folderusage, holds
 from vfgateway.services.subjects import keys_of
 
+K = TypeVar("K")
 type_share = tuple[int, bytes]
 
 #: Changes that are kept one by one, at most.
@@ -55,37 +56,43 @@ class Batch:
             holds.drop_holds(connection, upload)
 
 
+def _add(sums: dict[K, Usage], key: K, amount: Usage) -> None:
+    if amount.bytes or amount.files:
+        before = sums.get(key, _NONE)
+        sums[key] = Usage(before.bytes + amount.bytes, before.files + amount.files)
+
+
 class Unwritten:
     """The changes of one process. Safe to use from both threads."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._counted: list[tuple[type_share, Usage]] = []
+        self._counted: list[tuple[type_share, Usage, Mapping[str, Usage]]] = []
         self._changes: dict[type_share, Usage] = {}
         self._spent: dict[str, Usage] = {}
         self._ended: list[str] = []
 
-    def count(self, share: type_share, change: Usage) -> None:
-        """As :meth:`add`, for one change that nothing was held for. They come by the thousand, and are added up together."""
-        self._counted.append((share, change))
+    def count(self, share: type_share, change: Usage, spent: Mapping[str, Usage]) -> None:
+        """As :meth:`add`, for one change that ends no upload. They come by the thousand, and are added up together."""
+        self._counted.append((share, change, spent))
         if len(self._counted) >= MOST:
             with self._guard:
                 self._add_up()
 
     def _add_up(self) -> None:
         while self._counted:
-            share, change = self._counted.pop()
-            self._changes[share] = self._changes.get(share, _NONE) + change
+            share, change, spent = self._counted.pop()
+            _add(self._changes, share, change)
+            for subject, amount in spent.items():
+                _add(self._spent, subject, amount)
 
     def add(self, batch: Batch) -> None:
         """Count changes in."""
         with self._guard:
             for share, change in batch.changes.items():
-                if change != Usage():
-                    self._changes[share] = self._changes.get(share, Usage()) + change
+                _add(self._changes, share, change)
             for subject, amount in batch.spent.items():
-                if amount != Usage():
-                    self._spent[subject] = self._spent.get(subject, Usage()) + amount
+                _add(self._spent, subject, amount)
             self._ended.extend(batch.ended)
 
     def take(self) -> Batch:

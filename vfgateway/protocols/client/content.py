@@ -148,9 +148,6 @@ def put_at_hand(asked: Asked, limit: int) -> type_served:
     if not asked.target.startswith(_FILES):
         return None
     name, path = place_in(asked.target, _FILES)
-    folder = asked.enter(name)
-    if folder is None:
-        return None
 
     def tell(stat: FileStat, is_new: bool) -> bytes:
         facts = [(b"Etag", etag_of(stat)), (b"Last-Modified", http_date(seconds_of(stat)))]
@@ -159,7 +156,11 @@ def put_at_hand(asked: Asked, limit: int) -> type_served:
             facts.append((b"Location", location.encode("ascii")))
         return lines_of(facts)
 
-    return store_at_hand(asked, folder, path, limit=limit, tell=tell)
+    def store(folder: FolderSession) -> type_served:
+        return store_at_hand(asked, folder, path, limit=limit, tell=tell)
+
+    folder = asked.enter(name)
+    return asked.enter_again(name, store) if folder is None else store(folder)
 
 
 def routes(settings: ClientSettings) -> Mapping[bytes, Route]:

@@ -177,6 +177,20 @@ class Asked:
         self.folder = folder or entrances.enter(ticket, name, self._credentials, self._origin)
         return self.folder
 
+    def enter_again(
+        self, name: str, serve: Callable[[FolderSession], type_served], guarded: bool = False
+    ) -> Deferred[Answer | None] | None:
+        """What to ``serve`` once the vfolder that :meth:`enter` did not enter at once is entered; ``None`` if nobody has logged in so before."""
+        if guarded and not is_private(self.caller):
+            return None
+
+        def entered(folder: FolderSession | None) -> type_served:
+            self.folder = folder
+            return None if folder is None else serve(folder)
+
+        entering = self._lane.entrances.enter_again(self.head.ticket, name, self._credentials, self._origin)
+        return None if entering is None else entering.addCallback(entered)
+
     def _credentials(self) -> Any:
         lines = self._data[: self._data.find(b"\r\n\r\n")].partition(b"\r\n")[2]
         fields = _read_fields(lines) or {}

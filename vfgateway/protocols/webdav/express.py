@@ -19,15 +19,21 @@ type_verb = Callable[[Asked, FolderSession, FolderPath], type_served]
 
 @attrs.frozen
 class _Serve:
-    """Enters the vfolder and leaves the rest to a verb."""
+    """Enters the vfolder and leaves the rest to a verb.
+
+    :ivar waits: for who has to enter anew
+    """
 
     verb: type_verb
     guarded: bool
+    waits: bool = False
 
     def __call__(self, asked: Asked) -> type_served:
         name, path = place_in(asked.target)
         folder = asked.enter(name, self.guarded)
-        return None if folder is None else self.verb(asked, folder, path)
+        if folder is not None:
+            return self.verb(asked, folder, path)
+        return asked.enter_again(name, lambda late: self.verb(asked, late, path), self.guarded) if self.waits else None
 
 
 def routes(settings: WebDavSettings) -> Mapping[bytes, Route]:
@@ -39,5 +45,5 @@ def routes(settings: WebDavSettings) -> Mapping[bytes, Route]:
         b"GET": reading,
         b"HEAD": reading,
         b"PROPFIND": Route(_Serve(Looks().answer, guarded), frozenset({b"depth"})),
-        b"PUT": Route(_Serve(storing, guarded), body=True),
+        b"PUT": Route(_Serve(storing, guarded, waits=True), body=True),
     }
