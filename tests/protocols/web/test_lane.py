@@ -264,6 +264,7 @@ NAMED = b'<propfind xmlns="DAV:"><prop><resourcetype/><getcontentlength/><geteta
 ASKED = [
     (b"", True),
     (NAMED, True),
+    (NAMED.replace(b"displayname", b"contenttype"), True),  # as long, and the rest of the request is the same
     (b'<propfind xmlns="DAV:"><propname/></propfind>', True),
     (b'<propfind xmlns="DAV:"><allprop/><include><supported-report-set/></include></propfind>', True),
     (b'<propfind xmlns="DAV:"><prop><lockdiscovery/></prop></propfind>\r\n', True),

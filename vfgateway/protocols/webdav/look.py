@@ -59,11 +59,11 @@ class Looks:
     """See the module."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[bytes, Head], _Look] = {}
+        self._known: dict[tuple[bytes, Head, bytes], _Look] = {}
 
     def answer(self, request: Request, folder: FolderSession, path: FolderPath) -> Answer | None:
         """As :class:`vfgateway.protocols.web.lane.Route` has it."""
-        known = self._known.get((request.target, request.head))
+        known = self._known.get((request.target, request.head, request.body))
         looks = folder.context.gateway.database.looks
         if known is None or known.folder is not folder or known.looks != looks or request.now >= known.until:
             known = self._find(request, folder, path)
@@ -100,7 +100,7 @@ class Looks:
         known = _Look(folder, database.looks, until, stat, element, rendering, folder.principal.name)
         if len(self._known) >= MOST:
             self._known.clear()
-        self._known[request.target, request.head] = known
+        self._known[request.target, request.head, request.body] = known
         return known
 
 
