@@ -25,8 +25,9 @@ from vfgateway.protocols.webdav.rendering import Asked, Rendering, asked_in_body
 from vfgateway.services.properties import LOCKED, SET
 from vfgateway.services.session import FolderSession
 
-#: Requests of which something is kept.
+#: Requests of which something is kept, and bytes of the largest body of one.
 MOST: Final = 4096
+LARGEST: Final = 1 << 10
 #: How answers to PROPFIND are to be kept by others.
 NOT_KEPT: Final = (b"Cache-Control", b"no-store")
 
@@ -98,9 +99,10 @@ class Looks:
         database = gateway.database
         until = database.good_until(SET, LOCKED)
         known = _Look(folder, database.looks, until, stat, element, rendering, folder.principal.name)
-        if len(self._known) >= MOST:
-            self._known.clear()
-        self._known[request.target, request.head, request.body] = known
+        if len(request.body) <= LARGEST:
+            if len(self._known) >= MOST:
+                self._known.clear()
+            self._known[request.target, request.head, request.body] = known
         return known
 
 
