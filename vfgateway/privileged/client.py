@@ -100,11 +100,14 @@ class Helper:
             began, pause = time.monotonic(), FIRST_PAUSE
             until = began + (away if began >= self._impatient_until else 0.0)
             while True:
+                kept = self._connection is not None
                 try:
                     told = self._exchange(request, descriptor, answer)
                     break
                 except OSError as error:
                     self.close()
+                    if kept and not isinstance(error, TimeoutError):
+                        continue  # that was with one that is gone; another may be there already
                     if time.monotonic() + pause > until:
                         self._impatient_until = time.monotonic() + away
                         raise HelperAway(_away(self.place, error)) from error

@@ -60,8 +60,11 @@ def destroy(path: Path, helper: Helper | None = None) -> None:
                 raise
             try:
                 helper.destroy_subvolume(parent, path.name)
+            except FileNotFoundError:
+                pass  # one that was killed had done it, and could not say so
             except (HelperAway, HelperRefuses):
-                raise error from None
+                if os.path.lexists(path):
+                    raise error from None
 
 
 def make_writable(path: Path) -> None:
