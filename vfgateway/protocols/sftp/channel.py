@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 #: Bytes that a client may send before any was dealt with: on the first channel of a connection, and on each further one. And in what portions
 #: it may send more.
-WINDOW, NEXT_WINDOW, PORTION = 4 << 20, 1 << 20, 256 << 10
+WINDOW, NEXT_WINDOW, PORTION = 4 << 20, 1 << 20, 512 << 10
 #: Bytes of one message that we send, at most.
 PACKET = 32768
 #: Bytes of one message that a client may send: a WRITE of 32 KiB with its head. In two messages, Nagle's algorithm at the client
@@ -186,13 +186,12 @@ class SessionChannel(SSHChannel):
             then, self._then = self._then, None
             then()
 
-    def addWindowBytes(self, data: int) -> None:
-        """The client takes more."""
-        self.remoteWindowLeft += data
+    def widen(self, count: int) -> None:
+        """The client takes more; what waited for it goes on with :meth:`pump`."""
+        self.remoteWindowLeft += count
         self._largest_window = max(self._largest_window, self.remoteWindowLeft)
         if self.remoteWindowLeft > LARGEST_WINDOW:
             raise ValueError("the window grew beyond what there is")
-        self.pump()
 
     def pump(self) -> None:
         """Go on."""

@@ -110,6 +110,11 @@ class SftpConnection(SSHConnection):
         dealt_with: bool = channel.dataReceived(payload[9:])
         return dealt_with
 
+    def take_window(self, payload: memoryview) -> None:
+        """A CHANNEL_WINDOW_ADJUST message. Some come at once, and all are taken in before :meth:`pump` goes on with what waited for them."""
+        local, count = _DATA_HEAD(payload, 1)
+        self.channels[local].widen(count)
+
     @property
     def busy(self) -> bool:
         """Whether something is under way."""

@@ -132,7 +132,10 @@ class PacketTransport(conch.SSHServerTransport):
             self._view[self._end : self._end + count] = data[:count]
             self._end += count
             data = data[count:]
-            self._take_packets()
+            if self._take_packets():
+                self._go_on()
+            self.flush()
+            self._catch_up()
 
     def _take_version(self) -> bool:
         """RFC 4253 section 4.2: one line."""
@@ -167,6 +170,7 @@ class PacketTransport(conch.SSHServerTransport):
         """Called by the reactor in place of ``Connection.doRead``, with the same outcomes. While much comes, it is taken in turn by turn
         before anything is answered: each answer wakes the client up."""
         self._corked += 1
+        waits = False
         try:
             for _ in range(_MOST_TURNS):
                 try:
@@ -179,16 +183,23 @@ class PacketTransport(conch.SSHServerTransport):
                     return main.CONNECTION_DONE
                 self._end += count
                 self.heard = self._seconds()
-                self._take_packets()
+                waits = self._take_packets() or waits
                 if count < _MUCH or self.ended or self.choked:
                     break
         finally:
+            if waits:
+                self._go_on()
             self._corked -= 1
             if self._out:
                 self.flush()
             if self._afterwards:
                 self._catch_up()
         return None
+
+    def _go_on(self) -> None:
+        """Deal with what has been taken in."""
+        if self.connection is not None and not self.ended:
+            self.connection.pump()
 
     def afterwards(self, call: Callable[[], object]) -> None:
         """Have ``call()`` called in this turn of the reactor, once what is being dealt with has been answered: for what the client need not wait
@@ -206,7 +217,8 @@ class PacketTransport(conch.SSHServerTransport):
             except Exception:
                 self.log.failure("what was put off until a client had its answer has failed")
 
-    def _take_packets(self) -> None:
+    def _take_packets(self) -> bool:
+        """Whether something may wait to be gone on with."""
         waits = True
         try:
             waits = self._open_packets()
@@ -227,13 +239,9 @@ class PacketTransport(conch.SSHServerTransport):
             self._start = self._end = 0
         elif BUFFER - self._end < LONGEST_PACKET + 64:
             self._make_space()
-        if waits and self.connection is not None and not self.ended:
-            self.connection.pump()
-        if not self._corked:
-            self.flush()
-            self._catch_up()
         if self.bytes_since_keys > self.factory.limits.rekey_bytes and self.sessionID is not None:
             self.exchange_keys()
+        return waits
 
     def _open_packets(self) -> bool:
         """Deal with all whole packets that are there; whether something may wait to be gone on with."""
@@ -252,8 +260,11 @@ class PacketTransport(conch.SSHServerTransport):
                 self.incomingPacketSequence = (serial + 1) & 0xFFFFFFFF
                 if payload[0] == 94 and self.connection is not None:
                     waits = not self.connection.take_data(payload) or waits
+                    continue
+                waits = True
+                if payload[0] == 93 and self.connection is not None:
+                    self.connection.take_window(payload)
                 else:
-                    waits = True
                     self.take_message(payload[0], bytes(payload[1:]))
         finally:
             self._corked -= 1

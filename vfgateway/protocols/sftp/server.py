@@ -41,6 +41,7 @@ MOST_WAITING, PORTION = 1024, 32 << 10
 
 #: Stands in the queue where the client said that nothing follows.
 _END = -1
+_NOTHING = memoryview(b"")
 
 
 class SftpServer:
@@ -63,7 +64,8 @@ class SftpServer:
         self._ended = False
         self._head = b""
         self._body: bytearray | None = None
-        self._filled = 0
+        self._target = _NOTHING
+        self._filled = self._wanted = 0
         self._spare: list[bytearray] = []
         self._reads = 0
         self._working = False
@@ -104,7 +106,14 @@ class SftpServer:
         """See ``Program``."""
         if self._stopped:
             return True
-        if self._body is None and not self._head and not self._unread and len(self._queue) < MOST_WAITING:
+        if self._body is not None and not self._unread:  # most of what comes is the middle of a large WRITE
+            begin = self._filled
+            end = begin + len(view)
+            if end < self._wanted:
+                self._target[begin:end] = view
+                self._filled = end
+                return not self._queue
+        elif self._body is None and not self._head and not self._unread and len(self._queue) < MOST_WAITING:
             length = int.from_bytes(view[:4], "big")
             if length + 4 == len(view) and 5 <= length <= wire.LONGEST_REQUEST:  # most come in one message each
                 self._enter(bytes(view[4:]))
@@ -134,13 +143,13 @@ class SftpServer:
             if self._body is None:
                 at = self._begin(view, at, end)
                 continue
-            body = self._body
-            count = min(end - at, len(body) - self._filled)
-            body[self._filled : self._filled + count] = view[at : at + count]
+            count = min(end - at, self._wanted - self._filled)
+            self._target[self._filled : self._filled + count] = view[at : at + count]
             self._filled += count
             at += count
-            if self._filled == len(body):
-                self._body = None
+            if self._filled == self._wanted:
+                body, self._body = self._body, None
+                self._target = _NOTHING
                 self._enter(body)
         return at
 
@@ -170,12 +179,13 @@ class SftpServer:
             self._enter(bytes(view[at : at + length]))
             at += length
         else:
-            self._body, self._filled = self._buffer(length), 0
+            self._body, self._filled, self._wanted = self._buffer(length), 0, length
+            self._target = memoryview(self._body)
         return at
 
     def _buffer(self, length: int) -> bytearray:
-        for index, spare in enumerate(self._spare):
-            if len(spare) == length:
+        for index in range(len(self._spare) - 1, -1, -1):  # the one used last is still in the processor's cache
+            if len(self._spare[index]) == length:
                 return self._spare.pop(index)
         return bytearray(length)
 
