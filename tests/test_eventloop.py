@@ -17,7 +17,7 @@ from twisted.logger import ILogObserver, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vfgateway.eventloop import settle, shorten
+from vfgateway.eventloop import give_way, settle, shorten
 
 
 class Echo(Protocol):
@@ -126,6 +126,44 @@ def test_what_a_protocol_raises(reactor: Any) -> None:
     assert ended[0].check(LookupError)
     good.send(b"fine")
     steps(reactor, lambda: received(good) == b"fine")
+
+
+def _itself(protocol: Protocol) -> Protocol:
+    return protocol
+
+
+def test_who_moves_much_comes_last(reactor: Any) -> None:
+    """And who asks something small meanwhile waits for one of those, not for all."""
+    heard: list[str] = []
+    ends: dict[str, socket.socket] = {}
+
+    class Named(Protocol):
+        name: str
+
+        def dataReceived(self, data: bytes) -> None:
+            heard.append(self.name)
+            if self.name != "small" and "small" not in heard[1:]:
+                ends["small"].send(b"y")
+
+    for name in ("large 1", "large 2", "small", "large 3"):
+        ends[name], theirs = socket.socketpair()
+        theirs.setblocking(False)
+        protocol = Named()
+        protocol.name = name
+        adopted = reactor.adoptStreamConnection(
+            theirs.fileno(), socket.AF_UNIX, Factory.forProtocol(partial(_itself, protocol))
+        )
+        theirs.close()
+        if name != "small":
+            give_way(adopted)
+    for end in ends.values():
+        end.send(b"x")
+    reactor.doIteration(0.01)
+    assert heard[0] == "small"
+    assert heard[2] == "small", heard
+    assert sorted(heard[1:2] + heard[3:]) == ["large 1", "large 2", "large 3"]
+    for end in ends.values():
+        end.close()
 
 
 def test_what_has_started_is_not_looked_through_again() -> None:

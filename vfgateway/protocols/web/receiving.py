@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet import main
 from twisted.internet.tcp import Connection
 
+from vfgateway.eventloop import give_way
 from vfgateway.protocols.web.body import BodyStream
 
 #: Bytes of one buffer: what the storage then gets in one call.
@@ -50,6 +51,7 @@ class Receiver:
         self.held = 0
         self._read_once = self._read  # one bound method, to be known again
         transport.doRead = self._read_once  # type: ignore[method-assign]
+        give_way(transport)
 
     def _read(self) -> Any:
         """Called by the reactor in place of ``Connection.doRead``, with the same outcomes."""
@@ -87,6 +89,7 @@ class Receiver:
         """Give the transport its own ``doRead`` back. Idempotent; what is held can still be flushed."""
         if self._transport.__dict__.get("doRead") is self._read_once:
             del self._transport.doRead
+            give_way(self._transport, False)
 
     def _fresh(self) -> bytearray:
         for slab in self._slabs:

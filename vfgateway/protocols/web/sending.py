@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from vfgateway.abilities import IDescriptorRead
 from vfgateway.errors import StorageFailure
+from vfgateway.eventloop import give_way
 from vfgateway.interfaces import IFile
 from vfgateway.protocols.web.request import StreamingRequest
 
@@ -181,10 +182,12 @@ class _Pump:
         self._transport.registerProducer(self, False)
         self._arm()
         _Pump.running += 1
+        give_way(self._transport)
         return self
 
     async def __aexit__(self, *exception: Any) -> None:
         _Pump.running -= 1
+        give_way(self._transport, False)
         self._watch.cancel()
         if self._transport.producer is self:
             self._transport.unregisterProducer()
