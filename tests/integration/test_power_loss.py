@@ -99,28 +99,34 @@ def offset_of(folder: VFolderOfAlice, url: str) -> int:
 
 
 def test_a_file_that_was_acknowledged_is_there(run: Callable[[Callable[[Machine], None]], Machine]) -> None:
-    """New, replaced and renamed files, as of the moment of each answer."""
+    """New, replaced and renamed files, as of the moment of each answer; small ones, which are synced in another way, last."""
     first, second = os.urandom(200_000), os.urandom(250_000)
+    small = {f"small-{number}": os.urandom(1 + 2000 * number) for number in range(5)}
+    changed = {**small, "small-0": os.urandom(5000), "small-3": b""}
 
     def work(machine: Machine) -> None:
         assert machine.folder.put("file", first).status_code == 201
+        for name, content in small.items():
+            assert machine.folder.put(name, content).status_code == 201
         machine.cut_power("created")
         assert machine.folder.put("file", second).status_code == 204
+        for name in ("small-0", "small-3"):
+            assert machine.folder.put(name, changed[name]).status_code == 204
         machine.cut_power("replaced")
         machine.folder.rename("file", "renamed")
         machine.cut_power("renamed")
 
     machine = run(work)
     for moment, found in (
-        ("created", {"file": first}),
-        ("replaced", {"file": second}),
-        ("renamed", {"renamed": second}),
+        ("created", {"file": first, **small}),
+        ("replaced", {"file": second, **changed}),
+        ("renamed", {"renamed": second, **changed}),
     ):
         with machine.after(moment):
             assert machine.folder.published() == found
             assert [machine.folder.get(name) for name in found] == list(found.values())
             size = sum(map(len, found.values()))
-            eventually(lambda size=size: machine.folder.charged == (size, 1), "the ledger agrees with the files")  # type: ignore[misc]
+            eventually(lambda size=size: machine.folder.charged == (size, 6), "the ledger agrees with the files")  # type: ignore[misc]
 
 
 def test_an_upload_goes_on_where_it_was_acknowledged(run: Callable[[Callable[[Machine], None]], Machine]) -> None:

@@ -29,6 +29,7 @@ FUSE: Final = 0x65735546
 
 _SYS_OPENAT2: Final = 437  # the same on every architecture
 _FALLOC_FL_KEEP_SIZE: Final = 1
+_WRITE_AND_WAIT: Final = ctypes.c_uint(1 | 2 | 4)  # SYNC_FILE_RANGE_WAIT_BEFORE, _WRITE, _WAIT_AFTER
 _FICLONE: Final = 0x40049409
 _FICLONERANGE: Final = 0x4020940D
 
@@ -112,6 +113,13 @@ def allocate(descriptor: int, size: int) -> None:
         ctypes.c_int(descriptor), ctypes.c_int(_FALLOC_FL_KEEP_SIZE), ctypes.c_int64(0), ctypes.c_int64(size)
     )
     if result != 0:
+        raise _failure()
+
+
+def write_out(descriptor: int) -> None:
+    """Have the disk take over all data of a file, and wait until it has; its size and its blocks, and what is in the disk's own memory, are not made
+    durable (``sync_file_range(2)``)."""
+    if _libc.sync_file_range(ctypes.c_int(descriptor), ctypes.c_int64(0), ctypes.c_int64(0), _WRITE_AND_WAIT) != 0:
         raise _failure()
 
 

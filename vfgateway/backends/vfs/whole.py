@@ -15,6 +15,7 @@ import attrs
 from vfgateway.backends.vfs import syscalls
 from vfgateway.backends.vfs.facts import facts
 from vfgateway.backends.vfs.faults import translate
+from vfgateway.backends.vfs.journals import keeps_order
 from vfgateway.backends.vfs.publish import Busy, replace, replace_beside_others
 from vfgateway.backends.vfs.resolve import DIRECTORY
 from vfgateway.backends.vfs.staging import STAGE_FLAGS, Staging
@@ -70,6 +71,7 @@ class WholeStore:
         self._root = os.fsencode(tree.path)
         self._nameless = staging.file_system in NAMELESS
         self._syncs = staging.syncs(True)
+        self._ordered: dict[int, bool] = {}
 
     def store(self, wait: bool, target: FolderPath, content: type_chunk, alone: bool) -> Published | None:
         """Make the file ``target``, or replace it; ``None`` where that fails, and then nothing is left of it.
@@ -141,6 +143,16 @@ class WholeStore:
         if os.write(made, content) != len(content):
             raise NoSpace
         if self._syncs:
+            self._sync(made)
+
+    def _sync(self, made: int) -> None:
+        """See that the name, once it is durable, is never there without the content."""
+        device = os.fstat(made).st_dev
+        if device not in self._ordered:
+            self._ordered[device] = keeps_order(device)
+        if self._ordered[device]:
+            syscalls.write_out(made)
+        else:
             os.fsync(made)
 
     def _publish(self, wait: bool, area: int, token: bytes, making: _Making) -> FileStat | None:

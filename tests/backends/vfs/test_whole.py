@@ -1,0 +1,108 @@
+"""Small files that are stored with one call: nothing of one that fails, its mode whatever the umask is, and what is synced where."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.backends.vfs.conftest import Disk, Opener, furnish
+from tests.conformance.harness import at, put
+from tests.support.disks import as_root, mounted
+from vfgateway.backends.vfs import syscalls, whole
+from vfgateway.backends.vfs.journals import keeps_order
+from vfgateway.errors import StorageFailure
+
+
+def tree_of(root: Path) -> set[str]:
+    """All that is there, stages included."""
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.name != ".upload"}
+
+
+def refuse(*_: object, **__: object) -> None:
+    """For a system call."""
+    raise OSError(5, "refused")
+
+
+@pytest.mark.parametrize("call", ["link", "write", "fchmod"])
+async def test_nothing_is_left_of_what_fails(disk: Disk, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """Neither under its name nor aside, wherever it ends."""
+    before = os.umask(0o777)  # so that the mode has to be set
+    monkeypatch.setattr(os, call, refuse)
+    try:
+        assert await disk.folder.store_whole(at("new"), b"content") is None
+    finally:
+        os.umask(before)
+    assert tree_of(disk.root) == set()
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_nothing_changes_where_a_file_cannot_be_replaced(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch, alone: bool
+) -> None:
+    """The file that was there stays, and nothing lies aside."""
+    await put(disk.folder, "file", b"old")
+    monkeypatch.setattr(whole, "replace" if alone else "replace_beside_others", refuse)
+    assert await disk.folder.store_whole(at("file"), b"new", alone) is None
+    assert tree_of(disk.root) == {"file"}
+    assert (disk.root / "file").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("features", ["has_journal", "^has_journal"])
+async def test_one_sync_is_enough_only_with_a_journal(
+    tmp_path: Path, make_volume: Opener, monkeypatch: pytest.MonkeyPatch, features: str
+) -> None:
+    """Elsewhere the file itself is synced before it has its name."""
+    image, place = tmp_path / "image", tmp_path / "place"
+    image.touch()
+    os.truncate(image, 16 << 20)
+    as_root("mkfs.ext4", "-q", "-F", "-O", features, str(image))
+    with mounted(place, "-o", "loop", str(image)):
+        assert keeps_order(place.stat().st_dev) == (features == "has_journal")
+        disk = await furnish(make_volume(path=place / "volume", durability="sync"))
+        calls: list[str] = []
+        spied: list[tuple[Any, str]] = [(os, "fsync"), (syscalls, "write_out"), (os, "link")]
+        for module, name in spied:
+            monkeypatch.setattr(module, name, spy(calls, name, getattr(module, name)))
+        assert (await disk.folder.store_whole(at("file"), b"content")).stat.size == 7
+        monkeypatch.undo()
+        await disk.volume.stop()
+        assert calls == ["write_out" if features == "has_journal" else "fsync", "link", "fsync"]
+
+
+def spy(calls: list[str], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, which notes that it was called."""
+
+    def noted(*args: Any, **others: Any) -> Any:
+        calls.append(name)
+        return function(*args, **others)
+
+    return noted
+
+
+async def test_what_may_not_last_is_told(make_volume: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the directory cannot be synced the file is there, and nobody is told that it is safe."""
+    disk = await furnish(make_volume(durability="sync"))
+    fsync = os.fsync
+
+    def refuse_directories(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            refuse()
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_directories)
+    with pytest.raises(StorageFailure):
+        await disk.folder.store_whole(at("file"), b"content")
+    monkeypatch.undo()
+    assert tree_of(disk.root) == {"file"}
+    await disk.volume.stop()
+
+
+def test_nothing_is_known_of_memory() -> None:
+    """Nor of a device that is none."""
+    assert not keeps_order(Path("/dev/shm").stat().st_dev)
+    assert not keeps_order(0)
