@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 import signal
@@ -12,15 +14,20 @@ from benchmarks.meter import Meter
 from benchmarks.peers.daemon import Daemon, program
 
 _MODULES = Path("/usr/lib/apache2/modules")
-#: One process with threads, so that it has as many processors as the gateway: the kernel decides.
+#: One process with threads, so that it has as many processors as the gateway: the kernel decides. A line of the log for each request, as it comes packaged.
 _CONFIGURATION = """
 ServerRoot {folder}
 ServerName 127.0.0.1
 PidFile {folder}/apache.pid
 Listen 127.0.0.1:{port}
 ErrorLog {folder}/error.log
+CustomLog {folder}/access.log common
 LoadModule mpm_event_module {modules}/mod_mpm_event.so
 LoadModule authz_core_module {modules}/mod_authz_core.so
+LoadModule authz_user_module {modules}/mod_authz_user.so
+LoadModule authn_core_module {modules}/mod_authn_core.so
+LoadModule authn_file_module {modules}/mod_authn_file.so
+LoadModule auth_basic_module {modules}/mod_auth_basic.so
 LoadModule setenvif_module {modules}/mod_setenvif.so
 LoadModule dav_module {modules}/mod_dav.so
 LoadModule dav_fs_module {modules}/mod_dav_fs.so
@@ -35,7 +42,10 @@ DavLockDB {folder}/locks/db
 DocumentRoot {files}
 <Directory {files}>
     Dav On
-    Require all granted
+    AuthType Basic
+    AuthName files
+    AuthUserFile {folder}/passwords
+    Require valid-user
 </Directory>
 """
 
@@ -44,10 +54,14 @@ class Apache(Daemon):
     """Apache.
 
     :param files: what it serves at ``/``
+    :param login: name and password of who may do anything there. It is kept as SHA-1, which of all that Apache knows costs it least to check
     """
 
-    def __init__(self, folder: Path, port: int, files: Path) -> None:
+    def __init__(self, folder: Path, port: int, files: Path, login: tuple[str, str]) -> None:
         (folder / "locks").mkdir(parents=True)
+        name, password = login
+        digest = base64.b64encode(hashlib.sha1(password.encode(), usedforsecurity=False).digest()).decode()
+        (folder / "passwords").write_text(f"{name}:{{SHA}}{digest}\n")
         for place in (folder / "locks", files):
             place.chmod(0o777)
         configuration = folder / "apache.conf"
