@@ -47,11 +47,16 @@ def lay_database(path: Path) -> None:
         path.write_bytes(_empty())
 
 
+def address(path: Path) -> str:
+    """The URL of the database in ``path``, which is laid there if it is new."""
+    lay_database(path)
+    return f"sqlite:///{path}"
+
+
 @asynccontextmanager
 async def open_database(path: Path, clock: Clock | None = None) -> AsyncIterator[Database]:
     """The migrated database in ``path``, as one process sees it. With ``clock``, generations age by that."""
-    lay_database(path)
-    database = Database(f"sqlite:///{path}", ThreadsOf(reactor, clock) if clock else reactor)
+    database = Database(address(path), ThreadsOf(reactor, clock) if clock else reactor)
     try:
         await database.start(upgrade)
         yield database

@@ -158,10 +158,11 @@ class Database:
         values = []
         for name in names:
             known = self._generations.get(name)
-            if known is None or not 0 <= now - known[0] < FRESH:
-                known = self._read_in_place(name, now)
-            elif self._numbers is None and now - known[0] >= FRESH / 2:
+            fresh = known is not None and 0 <= now - known[0] < FRESH
+            if self._numbers is None and (known is None or not fresh or now - known[0] >= FRESH / 2):
                 self._look_ahead(name, now)
+            if not fresh:
+                known = self._read_in_place(name, now)
             if known is None:
                 return None
             values.append(known[1])
