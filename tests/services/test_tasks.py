@@ -14,7 +14,7 @@ from twisted.logger import capturedLogs
 
 from tests.support.processes import Process, begin, process, settled, turn, while_time_passes
 from vfgateway import requestcontext
-from vfgateway.errors import NoSpace, TaskNotFound, VFolderExists, VolumeUnavailable
+from vfgateway.errors import Conflict, NoSpace, TaskNotFound, VFolderExists, VolumeUnavailable
 from vfgateway.principals import Origin
 from vfgateway.requestcontext import RequestContext
 from vfgateway.services.events import TaskChanged
@@ -106,6 +106,20 @@ async def test_a_failure_says_why(alone: Process) -> None:
     work.runs[0].errback(NoSpace("volume full has 3 bytes left, 4 are needed"))
     task = await until_finished(alone.tasks, task_id)
     assert (task.state, task.message) == (TaskState.FAILED, "volume full has 3 bytes left, 4 are needed")
+
+
+async def test_names_that_are_no_text(alone: Process) -> None:
+    """In what a task tells on its way and at its end they are shown by escapes; the task ends."""
+    work = Work()
+    alone.tasks.register("work", work)
+    await alone.tasks.resume()
+    task_id = await alone.tasks.start("work", {})
+    await work.begun()
+    await work.tasks[0].progress(1, 2, "copying d/\udcff")
+    assert (await alone.tasks.get(task_id)).message == "copying d/\\xff"
+    work.runs[0].errback(Conflict("this is no file: d/\udcff"))
+    task = await until_finished(alone.tasks, task_id)
+    assert (task.state, task.message) == (TaskState.FAILED, "this is no file: d/\\xff")
 
 
 async def test_a_bug_is_logged_and_not_told(alone: Process) -> None:
