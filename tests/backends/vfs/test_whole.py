@@ -74,6 +74,28 @@ async def test_one_sync_is_enough_only_with_a_journal(
         assert calls == ["write_out" if features == "has_journal" else "fsync", "link", "fsync"]
 
 
+@pytest.mark.parametrize("make", [["mkfs.ext4", "-q", "-F"], ["mkfs.xfs", "-q", "-f"]], ids=["ext4", "xfs"])
+async def test_what_was_stored_survives_a_power_loss(tmp_path: Path, make_volume: Opener, make: list[str]) -> None:
+    """New and replaced: in a copy of the disk that was made at once, and never saw what was not synced, each is whole."""
+    image, left, place = tmp_path / "image", tmp_path / "left", tmp_path / "place"
+    image.touch()
+    os.truncate(image, 320 << 20)
+    as_root(*make, str(image))
+    files = {f"file-{number}": os.urandom(1 + 9000 * number) for number in range(8)}
+    with mounted(place, "-o", "loop", str(image)):
+        assert keeps_order(place.stat().st_dev)
+        disk = await furnish(make_volume(path=place / "volume", durability="sync"))
+        for content in (bytes(100), *files.values()):
+            assert await disk.folder.store_whole(at("file-0"), content)
+        for name, content in files.items():
+            assert await disk.folder.store_whole(at(name), content)
+        as_root("cp", "--sparse=always", str(image), str(left))
+        await disk.volume.stop()
+    with mounted(place, "-o", "loop", str(left)):
+        assert {name: (disk.root / name).read_bytes() for name in files} == files
+        assert tree_of(disk.root) == set(files)
+
+
 def spy(calls: list[str], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """The same, which notes that it was called."""
 
