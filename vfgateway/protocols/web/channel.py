@@ -20,7 +20,7 @@ from twisted.web.http_headers import Headers
 
 from vfgateway.interfaces import type_chunk
 from vfgateway.protocols.web.forwarded import Caller, address_of
-from vfgateway.protocols.web.receiving import Receiver, has_mail
+from vfgateway.protocols.web.receiving import Receiver, at_rest, has_mail
 
 if TYPE_CHECKING:
     from vfgateway.protocols.web.request import StreamingRequest
@@ -336,7 +336,7 @@ class StreamingChannel(http.HTTPChannel):
     def send_now(self, head: bytes, body: type_chunk = b"") -> None:
         """Send an answer of the fast lane, what the socket takes of it at once."""
         plain = self.plain_transport
-        if plain is None or not plain.connected or plain.dataBuffer or plain._tempDataBuffer or plain.disconnecting:
+        if plain is None or not at_rest(plain):
             self.transport.write(head)
             if body:
                 self.transport.write(bytes(body))

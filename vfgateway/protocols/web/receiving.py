@@ -28,6 +28,12 @@ def has_mail(transport: Any) -> bool:
     return bool(looking.poll(0))
 
 
+def at_rest(transport: Connection) -> bool:
+    """Whether the transport has nothing more to send, so that what is given to its socket now comes in order."""
+    waiting = transport.dataBuffer or transport._tempDataBuffer
+    return bool(transport.connected) and not waiting and not transport.disconnecting
+
+
 class Receiver:
     """Stands in for ``doRead`` of one plain TCP transport while the body of one request comes in.
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPullProducer, IPushProducer
+from twisted.internet.task import deferLater
 from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
@@ -26,6 +27,8 @@ SMALL = 64 << 10
 #: Bytes read at once where they pass through the gateway, without and with TLS.
 CHUNK = 256 << 10
 TLS_CHUNK = 1 << 20
+#: Bytes that are encrypted in one turn of the reactor, where they are in memory.
+TLS_SLICE = 512 << 10
 #: Bytes that the kernel is asked to have ready ahead of what is being sent.
 AHEAD = 8 << 20
 #: Seconds without progress after which a client that does not read is given up.
@@ -49,15 +52,13 @@ async def send_part(request: StreamingRequest, file: IFile, offset: int, count: 
         if transport is not None and count > SMALL:
             await send_by_kernel(request, transport, file, descriptor, offset, count)
         else:
-            await _send_cached(request, file, descriptor, offset, count, TLS_CHUNK)
+            await _send_cached(request, file, descriptor, offset, count)
     finally:
         with_descriptor.give_back()
 
 
-async def _send_cached(
-    request: StreamingRequest, file: IFile, descriptor: int, offset: int, count: int, chunk: int
-) -> None:
-    """A small body whose pages are in memory is read in place; anything else goes through the volume."""
+async def _send_cached(request: StreamingRequest, file: IFile, descriptor: int, offset: int, count: int) -> None:
+    """What is in memory is read in place; anything else goes through the volume."""
     if count <= SMALL:
         data = bytearray(count)
         try:
@@ -66,7 +67,25 @@ async def _send_cached(
                 return
         except OSError:
             pass  # not in memory, or the file system cannot tell
-    await send_reading(request, file, offset, count, chunk)
+    in_memory = _asker(descriptor, offset) if count > SMALL else None
+    if in_memory is None:
+        await send_reading(request, file, offset, count, TLS_CHUNK)
+        return
+    end = offset + count
+    with Gate(request) as gate:
+        while offset < end:
+            part = min(TLS_SLICE, end - offset)
+            if in_memory(descriptor, offset, part):
+                piece = os.pread(descriptor, part, offset)
+            else:
+                os.posix_fadvise(descriptor, offset, min(AHEAD, end - offset), os.POSIX_FADV_WILLNEED)
+                piece = await file.read(offset, part)
+            if not piece:
+                raise StorageFailure("the file became shorter while it was sent")
+            request.write(piece)
+            offset += len(piece)
+            await gate.passed()
+            await deferLater(request.site.reactor, 0)  # others have their turn
 
 
 # --- by the kernel ---------------------------------------------------------------------------------------

@@ -1,9 +1,14 @@
 # mypy: disallow-untyped-calls=False
-"""TLS with a certificate from a file that may be renewed at any time: new connections get the new one, without a restart."""
+"""TLS with a certificate from a file that may be renewed at any time: new connections get the new one, without a restart; and large writes whole.
+
+Twisted gives OpenSSL one record of 16 KiB after the other, takes each out again, and puts all together before the socket is asked. Here OpenSSL gets :data:`PIECE`
+at once, and the socket what comes out. ``tests/protocols/web/test_tls.py`` pins what the private names used here mean.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +17,23 @@ from OpenSSL.crypto import Error as CryptoError
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import Certificate as SslCertificate
 from twisted.internet.ssl import CertificateOptions, KeyPair, PrivateCertificate, trustRootFromCertificates
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vfgateway.errors import ConfigurationError
+from vfgateway.protocols.web.receiving import at_rest
 
 #: Seconds between looks at the files.
 LOOK = 5.0
+#: Bytes that are encrypted in one call, and what records add to them at most.
+PIECE, OVERHEAD = 128 << 10, 4 << 10
+#: Bytes that the socket is offered at once.
+OFFERED = 1 << 20
+#: ``SSL_write`` returns after each record (SSL_CTX_set_mode(3)); in memory there is no reason to.
+_PARTIAL_WRITE = 1
 
 _BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 
@@ -96,7 +110,9 @@ class ReloadingCertificate:
             acceptableProtocols=[b"http/1.1"],
             trustRoot=callers,
         )
-        return options.getContext()
+        context = options.getContext()
+        context.clear_mode(_PARTIAL_WRITE)
+        return context
 
 
 def _certificates(file: Path) -> list[Any]:
@@ -109,4 +125,48 @@ def _certificates(file: Path) -> list[Any]:
 
 def speaking_tls(creator: ReloadingCertificate, factory: Any) -> TLSMemoryBIOFactory:
     """``factory`` behind TLS."""
-    return TLSMemoryBIOFactory(creator, False, factory)
+    made = TLSMemoryBIOFactory(creator, False, factory)
+    made.protocol = LargeWrites
+    return made
+
+
+class LargeWrites(BufferingTLSTransport):
+    """See the module."""
+
+    _tlsConnection: Any
+    transport: Any
+
+    def _write(self, data: Any) -> None:
+        if len(data) < PIECE or self._lostTLSConnection:
+            super()._write(data)
+            return
+        view, at = memoryview(data), 0
+        while at < len(view):
+            try:
+                at += self._tlsConnection.send(view[at : at + PIECE])
+            except SSL.WantReadError:  # the client wants new keys first
+                self._bufferedWrite(bytes(view[at:]))
+                return
+            except SSL.Error:
+                self._tlsShutdownFinished(Failure())
+                return
+            self._flush_large()
+
+    def _flush_large(self) -> None:
+        """Send what OpenSSL has made of the last piece, and what may have been there before."""
+        transport = self.transport
+        while True:
+            try:
+                data = self._tlsConnection.bio_read(PIECE + OVERHEAD)
+            except SSL.WantReadError:
+                return
+            sent = 0
+            if isinstance(transport, Connection):
+                transport.SEND_LIMIT = OFFERED
+                if at_rest(transport):
+                    with suppress(OSError):  # nothing goes now; the transport finds out why
+                        sent = transport.getHandle().send(data)
+            if sent < len(data):
+                transport.write(data[sent:])
+            if len(data) < PIECE + OVERHEAD:
+                return
