@@ -8,7 +8,7 @@
 #   make wheel    dist/*.whl
 #   make man      man pages of the command, in build/man
 #   make deb      dist/*.deb, for the Debian that it is built on; make deb-check tries it in a fresh one (as root)
-#   make vm-check whole gateways on filesystems of another kernel, in a virtual machine: some minutes
+#   make vm-check whole gateways on filesystems of another kernel, in a virtual machine: ten to twenty minutes
 #   make clean    everything that was made, except ./var
 
 VENV ?= .venv
