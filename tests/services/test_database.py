@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
@@ -95,3 +95,21 @@ async def _count(database: Database) -> None:
         connection.execute(insert(counters).values(name="n", value=at + 1))
 
     await database.write(write, durable=False)
+
+
+async def test_a_look_needs_no_thread_and_waits_for_nobody(database: Database) -> None:
+    """It finds what was written before, also while somebody writes; and where it cannot be made at once it is made later."""
+    await database.write(add("a", 5))  # type: ignore[arg-type]
+    query = select(counters.c.name, counters.c.value).where(counters.c.name == bindparam("wanted"))
+    held = Held(database)
+    looking = Deferred.fromCoroutine(database.look(query, wanted="a"))
+    if database.is_sqlite:
+        assert looking.called
+    assert [tuple(row) for row in await looking] == [("a", 5)]
+    held.let_go()
+    await held.done
+    if database.is_sqlite:
+        assert database._numbers is not None
+        database._numbers.close()  # nothing can be read with it any more
+    assert [tuple(row) for row in await database.look(query, wanted="a")] == [("a", 5)]
+    assert list(await database.look(query, wanted="b")) == []

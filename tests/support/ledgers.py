@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import attrs
-from sqlalchemy import Connection, create_engine, event, func, select
+from sqlalchemy import Connection, Select, create_engine, event, func, select
 from sqlalchemy.pool import StaticPool
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
@@ -89,6 +89,9 @@ class ProcessDatabase:
 
     async def read(self, function: Callable[[Connection], T]) -> T:
         return await succeed(self.shared.now(function))
+
+    async def look(self, query: Select[Any], **values: Any) -> Sequence[Sequence[Any]]:
+        return await self.read(lambda connection: connection.execute(query, values).all())
 
     async def generation(self, name: str) -> int:
         value = select(func.max(counters.c.value)).where(counters.c.name == name)

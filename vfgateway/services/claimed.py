@@ -36,12 +36,12 @@ def settle_now(context: FolderContext, path: FolderPath, change: Usage, needs: M
     context.gateway.quota.settle_now(context.vfolder, change, needs, folder)
 
 
-def take_now(context: FolderContext, size: int, files: int) -> Mapping[str, Usage] | None:
+def take_now(context: FolderContext, wanted: Usage) -> Mapping[str, Usage] | None:
     """Take room out of what the process has leased, to be handed to :func:`settle_now` afterwards; ``None`` if there is not
     enough of it, or limits are not known. Not a coroutine."""
     quota = context.gateway.quota
     limited = quota.limited_now(context.vfolder)
     if not limited:
         return None if limited is None else _NOTHING
-    needs = needs_of(limited, Usage(size, files))
+    needs = needs_of(limited, wanted)
     return needs if quota.headroom.take(context.vfolder, needs) else None

@@ -48,6 +48,7 @@ REFUSED: Final = 10.0
 #: Claims at once.
 MOST: Final = 256
 
+_ANNOUNCED: Final = select(intents.c.intent, intents.c.process, intents.c.vfolder, intents.c.shared)
 _NEVER: Final = (-math.inf, 0.0)
 
 type_stamp = tuple[int, ...]
@@ -211,14 +212,10 @@ class Claims:
         """Give up what others wait for, and what is no longer used."""
         begun = self._clock.seconds()
 
-        def read(connection: Connection) -> tuple[set[tuple[int, bool]], set[str]]:
-            rows = connection.execute(select(intents)).all()
-            mine = self._process.id
-            others = {(row.vfolder, row.shared) for row in rows if row.process != mine}
-            return others, {row.intent for row in rows if row.process == mine}
-
         try:
-            others, kept = await self._database.read(read)
+            rows, mine = await self._database.look(_ANNOUNCED), self._process.id
+            others = {(vfolder, bool(shared)) for _, process, vfolder, shared in rows if process != mine}
+            kept = {intent for intent, process, _, _ in rows if process == mine}
             self._looked = begun
             claims = self._held.items()
             lost = [key for key, held in claims if held.in_the_way(key, others) or held.intent not in kept]

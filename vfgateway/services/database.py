@@ -10,11 +10,12 @@ from __future__ import annotations
 import queue
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import attrs
-from sqlalchemy import URL, Connection, Engine, create_engine, event, select
+from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, TimeoutError
@@ -115,6 +116,16 @@ class Database:
                 raise _in_our_words(failure)
 
         return await self._readers.run(call)
+
+    async def look(self, query: Select[Any], **values: Any) -> Sequence[Sequence[Any]]:
+        """The rows of a short query that is asked many times a second, so that all it reads is in memory: on SQLite in this thread, to hand it to
+        another takes far longer. Booleans may come as numbers. ``DatabaseUnavailable``."""
+        if self._numbers is not None:
+            try:
+                return self._numbers.execute(_text_of(query), values).fetchall()
+            except sqlite3.Error:  # another process puts the database right; a thread can wait for it
+                pass
+        return await self.read(lambda connection: connection.execute(query, values).all())
 
     def write(self, function: Callable[[Connection], T], durable: bool = True) -> Awaitable[T]:
         """Run ``function(connection)`` in the writer's thread; the answer comes when it is committed. An error of the function rolls
@@ -257,6 +268,12 @@ class Database:
                 cursor.execute("ROLLBACK TO SAVEPOINT one_of_many")
             cursor.execute("RELEASE SAVEPOINT one_of_many")
         cursor.close()
+
+
+@lru_cache(maxsize=64)
+def _text_of(query: Select[Any]) -> str:
+    """A query that was built once, as SQLite reads it."""
+    return str(query.compile(dialect=sqlite.dialect(paramstyle="named")))
 
 
 def _answer(group: list[_Write]) -> None:

@@ -68,16 +68,15 @@ class Headroom:
         """Take from the slabs if all is there, and see that there will be some for the next."""
         if not needs:
             return True
-        slabs, now, low = self._ledger.slabs, self._clock.seconds(), False
+        low, slabs = False, self._ledger.slabs
         for key, need in needs.items():
-            slab = slabs.get(key) or self._ledger.slab(key)  # nearly always there
+            slab = slabs[key]
             if not slab.take(need):
                 self._put_back(needs, key)
                 return False
-            self._used_at[key] = now
             low = low or slab.is_low
         if low and self._leasing is None:
-            self._lease_ahead(vfolder, needs, now)
+            self._lease_ahead(vfolder, needs)
         return True
 
     def _put_back(self, needs: Mapping[str, Usage], short: str) -> None:
@@ -85,7 +84,7 @@ class Headroom:
         for key, need in needs.items():
             if key == short:
                 return
-            self._ledger.slab(key).held -= need
+            self._ledger.slabs[key].settle(need, Usage())
 
     async def lease(self, vfolder: VFolder, needs: Mapping[str, Usage]) -> None:
         """Have the slabs grow by what is missing of ``needs``. Raises ``QuotaExceeded``."""
@@ -104,12 +103,13 @@ class Headroom:
             await growing
         return None
 
-    def _lease_ahead(self, vfolder: VFolder, needs: Mapping[str, Usage], now: float) -> None:
+    def _lease_ahead(self, vfolder: VFolder, needs: Mapping[str, Usage]) -> None:
         """Lease before all is used, so that nobody has to wait for it; nothing that others have asked for."""
+        now = self._clock.seconds()
         wanted = {
             key: Usage(min(need.bytes, 1), min(need.files, 1))
             for key, need in needs.items()
-            if self._ledger.slab(key).is_low and self._modest_until.get(key, 0.0) <= now
+            if self._ledger.slabs[key].is_low and self._modest_until.get(key, 0.0) <= now
         }
         if wanted:
             leasing = Deferred.fromCoroutine(self._lease_what_is_there(vfolder, wanted))
@@ -125,7 +125,7 @@ class Headroom:
                 self._modest_until.update(dict.fromkeys(wanted, until))
 
     def _missing(self, needs: Mapping[str, Usage]) -> Mapping[str, Usage]:
-        missing = {key: self._ledger.slab(key).missing(need) for key, need in needs.items()}
+        missing = {key: self._ledger.slabs[key].missing(need) for key, need in needs.items()}
         return {key: amount for key, amount in missing.items() if amount != Usage()}
 
     async def _grow(self, vfolder: VFolder, missing: Mapping[str, Usage]) -> Short | None:
@@ -144,7 +144,7 @@ class Headroom:
 
         async def attempt() -> Short | None:
             short = await self._grant(vfolder, holder, needs, then)
-            if short is not None and self._ledger.slab(short.subject.key).free != Usage():
+            if short is not None and self._ledger.slabs[short.subject.key].free != Usage():
                 await self._ledger.give_back([short.subject.key])
                 short = await self._grant(vfolder, holder, needs, then)
             return short
@@ -177,12 +177,12 @@ class Headroom:
             await wait(self._clock, LOOK)
 
     def _free_of(self, needs: Mapping[str, Usage]) -> Sequence[Usage]:
-        return [self._ledger.slab(key).free for key in needs]
+        return [self._ledger.slabs[key].free for key in needs]
 
     def _refusal(self, short: Short, wanted: Usage) -> QuotaExceeded:
         limits, resource = short.subject.limits, short.resource
         limit = limits.bytes if resource == "bytes" else limits.files
-        taken = short.taken - self._ledger.slab(short.subject.key).free
+        taken = short.taken - self._ledger.slabs[short.subject.key].free
         used, more = (getattr(amount, resource) for amount in (taken, wanted))
         self._refused(short.subject, resource)
         return QuotaExceeded(short.subject.words, resource, limit or 0, used, more)
@@ -211,7 +211,7 @@ class Headroom:
     def _leased(self, asked: Mapping[str, Usage], added: Mapping[str, Usage]) -> None:
         now = self._clock.seconds()
         for key, amount in added.items():
-            self._ledger.slab(key).grow(amount, amount - asked[key])
+            self._ledger.slabs[key].grow(amount, amount - asked[key])
             self._used_at[key] = now
         self.look_later()
 
@@ -239,10 +239,13 @@ class Headroom:
     async def _answer_recalls(self) -> None:
         """Give back what others ask for, and what has not been used for a while."""
         try:
-            asked = await self._database.read(lambda connection: holds.recalled(connection, self._ledger.holder))
+            asked = [row[0] for row in await self._database.look(holds.RECALLED, slab=self._ledger.holder)]
             now = self._clock.seconds()
             for key in asked:
                 self._modest_until[key] = now + MODESTY
+            for key, slab in self._ledger.slabs.items():
+                if slab.stirred:
+                    self._used_at[key], slab.stirred = now, False
             idle = [
                 key
                 for key, slab in self._ledger.slabs.items()

@@ -46,6 +46,10 @@ _SPEND = (
 )
 
 
+#: The subjects of which others ask a ``slab``'s process for what it does not need.
+RECALLED = select(holds.c.subject).where(holds.c.holder == bindparam("slab"), holds.c.recalled)
+
+
 def _adds(table: Table, insert: Any) -> Any:
     statement = insert(table)
     more = {"bytes": table.c.bytes + statement.excluded.bytes, "files": table.c.files + statement.excluded.files}
@@ -221,11 +225,6 @@ def recall(connection: Connection, subject: str, holder: str) -> bool:
     """Ask the other processes for what they do not need of a subject; whether there are any to ask."""
     theirs = update(holds).where(holds.c.subject == subject, is_slab, holds.c.holder != holder, _something)
     return connection.execute(theirs.values(recalled=True)).rowcount > 0
-
-
-def recalled(connection: Connection, holder: str) -> Sequence[str]:
-    """The subjects of which others ask ``holder`` for what it does not need."""
-    return list(connection.execute(select(holds.c.subject).where(holds.c.holder == holder, holds.c.recalled)).scalars())
 
 
 def give_back(connection: Connection, holder: str, amounts: Mapping[str, Usage]) -> None:

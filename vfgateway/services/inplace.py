@@ -174,7 +174,7 @@ class WritableHandle(Handle):
         if size is None or not count or end > LARGEST or self._gap.is_open:
             return False
         wanted = end - size if end > size else 0
-        needs = take_now(self.context, wanted, 0)
+        needs = take_now(self.context, Usage(wanted))
         if needs is None:
             return False
         grown = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -30,7 +31,7 @@ class Ledger:
     :param holder: the name of the process's slabs
     :param delayed: called when a write failed and its changes wait again
     :param changed: told the vfolders whose usage was written
-    :ivar slabs: by subject
+    :ivar slabs: by subject, empty where there was none
     :ivar touched: whether anything was ever written
     """
 
@@ -49,15 +50,8 @@ class Ledger:
         self._unwritten = Unwritten()
         self._writing = 0
         self.holder = holder
-        self.slabs: dict[str, Slab] = {}
+        self.slabs: defaultdict[str, Slab] = defaultdict(Slab)
         self.touched = False
-
-    def slab(self, key: str) -> Slab:
-        """The slab of a subject, empty if there is none yet."""
-        slab = self.slabs.get(key)
-        if slab is None:
-            slab = self.slabs[key] = Slab()
-        return slab
 
     @property
     def waiting(self) -> set[int]:
@@ -79,7 +73,7 @@ class Ledger:
     ) -> None:
         """Count a true change in a folder at the vfolder's top, and end what was held for it: ``covered`` out of the slabs, or all that
         ``upload`` has."""
-        spent = {key: self.slab(key).settle(amount, change) for key, amount in covered.items()}
+        spent = {key: self.slabs[key].settle(amount, change) for key, amount in covered.items()} if covered else covered
         if upload is not None:
             self._unwritten.add(Batch({(vfolder, folder): change}, spent, (upload,)))
         elif change.bytes or change.files:
@@ -87,11 +81,11 @@ class Ledger:
 
     async def give_back(self, keys: Sequence[str]) -> None:
         """Let others have what is free of the slabs."""
-        amounts = {key: slabs.at_least_zero(self.slab(key).free) for key in dict.fromkeys(keys)}
+        amounts = {key: slabs.at_least_zero(self.slabs[key].free) for key in dict.fromkeys(keys)}
 
         def move(sign: int) -> None:
             for key, amount in amounts.items():
-                self.slab(key).leased += Usage(sign * amount.bytes, sign * amount.files)
+                self.slabs[key].leased += Usage(sign * amount.bytes, sign * amount.files)
 
         move(-1)  # before the write, so that nobody takes it meanwhile
         await self.write(
@@ -134,9 +128,7 @@ class Ledger:
         self._writing -= 1
         for batch in taken:
             for key, amount in batch.spent.items():
-                slab = self.slab(key)
-                slab.leased -= amount
-                slab.spent -= amount
+                self.slabs[key].enter(amount)
             if batch.changes:
                 self._changed({vfolder for vfolder, _ in batch.changes})
         then(outcome)

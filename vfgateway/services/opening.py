@@ -92,7 +92,7 @@ def open_now(context: FolderContext, path: FolderPath, mode: OpenMode) -> Handle
 
 def _make_now(context: FolderContext, path: FolderPath, mode: OpenMode) -> IFile | None:
     """Make a file; ``None`` if one is there, or if nothing could be done."""
-    needs = take_now(context, 0, 1)
+    needs = take_now(context, _ONE)
     if needs is None:
         return None
     file: IFile | None = None

@@ -274,7 +274,7 @@ class Quota:
         if not found:
             raise VFolderNotFound(vfolder.id)
         used = {
-            key: slabs.at_least_zero(published[key]) + taken[key] + self._ledger.slab(key).held for key in published
+            key: slabs.at_least_zero(published[key]) + taken[key] + self._ledger.slabs[key].held for key in published
         }
         return Remaining.of(found, used)
 

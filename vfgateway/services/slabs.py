@@ -47,8 +47,6 @@ def total(amounts: Iterable[Usage]) -> Usage:
 
 def limited_part(amount: Usage, limits: Limits) -> Usage:
     """``amount`` without the resources that are not limited."""
-    if limits.bytes is not None and limits.files is not None:
-        return amount
     return Usage(0 if limits.bytes is None else amount.bytes, 0 if limits.files is None else amount.files)
 
 
@@ -80,22 +78,34 @@ def surplus(need: Usage, left: Usage) -> Usage:
 
 @attrs.define
 class Slab:
-    """What this process has of one subject's limit."""
+    """What this process has of one subject's limit. What is asked for each small file counts in plain numbers: to make a ``Usage`` takes as long as
+    all else there.
+
+    :ivar stirred: whether anything was taken since that was last looked at
+    """
 
     leased: Usage = Usage()
-    held: Usage = Usage()
-    spent: Usage = Usage()
     enough: Usage = Usage()
     is_low: bool = False
+    stirred: bool = False
+    _held_bytes: int = 0
+    _held_files: int = 0
+    _spent_bytes: int = 0
+    _spent_files: int = 0
+
+    @property
+    def held(self) -> Usage:
+        """What open reservations have of it."""
+        return Usage(self._held_bytes, self._held_files)
 
     @property
     def free(self) -> Usage:
         """What can be given to reservations without asking the database."""
-        return self.leased - self.held - self.spent
+        return self.leased - self.held - Usage(self._spent_bytes, self._spent_files)
 
     @property
     def is_empty(self) -> bool:
-        return self.leased == self.held == self.spent == Usage()
+        return self.leased == self.held == Usage(self._spent_bytes, self._spent_files) == Usage()
 
     def grow(self, amount: Usage, surplus: Usage) -> None:
         """Lease ``amount`` more, of which ``surplus`` is for those that come next: when half of it is used, it is time to lease again."""
@@ -103,23 +113,34 @@ class Slab:
         self.enough = Usage(surplus.bytes // 2, surplus.files // 2)
 
     def take(self, wanted: Usage) -> bool:
-        """Hold ``wanted``, if that is free. Asked for each small file, so it makes nothing on the way."""
-        leased, held, spent, enough = self.leased, self.held, self.spent, self.enough
+        """Hold ``wanted``, if that is free."""
+        leased, enough = self.leased, self.enough
         size, files = wanted.bytes, wanted.files
-        left_bytes = leased.bytes - held.bytes - spent.bytes - size
-        left_files = leased.files - held.files - spent.files - files
+        left_bytes = leased.bytes - self._held_bytes - self._spent_bytes - size
+        left_files = leased.files - self._held_files - self._spent_files - files
         if (left_bytes < 0 < size) or (left_files < 0 < files):
             return False
-        self.held = Usage(held.bytes + size, held.files + files)
+        self._held_bytes += size
+        self._held_files += files
         self.is_low = (left_bytes < enough.bytes and size > 0) or (left_files < enough.files and files > 0)
+        self.stirred = True
         return True
 
     def settle(self, covered: Usage, change: Usage) -> Usage:
-        """End what was held for a ``change``: the part of it that was used up, which is spent. Asked for each small file, too."""
-        used, held, spent = used_of(covered, change), self.held, self.spent
-        self.held = Usage(held.bytes - covered.bytes, held.files - covered.files)
-        self.spent = Usage(spent.bytes + used.bytes, spent.files + used.files)
+        """End what was held for a ``change``: the part of it that was used up, which is spent."""
+        self._held_bytes -= covered.bytes
+        self._held_files -= covered.files
+        whole = 0 <= covered.bytes <= change.bytes and 0 <= covered.files <= change.files
+        used = covered if whole else used_of(covered, change)
+        self._spent_bytes += used.bytes
+        self._spent_files += used.files
         return used
+
+    def enter(self, spent: Usage) -> None:
+        """The database knows now what was spent: it is no part of the slab any more."""
+        self.leased -= spent
+        self._spent_bytes -= spent.bytes
+        self._spent_files -= spent.files
 
     def missing(self, wanted: Usage) -> Usage:
         """What has to be leased so that ``wanted`` can be held."""
@@ -132,6 +153,4 @@ def _pairs(a: Usage, b: Usage) -> Iterable[tuple[int, int]]:
 
 def used_of(covered: Usage, change: Usage) -> Usage:
     """The part of ``covered`` that a true ``change`` uses up. What it frees goes back to everybody, not to the slab."""
-    if 0 <= covered.bytes <= change.bytes and 0 <= covered.files <= change.files:
-        return covered
     return at_least_zero(smaller(covered, change))

@@ -42,26 +42,27 @@ def store_small(
         return None
     together = whole and cast(IWholeStore, folder).stores_together
     claimed = is_claimed(context, target, together)
-    needs = take_now(context, len(content), 1)
+    wanted = Usage(len(content), 1)
+    needs = take_now(context, wanted)
     if needs is None:
-        return None if room_sought else eager.begin(_store_in_room(context, target, content))
+        return None if room_sought else eager.begin(_store_in_room(context, target, content, wanted))
     if not claimed:
         settle_now(context, target, Usage(), needs)
         return eager.begin(_store_announced(context, target, content)) if whole else None
     if not at_once:
-        return eager.begin(_store_soon(context, target, content, needs))
+        return eager.begin(_store_soon(context, target, content, wanted, needs))
     published: Published | None = None
     try:
         alone = context.gateway.claims.is_alone(context.vfolder)
         published = cast(IAtHand, folder).store_now(target, content, alone)
     finally:
-        _settle(context, target, published, len(content), needs)
+        _settle(context, target, published, wanted, needs)
     return published
 
 
-async def _store_in_room(context: FolderContext, target: FolderPath, content: type_chunk) -> type_stored:
+async def _store_in_room(context: FolderContext, target: FolderPath, content: type_chunk, wanted: Usage) -> type_stored:
     """Have room, and store. Who has to ask others for it, or is refused it, goes the ordinary way, and so is told once."""
-    if not await context.gateway.quota.find_room(context.vfolder, Usage(len(content), 1)):
+    if not await context.gateway.quota.find_room(context.vfolder, wanted):
         return None
     await context.standing.refresh()
     context.allow(Permission.RW, target, "write this")
@@ -100,7 +101,7 @@ async def _store_announced(context: FolderContext, target: FolderPath, content: 
 
 
 async def _store_soon(
-    context: FolderContext, target: FolderPath, content: type_chunk, needs: Mapping[str, Usage]
+    context: FolderContext, target: FolderPath, content: type_chunk, wanted: Usage, needs: Mapping[str, Usage]
 ) -> Published | None:
     """The claim lasts, and the path is taken, for as long as it takes."""
     gateway, vfolder = context.gateway, context.vfolder
@@ -113,15 +114,17 @@ async def _store_soon(
         try:
             published = await cast(IWholeStore, context.folder).store_whole(target, content, alone)
         finally:
-            _settle(context, target, published, len(content), needs)
+            _settle(context, target, published, wanted, needs)
             gateway.locks.leave_turn(vfolder, turn)
     return published
 
 
 def _settle(
-    context: FolderContext, target: FolderPath, published: Published | None, count: int, needs: Mapping[str, Usage]
+    context: FolderContext, target: FolderPath, published: Published | None, wanted: Usage, needs: Mapping[str, Usage]
 ) -> None:
-    stored = Usage() if published is None else Usage(count, 1) - trees.freed(published.replaced)
-    settle_now(context, target, stored, needs)
-    if published is not None:
-        context.gateway.metrics.received(context.origin.protocol, count)
+    if published is None:
+        settle_now(context, target, Usage(), needs)
+        return
+    replaced = published.replaced
+    settle_now(context, target, wanted if replaced is None else wanted - trees.freed(replaced), needs)
+    context.gateway.metrics.received(context.origin.protocol, wanted.bytes)

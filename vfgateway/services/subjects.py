@@ -91,8 +91,13 @@ class Subject:
 
 
 def needs_of(limited: Iterable[Subject], wanted: Usage) -> Mapping[str, Usage]:
-    """What has to be had of each limit, by subject."""
-    return {subject.key: slabs.limited_part(wanted, subject.limits) for subject in limited}
+    """What has to be had of each limit, by its subject."""
+    needs = {}
+    for subject in limited:
+        limits = subject.limits
+        both = limits.bytes is not None and limits.files is not None
+        needs[subject.key] = wanted if both else slabs.limited_part(wanted, limits)
+    return needs
 
 
 # --- keys ---
