@@ -47,8 +47,8 @@ BOUNDS = {
     "dav-entry": 9,
     "sftp-get": 720,
     "sftp-put": 680,
-    "sftp-download": 800,
-    "sftp-upload": 2100,
+    "sftp-download": 750,
+    "sftp-upload": 1850,
     "sftp-entry": 16,
 }
 
