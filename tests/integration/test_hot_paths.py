@@ -38,7 +38,7 @@ BOUNDS = {
     "http-get": 118,
     "http-range": 130,
     "http-ordinary": 1080,
-    "http-put": 255,
+    "http-put": 245,
     "http-download": 110,
     "http-upload": 450,
     "tus-patch": 650,
