@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -226,5 +227,7 @@ def _side(outcome: Outcome, figures: Figures) -> dict[str, Any]:
 def machine() -> str:
     """This machine in a few words."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    python = platform.python_version()
-    return f"Linux {platform.release()}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {python}"
+    python = (
+        f"Python {platform.python_version()} {'of the distribution' if sys.base_prefix == '/usr' else 'built here'}"
+    )
+    return f"Linux {platform.release()}, {os.cpu_count()} cores, {memory:.0f} GiB, {python}"

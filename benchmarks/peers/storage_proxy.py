@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -14,10 +15,10 @@ import requests
 from benchmarks.peers.daemon import Daemon
 from benchmarks.peers.redis import Redis
 from tests.support.etcd import Etcd
-from tests.support.process import ROOT, free_port
+from tests.support.process import free_port
 
 #: ``make bench`` installs it there.
-INSTALLED = ROOT / ".venv/peers/storage-proxy/bin"
+INSTALLED = Path(sys.prefix) / "peers/storage-proxy/bin"
 _SECRET = "the-orchestrator-of-the-benchmarks"
 _VFID = f"user:{uuid.UUID(int=1)}/{uuid.UUID(int=2).hex}"
 
