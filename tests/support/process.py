@@ -202,6 +202,10 @@ class VFolderOfAlice:
         return {str(path.relative_to(self.root)): path.read_bytes() for path in files}
 
 
+#: Characters of what a gateway said that are shown where a test failed.
+TOLD = 16_000
+
+
 class GatewayProcess:
     """``twistd vfgateway`` with the configuration of a site. Ends with the ``with`` block, by SIGTERM.
 
@@ -270,5 +274,7 @@ class GatewayProcess:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failed: object, *_: object) -> None:
+        if failed is not None:
+            print(self.output[-TOLD:])  # pytest shows it
         self.stop()
