@@ -264,7 +264,7 @@ async def test_a_clone_has_them_too(tmp_path: Path) -> None:
         known = await shares(gateway, vfolder)
         other = await new_vfolder(gateway, "disk")
         await gateway.lifecycle.purge("disk", other.id)
-        task = await gateway.lifecycle.clone(vfolder, "disk", other.id)
+        task = await gateway.cloning.begin(vfolder, "disk", other.id)
         while (await gateway.tasks.get(task)).finished is None:
             await turn()
         clone = await gateway.vfolders.get(other.id, "disk")

@@ -79,7 +79,7 @@ async def test_a_clone_is_the_same_and_its_own(tmp_path: Path) -> None:
         await put(here, path("d/a"), b"hello")
         for volume in ("mem", "other"):
             target = VFolderId(QuotaScopeId(ScopeKind.USER, uuid4()), uuid4())
-            task = await finished(gateway, await gateway.lifecycle.clone(source, volume, target))
+            task = await finished(gateway, await gateway.cloning.begin(source, volume, target))
             assert task.state is TaskState.DONE, task.message
             there = await orchestrator_in(gateway, await gateway.find_vfolder(target, volume))
             assert await get(there, path("d/a")) == b"hello"
@@ -98,7 +98,7 @@ async def test_a_clone_that_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
             scope = QuotaScopeId(ScopeKind.USER, uuid4())
             await gateway.lifecycle.create_scope(volume, scope, Limits(bytes=4))
             target = VFolderId(scope, uuid4())
-            task = await finished(gateway, await gateway.lifecycle.clone(source, volume, target))
+            task = await finished(gateway, await gateway.cloning.begin(source, volume, target))
             assert task.state is TaskState.FAILED
             assert "quota" in task.message
             assert await gateway.quota.scope_usage(volume, scope) == Usage()

@@ -77,7 +77,7 @@ async def test_copies_share_blocks_between_near_volumes(
         monkeypatch.setattr(trees, "stage_copy", noted)
         before = used(disk)
         clone = new_vfid(vfolder.id.scope)
-        assert (await finished(gateway, await gateway.lifecycle.clone(vfolder, "near", clone))).state is TaskState.DONE
+        assert (await finished(gateway, await gateway.cloning.begin(vfolder, "near", clone))).state is TaskState.DONE
         near = await orchestrator_in(gateway, await gateway.vfolders.get(clone, "near"))
         await here.copy(path("d/large"), path("copy"), into=near)
         await near.copy(path("d/large"), path("copy"), into=here)

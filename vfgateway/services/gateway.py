@@ -26,6 +26,7 @@ from vfgateway.services.audit import Audit
 from vfgateway.services.authentication import Authentication
 from vfgateway.services.changes import Changes
 from vfgateway.services.claims import Claims
+from vfgateway.services.cloning import Cloning
 from vfgateway.services.collaboration import Collaboration
 from vfgateway.services.creations import Creations
 from vfgateway.services.database import Database
@@ -132,6 +133,7 @@ class Gateway:
         self.copies = LocalCopies(settings.gateway.data_dir / "spool" / "copies", reactor)
         self.standings = Standings(self)
         self.lifecycle = Lifecycle(self)
+        self.cloning = Cloning(self)
         self.relocation = Relocation(self)
         self.trash = Trash(self, self.database, reactor, settings.gateway.trash_retention)
         self.file_trash = FileTrash(self, settings.gateway.trash_retention)

@@ -1,23 +1,21 @@
-"""The life of a vfolder: made, found on disk, cloned, purged, recounted. Long work runs as background tasks that may be
+"""The life of a vfolder: made, found on disk, purged, recounted. Long work runs as background tasks that may be
 repeated after a crash."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.logger import Logger
 
-from vfgateway.abilities import IAdoption, IFastClone, IFastUsage, IMountable, IRemoteMount, IResumableStaging
+from vfgateway.abilities import IAdoption, IFastUsage, IMountable, IRemoteMount, IResumableStaging
 from vfgateway.errors import (
     Conflict,
     GatewayError,
     InvalidPath,
-    NoSpace,
     NotFound,
     QuotaScopeExists,
     Unsupported,
@@ -40,10 +38,9 @@ from vfgateway.model import (
 )
 from vfgateway.paths import ROOT, FolderPath, parse_text
 from vfgateway.principals import INTERNAL, ORCHESTRATOR
-from vfgateway.services import folderusage, nativelimits, trees
-from vfgateway.services.events import CloneFinished, DeletionFinished
+from vfgateway.services import nativelimits, trees
+from vfgateway.services.events import DeletionFinished
 from vfgateway.services.folderusage import folded
-from vfgateway.services.names import checked_vfolder_name
 from vfgateway.services.session import FolderSession
 from vfgateway.services.sharing import Shared
 from vfgateway.services.tasks import RunningTask
@@ -68,7 +65,6 @@ class Lifecycle:
         self._recounts: Shared[int, Usage] = Shared()
         self._few = DeferredSemaphore(AT_ONCE)
         gateway.tasks.register("delete_vfolder", self._delete_task)
-        gateway.tasks.register("clone_vfolder", self._clone_task)
         gateway.tasks.register("delete_files", self._delete_files_task)
         gateway.tasks.register("count_vfolder", self._count_task, retriable=True)
 
@@ -92,7 +88,7 @@ class Lifecycle:
         already."""
         gateway = self._gateway
         place = gateway.volumes.get(volume)
-        await self._refuse_present(volume, vfid)
+        await self.refuse_present(volume, vfid)
         vfolder = await gateway.vfolders.create(
             volume, vfid, name=name, owner=owner, kind=kind, limits=limits, expires=expires, status=status, most=most
         )
@@ -112,7 +108,8 @@ class Lifecycle:
             await place.delete_folder(vfid)
             raise
 
-    async def _refuse_present(self, volume: str, vfid: VFolderId) -> None:
+    async def refuse_present(self, volume: str, vfid: VFolderId) -> None:
+        """``VFolderExists`` if there is a vfolder of that identifier; ``Conflict`` while it is being deleted."""
         try:
             present = await self._gateway.vfolders.get(vfid, volume)
         except VFolderNotFound:
@@ -140,7 +137,7 @@ class Lifecycle:
         storage = gateway.volumes.get(volume)
         if not IAdoption.providedBy(storage):
             raise Unsupported(f"adopting what lies on volume {volume}")
-        await self._refuse_present(volume, vfid)
+        await self.refuse_present(volume, vfid)
         vfolder = await gateway.vfolders.create(volume, vfid, name=name, owner=owner, kind=kind, found_at=place)
         try:
             if read_only:
@@ -274,101 +271,6 @@ class Lifecycle:
                 self._gateway.events.publish(DeletionFinished(vfid=vfid, error=str(error)))
             raise
         self._gateway.events.publish(DeletionFinished(vfid=vfid))
-
-    # --- cloning ---
-
-    async def clone(self, source: VFolder, volume: str, vfid: VFolderId, name: str | None = None) -> str:
-        """Begin to copy ``source`` to a new vfolder, on any volume; the task's identifier. ``VFolderExists``.
-
-        The copy belongs to its scope. One whose ``name`` its owner gives to another meanwhile fails in the task.
-        """
-        self._gateway.volumes.get(volume)
-        await self._refuse_present(volume, vfid)
-        arguments = {"volume": source.volume, "vfid": str(source.id), "to_volume": volume, "to_vfid": str(vfid)}
-        if name is not None:
-            arguments["name"] = checked_vfolder_name(name)
-        return await self._gateway.tasks.start("clone_vfolder", arguments)
-
-    async def _clone_task(
-        self, task: RunningTask, volume: str, vfid: str, to_volume: str, to_vfid: str, name: str | None = None
-    ) -> None:
-        publish = self._gateway.events.publish
-        try:
-            source = await self._gateway.find_vfolder(VFolderId.parse(vfid), volume)
-            await self._clone(task, source, to_volume, VFolderId.parse(to_vfid), name)
-        except GatewayError as error:
-            if not task.is_tried_again_after(error):
-                publish(CloneFinished(vfid=vfid, to_vfid=to_vfid, error=str(error)))
-            raise
-        publish(CloneFinished(vfid=vfid, to_vfid=to_vfid))
-
-    async def _clone(self, task: RunningTask, source: VFolder, volume: str, vfid: VFolderId, name: str | None) -> None:
-        gateway = self._gateway
-        await self._remove_unfinished(volume, vfid)
-        total = await gateway.quota.usage(source)
-        space = await gateway.volumes.get(volume).space()
-        if 0 <= space.available < total.bytes:
-            raise NoSpace(f"volume {volume} has {space.available} bytes left, {total.bytes} are needed")
-        if vfid.scope is not None and not await gateway.volumes.get(volume).has_scope(vfid.scope):
-            await self.create_scope(volume, vfid.scope, Limits(), exist_ok=True)
-        place = gateway.volumes.get(volume)
-        if volume == source.volume and IFastClone.providedBy(place):
-            await self._clone_at_once(source, vfid, name)
-            return
-        target = await self.create(volume, vfid, name=name, status=VFolderStatus.CLONING)
-        try:
-            await self._copy_content(task, source, target, total)
-        except BaseException:
-            await self.purge(volume, vfid)
-            raise
-        await gateway.vfolders.update(target.key, status=VFolderStatus.READY)
-
-    async def _remove_unfinished(self, volume: str, vfid: VFolderId) -> None:
-        """A clone that a dead process began is thrown away; anything else in the way is an error."""
-        try:
-            present = await self._gateway.vfolders.get(vfid, volume)
-        except VFolderNotFound:
-            return
-        if present.status is not VFolderStatus.CLONING:
-            raise VFolderExists(vfid)
-        await self.purge(volume, vfid)
-
-    async def _clone_at_once(self, source: VFolder, vfid: VFolderId, name: str | None) -> None:
-        gateway = self._gateway
-        target = await gateway.vfolders.create(source.volume, vfid, name=name, status=VFolderStatus.CLONING)
-        try:
-            wanted = await gateway.quota.usage(source)
-            async with await gateway.quota.reserve(target, wanted) as reservation:
-                volume: Any = gateway.volumes.get(source.volume)
-                await volume.clone_folder(source.id, vfid)
-                usage = await trees.measure_by_folder(await volume.folder(vfid, Actor()))
-                await reservation.ensure(usage.total)
-                shares = folded(usage, volume.names)
-                await reservation.settle(usage.total, [partial(folderusage.replace, vfolder=target.key, usage=shares)])
-        except BaseException:
-            await self.purge(source.volume, vfid)
-            raise
-        await gateway.vfolders.update(target.key, status=VFolderStatus.READY)
-
-    async def _copy_content(self, task: RunningTask, source: VFolder, target: VFolder, total: Usage) -> None:
-        session = self._gateway.session(ORCHESTRATOR, INTERNAL)
-        here = await session.folder(source.id, source.volume)
-        there = await session.folder(target.id, target.volume)
-        listing = await here.list(ROOT)
-        done = 0
-        try:
-            while entries := await listing.read(trees.BATCH):
-                for entry in entries:
-                    base = done
-
-                    async def tell(count: int, base: int = base) -> None:
-                        await task.progress(base + count, total.files, "copying")
-
-                    path = ROOT.child(entry.name)
-                    await here.copy(path, path, into=there, progress=tell)
-                    done += 1
-        finally:
-            await listing.close()
 
     # --- deleting files ---
 

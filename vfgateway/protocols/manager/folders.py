@@ -100,7 +100,7 @@ class FolderRoutes(Routes):
         The reply waits a little for the end: managers of the 23.09 line take the reply for it.
         """
         source = await self.gateway.find_vfolder(params.src_vfid, params.src_volume)
-        task = await self.gateway.lifecycle.clone(source, params.dst_volume or params.src_volume, params.dst_vfid)
+        task = await self.gateway.cloning.begin(source, params.dst_volume or params.src_volume, params.dst_vfid)
         await self._wait_for(task)
         return Reply(body=Started(bgtask_id=task))
 

@@ -26,8 +26,9 @@ from vfgateway.interfaces import type_chunk
 from vfgateway.paths import ROOT, FolderPath, parse_url
 from vfgateway.principals import Origin
 from vfgateway.protocols.web.conditions import http_date
-from vfgateway.protocols.web.forwarded import Caller, good_host
+from vfgateway.protocols.web.forwarded import Caller
 from vfgateway.protocols.web.login import credentials_of, is_private
+from vfgateway.protocols.web.plainhead import Head, read_fields, read_head
 from vfgateway.protocols.web.request import new_request_id
 from vfgateway.services.session import FolderSession
 
@@ -35,43 +36,14 @@ if TYPE_CHECKING:
     from vfgateway.protocols.web.channel import StreamingChannel
     from vfgateway.protocols.web.site import GatewaySite
 
-#: Bytes of the largest head, and of the largest body, that is looked at.
+#: Bytes of the largest head that is looked at.
 LARGEST_HEAD: Final = 4 << 10
-LARGEST_BODY: Final = 64 << 10
 #: Bytes of a body that is rather copied behind its head than sent as a second part.
 COPIED: Final = 8 << 10
 #: Heads that are remembered, and whole requests.
 MOST_HEADS: Final = 4096
 MOST_KNOWN: Final = 16384
 
-#: Fields that mean nothing to any route. A field that is neither among these nor among those that a route names makes a request unusual.
-PLAIN_FIELDS: Final = frozenset(
-    {
-        b"accept",
-        b"accept-charset",
-        b"accept-encoding",
-        b"accept-language",
-        b"authorization",
-        b"cache-control",
-        b"connection",
-        b"content-length",
-        b"content-type",
-        b"cookie",
-        b"dnt",
-        b"host",
-        b"pragma",
-        b"referer",
-        b"translate",
-        b"user-agent",
-    }
-)
-#: Fields by which GET and HEAD ask for a file only if something is so of it.
-_CONDITIONS: Final = frozenset({b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since"})
-#: Those, and fields by which they ask for less than a whole file.
-CONDITIONS: Final = _CONDITIONS | {b"if-range", b"range"}
-
-_FIELD: Final = re.compile(rb"([A-Za-z0-9-]+):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)")
-_LENGTH: Final = re.compile(rb"[0-9]{1,6}")
 #: A path that names one thing: no query, no empty or dotted segments. What escapes stand for is seen by :func:`place_in`.
 _PLAIN_PATH: Final = re.compile(rb"(?:/(?!\.{1,2}(?:/|$))(?:[A-Za-z0-9._~!$()*,=@+-]|%[0-9A-Fa-f]{2})+)+/?")
 
@@ -87,26 +59,6 @@ def place_in(target: bytes, prefix: bytes = b"/") -> tuple[str, FolderPath]:
     if len(path.parts) != wanted.count(b"/") + 1:  # a segment that is a dot
         raise InvalidPath(path)
     return path.parts[0], FolderPath(path.parts[1:])
-
-
-@attrs.frozen(eq=False)
-class Head:
-    """The fields of a request, and what follows from them alone.
-
-    :ivar fields: by names in lower case
-    :ivar special: the names of those that are not plain
-    :ivar conditional: whether a file is asked for only if something is so of it
-    :ivar ranged: whether less than a whole file is asked for
-    :ivar length: of the body
-    :ivar ticket: stands for the login
-    """
-
-    fields: Mapping[bytes, bytes]
-    special: frozenset[bytes]
-    conditional: bool
-    ranged: bool
-    length: int
-    ticket: bytes
 
 
 #: Method, path and head of a request.
@@ -193,7 +145,7 @@ class Asked:
 
     def _credentials(self) -> Any:
         lines = self._data[: self._data.find(b"\r\n\r\n")].partition(b"\r\n")[2]
-        fields = _read_fields(lines) or {}
+        fields = read_fields(lines) or {}
         return credentials_of(fields.get(b"authorization", b""))
 
     @property
@@ -230,7 +182,7 @@ class Route:
 
     :ivar serve: the answer, or ``None`` if it is not at hand; then nothing may have happened. What it raises of the family of errors is
         taken for that, too. Where the storage has to be waited for, a Deferred of that
-    :ivar fields: those that it understands, beside :data:`PLAIN_FIELDS`
+    :ivar fields: those that it understands, beside :data:`vfgateway.protocols.web.plainhead.PLAIN_FIELDS`
     :ivar body: whether requests have a body, which clients often send after the head
     """
 
@@ -382,31 +334,5 @@ class Lane:
         except KeyError:
             if len(self._heads) >= MOST_HEADS:
                 self._heads.clear()
-            head = self._heads[known] = _read_head(text, self.entrances.ticket)
+            head = self._heads[known] = read_head(text, self.entrances.ticket)
             return head
-
-
-def _read_fields(text: bytes) -> dict[bytes, bytes] | None:
-    """The fields by names in lower case; ``None`` unless all are of the plainest form, and none is there twice."""
-    fields: dict[bytes, bytes] = {}
-    for line in text.split(b"\r\n"):
-        match = _FIELD.fullmatch(line)
-        if match is None or match[1].lower() in fields:
-            return None
-        fields[match[1].lower()] = match[2]
-    return fields
-
-
-def _read_head(text: bytes, ticket: Callable[[bytes], bytes]) -> Head | None:
-    fields = _read_fields(text)
-    if fields is None or b"authorization" not in fields or not good_host(fields.get(b"host", b"").decode("ascii")):
-        return None
-    if fields.get(b"connection", b"keep-alive").lower() != b"keep-alive":
-        return None
-    length = fields.get(b"content-length", b"0")
-    if not _LENGTH.fullmatch(length) or int(length) > LARGEST_BODY:
-        return None
-    special = frozenset(fields) - PLAIN_FIELDS
-    kept = {name: value for name, value in fields.items() if name != b"authorization"}
-    login = ticket(fields[b"authorization"])
-    return Head(kept, special, not special.isdisjoint(_CONDITIONS), b"range" in special, int(length), login)

@@ -8,7 +8,8 @@ from functools import partial
 import attrs
 
 from vfgateway.paths import FolderPath
-from vfgateway.protocols.web.lane import CONDITIONS, Asked, Route, place_in, type_served
+from vfgateway.protocols.web.lane import Asked, Route, place_in, type_served
+from vfgateway.protocols.web.plainhead import CONDITIONS
 from vfgateway.protocols.webdav import get, put
 from vfgateway.protocols.webdav.look import Looks
 from vfgateway.protocols.webdav.settings import WebDavSettings

@@ -15,8 +15,9 @@ import attrs
 from vfgateway.errors import NotFound
 from vfgateway.model import FileStat, FileType
 from vfgateway.paths import FolderPath
-from vfgateway.protocols.web.lane import Answer, Head, lines_of, place_in
+from vfgateway.protocols.web.lane import Answer, lines_of, place_in
 from vfgateway.protocols.web.lane import Asked as Request
+from vfgateway.protocols.web.plainhead import Head
 from vfgateway.protocols.webdav.faults import XML
 from vfgateway.protocols.webdav.live import FREE, USED, Described
 from vfgateway.protocols.webdav.multistatus import CLOSING, OPENING

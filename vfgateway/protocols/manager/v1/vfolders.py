@@ -231,7 +231,7 @@ class VFolderRoutes(Routes):
             if (other.kind, other.owner, other.name) == (kind, owner, params.name):
                 raise VFolderExists(f"{params.owner}/{params.name}")
         vfid = VFolderId(QuotaScopeId(kind, owner), uuid4())
-        task = await self.gateway.lifecycle.clone(source, params.volume or source.volume, vfid, params.name)
+        task = await self.gateway.cloning.begin(source, params.volume or source.volume, vfid, params.name)
         return Reply(202, TaskStarted(task=task))
 
     async def vfolder_move(self, call: Call, params: VFolderMove) -> Reply:
