@@ -52,7 +52,7 @@ async def test_the_document_is_true(tmp_path: Path) -> None:
             "VFGATEWAY_KNOWN": json.dumps(await _furnish(serving)),
         }
         arguments = [
-            *("run", f"{serving.client.url}/openapi.json", "--no-color", "--seed", "20230919", "--max-examples", "15"),
+            *("run", f"{serving.client.url}/openapi.json", "--no-color", "--seed", "20230919", "--max-examples", "8"),
             *("--header", f"{HEADER}: {SECRET}", "--phases", "coverage,fuzzing", "--continue-on-failure"),
             # A stream that ends with its client.
             *("--exclude-path", "/vfgateway/v1/audit/events"),
