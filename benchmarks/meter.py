@@ -28,7 +28,7 @@ class Meter:
     def forget_peak(self) -> None:
         """Let :meth:`peak` begin anew (proc(5), ``clear_refs``)."""
         for pid in self._family():
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, ProcessLookupError):
                 Path(f"/proc/{pid}/clear_refs").write_text("5")
 
     def _family(self) -> list[int]:
@@ -43,7 +43,7 @@ class Meter:
 def _cpu(pid: int) -> float:
     try:
         text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return 0.0
     # proc(5): the name in brackets may hold anything; utime, stime, cutime and cstime are fields 14 to 17.
     return sum(map(int, text.rpartition(")")[2].split()[11:15])) * _TICK
@@ -52,6 +52,6 @@ def _cpu(pid: int) -> float:
 def _peak(pid: int) -> int:
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return 0
     return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
