@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import socket
 import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -170,7 +171,7 @@ class PacketTransport(conch.SSHServerTransport):
         """Called by the reactor in place of ``Connection.doRead``, with the same outcomes. While much comes, it is taken in turn by turn
         before anything is answered: each answer wakes the client up."""
         self._corked += 1
-        waits = False
+        waits, sent_before = False, self.outgoingPacketSequence
         try:
             for _ in range(_MOST_TURNS):
                 try:
@@ -192,9 +193,17 @@ class PacketTransport(conch.SSHServerTransport):
             self._corked -= 1
             if self._out:
                 self.flush()
+            if self.outgoingPacketSequence == sent_before:
+                self._acknowledge()
             if self._afterwards:
                 self._catch_up()
         return None
+
+    def _acknowledge(self) -> None:
+        """Have the kernel acknowledge at once what came, where no answer does that: a client with Nagle's algorithm (paramiko) sends nothing small before, and the
+        kernel waits 40 ms. Where its window was full, the next thing that it had to say was that there is room again: a download went at 4 MiB a second."""
+        with contextlib.suppress(OSError):  # of a Unix socket
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _go_on(self) -> None:
         """Deal with what has been taken in."""
