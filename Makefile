@@ -45,9 +45,7 @@ pages: develop
 reference: develop
 	$(BIN)/pydoctor --quiet
 
-docs: develop
-	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
-	$(BIN)/pydoctor --quiet
+docs: pages reference
 
 bench: develop peers $(VENV)/.bench-ready
 	$(BIN)/python -m benchmarks $(ARGS)

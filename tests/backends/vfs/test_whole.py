@@ -52,6 +52,23 @@ async def test_nothing_changes_where_a_file_cannot_be_replaced(
     assert (disk.root / "file").read_bytes() == b"old"
 
 
+async def test_what_was_replaced_may_be_swept_up_by_others(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lies aside for a moment, and nobody holds it: who looks for what is abandoned may take it away. The new file is there."""
+    await put(disk.folder, "file", b"old")
+    exchange = whole.replace_beside_others
+
+    def then_swept(area: int, token: bytes, *others: Any) -> Any:
+        replaced = exchange(area, token, *others)
+        os.unlink(token, dir_fd=area)
+        return replaced
+
+    monkeypatch.setattr(whole, "replace_beside_others", then_swept)
+    published = await disk.folder.store_whole(at("file"), b"newer", False)
+    assert published.replaced.size == 3
+    assert tree_of(disk.root) == {"file"}
+    assert (disk.root / "file").read_bytes() == b"newer"
+
+
 @pytest.mark.parametrize("features", ["has_journal", "^has_journal"])
 async def test_one_sync_is_enough_only_with_a_journal(
     tmp_path: Path, make_volume: Opener, monkeypatch: pytest.MonkeyPatch, features: str

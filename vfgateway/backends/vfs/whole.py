@@ -167,6 +167,8 @@ class WholeStore:
         if there is not None and not making.alone:
             try:
                 os.unlink(token, dir_fd=area)  # that is what has been replaced
+            except FileNotFoundError:
+                pass  # whoever sweeps up what is abandoned was here first
             except OSError as error:
                 raise _TooLate(error) from error
         return there
