@@ -63,7 +63,8 @@ def write(quick: bool) -> None:
     drawn = plots.draw(records, place / "performance")
     page, data = (place / PAGE.name), (place / DATA.name)
     page.write_text(report.page(records, [(title, f"performance/{name}") for title, name in drawn]))
-    data.write_text(json.dumps(records, indent=1) + "\n")
+    lines = [f"{json.dumps(area)}: {json.dumps(record)}" for area, record in records.items()]
+    data.write_text("{" + ",\n".join(lines) + "}\n")
     print(f"Written: {page}", flush=True)
 
 

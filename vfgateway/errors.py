@@ -10,6 +10,8 @@ import math
 from typing import ClassVar
 from uuid import UUID
 
+from vfgateway.plaintext import shown
+
 
 class GatewayError(Exception):
     """The root of the family.
@@ -43,8 +45,8 @@ class PathError(GatewayError):
 
     def __init__(self, path: object = "", message: str | None = None) -> None:
         self.path = str(path)
-        shown = self.path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        super().__init__(message or self.sentence.format(path=shown or "the top of the folder"))
+        path_shown = shown(self.path)
+        super().__init__(message or self.sentence.format(path=path_shown or "the top of the folder"))
 
 
 class InvalidPath(PathError):

@@ -12,6 +12,8 @@ from typing import Any
 from twisted.logger import eventAsText, formatEvent
 from twisted.python.failure import Failure
 
+from vfgateway.plaintext import shown
+
 #: What Twisted puts into an event for itself.
 _OWN = frozenset(
     {
@@ -124,7 +126,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
     text = value if isinstance(value, str) else str(value)
-    return text[:LONGEST].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return shown(text[:LONGEST])
 
 
 def quoted(value: str | bytes) -> str:

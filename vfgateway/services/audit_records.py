@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, up
 from twisted.logger import Logger, LogLevel
 
 from vfgateway import requestcontext
+from vfgateway.plaintext import storable
 from vfgateway.services.audit_tables import audit
 from vfgateway.services.database import Database
 from vfgateway.services.schema import groups, users, vfolders
@@ -179,11 +180,6 @@ def add(connection: Connection, entries: Sequence[Entry]) -> None:
 
 
 _LENGTHS = {"who": 255, "address": 64, "request_id": 64}
-
-
-def storable(text: str) -> str:
-    """Names come as bytes from anywhere; what is no text, or what PostgreSQL refuses, is shown by escapes."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").replace("\0", "\\x00")
 
 
 def count_up(connection: Connection, folded: Mapping[str, tuple[int, float]]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, or_, select, update
 
-from vfgateway.services.audit_records import storable
+from vfgateway.plaintext import storable
 from vfgateway.services.schema import processes, tasks
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.backends.vfs.conftest import Disk, Opener, furnish
 from tests.conformance.harness import at, put
 from tests.support.disks import as_root, mounted
-from vfgateway.backends.vfs import syscalls, whole
+from vfgateway.backends.vfs import publish, syscalls, whole
 from vfgateway.backends.vfs.journals import keeps_order
 from vfgateway.errors import StorageFailure
 
@@ -55,7 +55,7 @@ async def test_nothing_changes_where_a_file_cannot_be_replaced(
 async def test_what_was_replaced_may_be_swept_up_by_others(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """It lies aside for a moment, and nobody holds it: who looks for what is abandoned may take it away. The new file is there."""
     await put(disk.folder, "file", b"old")
-    exchange = whole.replace_beside_others
+    exchange = publish.replace_beside_others
 
     def then_swept(area: int, token: bytes, *others: Any) -> Any:
         replaced = exchange(area, token, *others)

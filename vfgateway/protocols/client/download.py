@@ -16,6 +16,7 @@ from vfgateway.errors import (
 )
 from vfgateway.model import FileType
 from vfgateway.paths import ROOT, FolderPath, parse_text
+from vfgateway.plaintext import shown
 from vfgateway.protocols.client.archive import Top, send_archive
 from vfgateway.protocols.client.faults import (
     TOKEN_EXPIRED,
@@ -69,14 +70,14 @@ async def _download(
     facts = await folder.stat(path, follow=True)
     if facts.is_dir:
         if not archive:
-            raise Answered(INVALID_PARAMETERS, f"The file is not a regular file: {_shown(path)}")
+            raise Answered(INVALID_PARAMETERS, f"The file is not a regular file: {shown(str(path))}")
         name = (path.name or folder.vfolder.display_name) + ".zip"
         await send_archive(request, folder, [Top(path, path)], name, app.pool, no_store)
         return
     try:
         opened = await folder.download(path)
     except UnsupportedFileType:
-        raise Answered(INVALID_PARAMETERS, f"The file is not a regular file: {_shown(path)}") from None
+        raise Answered(INVALID_PARAMETERS, f"The file is not a regular file: {shown(str(path))}") from None
     if not await redirected(request, opened, path.name):
         await send_file(request, opened, disposition_name=path.name, no_store=no_store)
 
@@ -108,11 +109,7 @@ async def _checked(folder: FolderSession, text: str) -> FolderPath:
         path = parse_text(text)
         facts = await folder.stat(path, follow=True)
     except InvalidPath:  # LeavesFolder is one
-        raise Answered(_ESCAPES, f"Path escapes vfolder boundary: {_shown(text)}") from None
+        raise Answered(_ESCAPES, f"Path escapes vfolder boundary: {shown(text)}") from None
     if facts.type is FileType.OTHER:
-        raise Answered(_UNSUPPORTED, f"Unsupported file type: {_shown(text)}")
+        raise Answered(_UNSUPPORTED, f"Unsupported file type: {shown(text)}")
     return path
-
-
-def _shown(path: FolderPath | str) -> str:
-    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -20,6 +20,7 @@ from werkzeug.exceptions import HTTPException
 
 from vfgateway import errors
 from vfgateway.errors import GatewayError
+from vfgateway.plaintext import shown
 
 if TYPE_CHECKING:
     from vfgateway.protocols.web.request import StreamingRequest
@@ -189,7 +190,7 @@ def facts_of(error: BaseException) -> dict[str, Any]:
     facts = {name: getattr(error, name) for name in _FACTS if getattr(error, name, None) not in (None, "")}
     for name, value in facts.items():
         if isinstance(value, str):
-            facts[name] = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            facts[name] = shown(value)
     return facts
 
 

@@ -13,7 +13,7 @@ import attrs
 from twisted.internet.defer import CancelledError
 from twisted.web.http import RESPONSES
 
-from vfgateway import errors
+from vfgateway import errors, plaintext
 from vfgateway.errors import GatewayError
 from vfgateway.model import FileStat
 from vfgateway.paths import FolderPath, parse_text
@@ -119,7 +119,7 @@ def condition_of(error: BaseException, fault: Fault, vfolder: str) -> bytes:
         inner = b"<D:%s><D:href>%s</D:href></D:%s>" % (name, _href(error.path, vfolder), name)
     elif name:
         inner = b"<D:%s/>" % name
-    text = _sentence(error).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    text = plaintext.shown(_sentence(error))
     shown = escape("".join(c if c >= " " and c not in "\ufffe\uffff" else "?" for c in text)).encode("utf-8")
     kind = type(error).__name__.encode("ascii")
     if isinstance(error, GatewayError) and error.decision:
