@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 from twisted.internet import reactor
+from twisted.internet.task import Clock
 
+from tests.services.test_locks import publish
 from tests.services.test_session import as_user, get, names, put
 from tests.support.gateway import new_vfolder, orchestrator_in, running_gateway
+from tests.support.processes import begin, process, settled, while_time_passes
 from vfgateway.backends.memory import MemoryFolder, MemoryVolume
 from vfgateway.backends.vfs import VfsVolumeFactory
 from vfgateway.errors import (
@@ -25,6 +28,7 @@ from vfgateway.interfaces import IFile, IFolder, IVolume
 from vfgateway.model import Actor, Attrs, OpenMode, Permission, Usage, VFolder, VFolderId
 from vfgateway.paths import FolderPath
 from vfgateway.paths import parse_text as path
+from vfgateway.services import writers
 from vfgateway.services.gateway import Gateway
 
 READ, WRITE, CREATE = OpenMode.READ, OpenMode.WRITE, OpenMode.CREATE
@@ -173,6 +177,26 @@ async def test_no_byte_is_written_once_a_lock_was_granted(tmp_path: Path) -> Non
         await handle.close()
         assert await get(folder, path("a")) == b"before, again"
         assert await folder.usage() == Usage(13, 1)
+
+
+async def test_processes_go_on_with_files_of_one_directory_side_by_side(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is in the middle of a large file keeps another process from that file, not from those beside it."""
+    async with running_gateway(tmp_path) as gateway:
+        vfolder = await new_vfolder(gateway)
+        folder = await orchestrator_in(gateway, vfolder)
+        async with process(gateway.settings.gateway.data_dir / "vfgateway.db", clock, 2) as there:
+            handle = await folder.open(path("d"), NEW)
+            await handle.rest()
+            monkeypatch.setattr(writers, "LIFE", 3600.0)
+            await handle.write(0, [b"more"])
+            await while_time_passes(clock, publish(there, vfolder, "e"))
+            same = begin(publish(there, vfolder, "d"))
+            assert not await settled(same)
+            await handle.close()
+            await gateway.writers.stop()
+            await while_time_passes(clock, same)
 
 
 async def test_reading_needs_no_more_than_ro(tmp_path: Path) -> None:

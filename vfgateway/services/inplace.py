@@ -70,10 +70,10 @@ class WritableHandle(Handle):
             if self._window is not None:
                 await self._finish(self._window)
             try:
-                window = await Window.begin(self.context, self.path)
+                window = await Window.begin(self.context, self.path, True)
             except VFolderMoved:
                 await self._follow()
-                window = await Window.begin(self.context, self.path)
+                window = await Window.begin(self.context, self.path, True)
             try:
                 # Under the intent nobody else here changes it; what others did since the last window is theirs to settle.
                 stat: FileStat = await self._file.stat()

@@ -48,12 +48,15 @@ class Window:
     _left: bool = False
 
     @classmethod
-    async def begin(cls, context: FolderContext, path: FolderPath) -> Window:
-        """Take a turn, announce, check locks, and prepare to reserve."""
+    async def begin(cls, context: FolderContext, path: FolderPath, again: bool = False) -> Window:
+        """Take a turn, announce, check locks, and prepare to reserve.
+
+        :param again: whether the file had a window just before
+        """
         gateway, folded = context.gateway, context.lock_path(path)
         turn = await gateway.locks.take_turn(context.vfolder, folded)
         try:
-            announcement = await gateway.writers.enter(context, folded)
+            announcement = await gateway.writers.enter(context, folded, again)
             try:
                 intent = announcement.check(context, folded, gateway.reactor.seconds())
                 reservation = await gateway.quota.begin(context.vfolder)

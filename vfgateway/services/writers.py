@@ -2,7 +2,8 @@
 
 A writer's window (:mod:`vfgateway.services.inplace`) has its turn in this process by its path. To the other processes one announcement
 speaks for all windows in a directory, for as long as :data:`LIFE`: it costs a write or two, not two for each small file. At its end they
-end, too. What locks there
+end, too. Whoever goes on with the same file after that has it announced by itself, so that several processes may write large files into one
+directory side by side. What locks there
 are is read with the announcement; no other process can add one before its end, and one added in this process makes it out of date.
 """
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 #: Seconds after which an announcement and its windows end: what a LOCK waits at most, and how often what was written is settled.
 LIFE = 0.1
 
-type_key = tuple[int, FolderPath]
+#: A vfolder, a path in it (folded), and whether all below that is meant.
+type_key = tuple[int, FolderPath, bool]
 _NO_GUARDS: Mapping[FolderPath, Lock] = {}
 
 
@@ -94,9 +96,13 @@ class Writers:
         self._beginning: Shared[type_key, Announcement] = Shared()
         self._ending: set[Deferred[Any]] = set()
 
-    async def enter(self, context: FolderContext, path: FolderPath) -> Announcement:
-        """An announcement for a window on ``path`` (folded), whose turn it is. Give it back with :meth:`leave`."""
-        key = (context.vfolder.key, path.parent)
+    async def enter(self, context: FolderContext, path: FolderPath, again: bool) -> Announcement:
+        """An announcement for a window on ``path`` (folded), whose turn it is. Give it back with :meth:`leave`.
+
+        :param again: whether there was a window on the same file just before
+        """
+        vfolder = context.vfolder.key
+        key = (vfolder, path, False) if again else (vfolder, path.parent, True)
         while True:
             present = self._open.get(key)
             if present is None or present.over or present.changes != self._gateway.locks.changes:
@@ -110,7 +116,7 @@ class Writers:
     async def _begin(self, vfolder: VFolder, key: type_key) -> Announcement:
         locks = self._gateway.locks
         changes = locks.changes
-        intent, found = await locks.announce(vfolder, [(key[1], True)])
+        intent, found = await locks.announce(vfolder, [key[1:]])
         made = Announcement(vfolder, intent, found, changes)
         self._open[key] = made
         self._gateway.reactor.callLater(LIFE, self._close, key, made)
