@@ -15,7 +15,7 @@ from twisted.internet.threads import deferToThread
 
 from tests.backends.vfs.conftest import Disk
 from tests.conformance.harness import READ, WRITE_NEW, Able, at, content_of, names_in, put
-from vfgateway.backends.vfs import files, staging, tree
+from vfgateway.backends.vfs import files, stagedfile, staging, tree
 from vfgateway.backends.vfs.gather import write_all
 from vfgateway.errors import StorageFailure, VolumeUnavailable
 from vfgateway.model import ANY
@@ -146,7 +146,7 @@ async def test_file_is_closed_for_new_calls(threaded: Disk, monkeypatch: pytest.
 async def test_append_keeps_its_place(threaded: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is appended after a cancelled append comes after its bytes, and is counted with them."""
     staged = await threaded.folder.stage(at("file"), None)
-    with braked(monkeypatch, files, "write_all") as brake:
+    with braked(monkeypatch, stagedfile, "write_all") as brake:
         await cancel(staged.append([b"first "]), brake)
         second: Deferred[None] = ensureDeferred(staged.append([b"second"]))
         await brake.let_go()
@@ -159,7 +159,7 @@ async def test_append_keeps_its_place(threaded: Disk, monkeypatch: pytest.Monkey
 async def test_discard_waits_for_the_append(threaded: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stage that is discarded under a cancelled append is gone, descriptor and all."""
     staged = await threaded.folder.stage(at("file"), None)
-    with braked(monkeypatch, files, "write_all") as brake:
+    with braked(monkeypatch, stagedfile, "write_all") as brake:
         await cancel(staged.append([b"first"]), brake)
         discarding: Deferred[None] = ensureDeferred(staged.discard())
         await brake.let_go()

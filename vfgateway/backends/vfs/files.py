@@ -1,4 +1,4 @@
-"""Open files, staged files and listings on disk."""
+"""Open files and listings on disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from zope.interface import implementer
 
 from vfgateway.abilities import (
     IDescriptorRead,
-    IDescriptorWrite,
     IFileAtHand,
     IFileAttributes,
     IMappedListing,
@@ -24,12 +23,8 @@ from vfgateway.backends.vfs.descriptors import Calls, Descriptor, Line
 from vfgateway.backends.vfs.facts import entry_facts, facts, facts_of, name_of
 from vfgateway.backends.vfs.faults import would_block
 from vfgateway.backends.vfs.gather import length_of, write_all
-from vfgateway.backends.vfs.publish import Busy
-from vfgateway.backends.vfs.staging import Stage, Staging
-from vfgateway.errors import UploadNotFound
-from vfgateway.interfaces import IDirectory, IFile, IStagedFile, type_chunk
-from vfgateway.model import Attrs, DirEntry, Expect, FileStat, NameRules, Published
-from vfgateway.paths import FolderPath
+from vfgateway.interfaces import IDirectory, IFile, type_chunk
+from vfgateway.model import Attrs, DirEntry, FileStat, NameRules
 from vfgateway.posix import IPosixListing, type_entries, type_file
 
 #: The most bytes that are written, or read from the cache, in place.
@@ -197,81 +192,6 @@ def _write(descriptor: int, offset: int, chunks: Sequence[type_chunk]) -> bool:
 def _truncate(descriptor: int, size: int) -> bool:
     os.ftruncate(descriptor, size)
     return True
-
-
-@implementer(IStagedFile, IDescriptorWrite)
-class VfsStagedFile:
-    """A stage on disk. Its calls run one after the other, so that one that was cancelled cannot overtake the next."""
-
-    def __init__(self, calls: Calls, staging: Staging, stage: Stage) -> None:
-        self._calls = calls
-        self._staging = staging
-        self._descriptor = Descriptor(stage.descriptor)
-        self._line = Line(calls, self._descriptor)
-        self._discarded = False
-        self._published: Published | None = None
-        self.token = stage.token
-        self.size = stage.size
-
-    async def append(self, chunks: Sequence[type_chunk]) -> None:
-        await self._line.call(length_of(chunks) <= SHORT, self._append, chunks)
-
-    def _append(self, number: int, chunks: Sequence[type_chunk]) -> None:
-        for written in write_all(number, self.size, chunks):
-            self.size += written
-
-    async def sync(self) -> None:
-        await self._line.call(not self._staging.tree.durable, self._staging.sync)
-
-    async def commit(self, target: FolderPath, expect: Expect, sync: bool = True) -> Published:
-        if self._published is not None:
-            return self._published
-        if self._discarded:
-            raise UploadNotFound(self.token)
-        published = await self._publish(target, expect, sync)
-        await self.close()
-        return published
-
-    async def _publish(self, target: FolderPath, expect: Expect, sync: bool) -> Published:
-        if not self._staging.syncs(sync):
-            try:
-                return await self._line.call(True, self._commit, False, target, expect, sync)
-            except Busy:
-                pass
-        return await self._line.call(False, self._commit, True, target, expect, sync)
-
-    def _commit(self, number: int, wait: bool, target: FolderPath, expect: Expect, sync: bool) -> Published:
-        if self._published is None:  # else a cancelled call has done it
-            stage = Stage(self.token, number, self.size)
-            self._published = self._staging.commit(wait, stage, target, expect, sync)
-        return self._published
-
-    async def discard(self) -> None:
-        if self._published is None and not self._discarded:
-            if self._descriptor.closed:
-                await self._calls.quick(self._discard, -1)
-            else:
-                await self._line.call(True, self._discard)
-        await self.close()
-
-    def _discard(self, number: int) -> None:
-        if self._published is None:
-            self._staging.discard(self.token)
-            self._discarded = True
-
-    async def close(self) -> None:
-        await self._calls.close(self._descriptor)
-
-    def borrow(self) -> int:
-        number = self._descriptor.borrow()
-        os.lseek(number, self.size, os.SEEK_SET)
-        return number
-
-    def give_back(self) -> None:
-        self._descriptor.give_back()
-
-    def wrote(self, count: int) -> None:
-        self.size += count
 
 
 class Listing:

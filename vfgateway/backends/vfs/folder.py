@@ -22,9 +22,10 @@ from vfgateway.abilities import (
 )
 from vfgateway.backends.vfs.athand import AtHand
 from vfgateway.backends.vfs.descriptors import Calls, Descriptor
-from vfgateway.backends.vfs.files import Listing, VfsDirectory, VfsFile, VfsStagedFile, VfsWritableFile
+from vfgateway.backends.vfs.files import Listing, VfsDirectory, VfsFile, VfsWritableFile
 from vfgateway.backends.vfs.measuring import Measuring
 from vfgateway.backends.vfs.publish import EXCHANGES
+from vfgateway.backends.vfs.stagedfile import VfsStagedFile
 from vfgateway.backends.vfs.staging import Stage, Staging
 from vfgateway.backends.vfs.syscalls import TMPFS
 from vfgateway.backends.vfs.tree import STAGING, Tree

@@ -34,8 +34,11 @@ SPARE: Final = 1 << 20
 #: File systems that reserve without writing.
 ALLOCATES: Final = frozenset({syscalls.EXT4, syscalls.XFS})
 
+#: File systems on disks of this machine.
+ON_DISKS: Final = ALLOCATES | {syscalls.BTRFS}
+
 #: File systems of one machine: locks on files cost nothing there, and end with their process.
-KNOWS_OWNERS: Final = ALLOCATES | {syscalls.BTRFS, syscalls.TMPFS}
+KNOWS_OWNERS: Final = ON_DISKS | {syscalls.TMPFS}
 
 _TOKEN = re.compile("[0-9a-f]{32}")
 _AREA: Final = STAGING.encode()
@@ -233,6 +236,11 @@ class Staging:
         """Close and remove a stage that nobody received."""
         os.close(stage.descriptor)
         self.discard(stage.token)
+
+    @property
+    def writes_out(self) -> bool:
+        """Whether what is appended shall go to the disk before anybody waits for it."""
+        return self.tree.durable and self.file_system in ON_DISKS
 
     def sync(self, descriptor: int) -> None:
         """Make a stage durable, its name included."""

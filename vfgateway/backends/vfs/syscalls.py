@@ -29,7 +29,8 @@ FUSE: Final = 0x65735546
 
 _SYS_OPENAT2: Final = 437  # the same on every architecture
 _FALLOC_FL_KEEP_SIZE: Final = 1
-_WRITE_AND_WAIT: Final = ctypes.c_uint(1 | 2 | 4)  # SYNC_FILE_RANGE_WAIT_BEFORE, _WRITE, _WAIT_AFTER
+_WRITE: Final = ctypes.c_uint(2)  # SYNC_FILE_RANGE_WRITE
+_WRITE_AND_WAIT: Final = ctypes.c_uint(1 | 2 | 4)  # with _WAIT_BEFORE and _WAIT_AFTER
 _FICLONE: Final = 0x40049409
 _FICLONERANGE: Final = 0x4020940D
 
@@ -119,7 +120,16 @@ def allocate(descriptor: int, size: int) -> None:
 def write_out(descriptor: int) -> None:
     """Have the disk take over all data of a file, and wait until it has; its size and its blocks, and what is in the disk's own memory, are not made
     durable (``sync_file_range(2)``)."""
-    if _libc.sync_file_range(ctypes.c_int(descriptor), ctypes.c_int64(0), ctypes.c_int64(0), _WRITE_AND_WAIT) != 0:
+    _sync_file_range(descriptor, 0, 0, _WRITE_AND_WAIT)
+
+
+def begin_to_write_out(descriptor: int, offset: int, length: int) -> None:
+    """Have the disk take over a part of a file. What is under way to it already is not waited for, but room in its queue may be."""
+    _sync_file_range(descriptor, offset, length, _WRITE)
+
+
+def _sync_file_range(descriptor: int, offset: int, length: int, flags: ctypes.c_uint) -> None:
+    if _libc.sync_file_range(ctypes.c_int(descriptor), ctypes.c_int64(offset), ctypes.c_int64(length), flags) != 0:
         raise _failure()
 
 
