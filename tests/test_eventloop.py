@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from twisted.logger import ILogObserver, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vfgateway.eventloop import give_way, settle, shorten
+from vfgateway.eventloop import MOST_TOGETHER, give_way, settle, shorten, together
 
 
 class Echo(Protocol):
@@ -77,6 +78,23 @@ def received(client: socket.socket) -> bytes:
         return b""
 
 
+@contextmanager
+def observed() -> Iterator[list[Failure]]:
+    """The failures that are logged meanwhile."""
+    failures: list[Failure] = []
+
+    @implementer(ILogObserver)
+    def observe(event: Any) -> None:
+        if event.get("log_level") is LogLevel.critical or event.get("isError"):
+            failures.append(event.get("log_failure") or event.get("failure"))
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        yield failures
+    finally:
+        globalLogPublisher.removeObserver(observe)
+
+
 def test_bytes_come_and_go(reactor: Any) -> None:
     """Reading, writing more than a socket takes at once, timed calls, and a client that ends."""
     ended: list[Failure] = []
@@ -107,21 +125,11 @@ def test_bytes_come_and_go(reactor: Any) -> None:
 
 def test_what_a_protocol_raises(reactor: Any) -> None:
     """It is logged, and ends that connection alone."""
-    failures: list[Any] = []
-
-    @implementer(ILogObserver)
-    def observe(event: Any) -> None:
-        if event.get("log_level") is LogLevel.critical or event.get("isError"):
-            failures.append(event.get("log_failure") or event.get("failure"))
-
     ended: list[Failure] = []
     bad, good = connect(reactor, ended), connect(reactor, [])
-    globalLogPublisher.addObserver(observe)
-    try:
+    with observed() as failures:
         bad.send(b"x")
         steps(reactor, lambda: ended)
-    finally:
-        globalLogPublisher.removeObserver(observe)
     assert [failure.type for failure in failures] == [LookupError]
     assert ended[0].check(LookupError)
     good.send(b"fine")
@@ -178,3 +186,54 @@ def test_what_has_started_is_not_looked_through_again() -> None:
         assert gc.collect() >= 1
     finally:
         gc.unfreeze()
+
+
+def test_what_is_done_together(reactor: Any) -> None:
+    """It is done in the same turn, after others have had their say, but for no more than a few of them; and at once where no turn runs."""
+    told: list[str] = []
+
+    class Asked(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            told.append("asked")
+            together(reactor, told.append, "answered")
+
+    ends = []
+    for _ in range(MOST_TOGETHER + 2):
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        factory = Factory.forProtocol(Asked)
+        reactor.adoptStreamConnection(theirs.fileno(), socket.AF_UNIX, factory)
+        theirs.close()
+        ours.send(b"x")
+        ends.append(ours)
+    reactor.doIteration(0.01)
+    many = MOST_TOGETHER
+    assert told == ["asked"] * many + ["answered"] * many + ["asked"] * 2 + ["answered"] * 2
+    together(reactor, told.append, "now")
+    assert told[-1] == "now"
+    for end in ends:
+        end.close()
+
+
+def test_what_fails_of_what_is_done_together(reactor: Any) -> None:
+    """The others are done nevertheless."""
+    told: list[str] = []
+
+    def fail() -> None:
+        raise LookupError("not to be heard")
+
+    class Asked(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            together(reactor, fail)
+            together(reactor, told.append, "done")
+
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    reactor.adoptStreamConnection(theirs.fileno(), socket.AF_UNIX, Factory.forProtocol(Asked))
+    theirs.close()
+    ours.send(b"x")
+    with observed() as failures:
+        reactor.doIteration(0.01)
+    assert told == ["done"]
+    assert [failure.type for failure in failures] == [LookupError]
+    ours.close()

@@ -119,7 +119,16 @@ class Pool:
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call something short in place; ask :attr:`in_place` before. Not a coroutine."""
+        return self._timed(self._clock.seconds(), function, *args, **kwargs)
+
+    def at_once(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """As :meth:`call`, if :attr:`in_place`; else ``None``."""
         began = self._clock.seconds()
+        if not self.inline or began < self._threads_until:
+            return None
+        return self._timed(began, function, *args, **kwargs)
+
+    def _timed(self, began: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if began < self._watched_until and began - self._sampled >= SAMPLE:
             return self._watched(began, function, *args, **kwargs)
         try:

@@ -3,6 +3,9 @@
 Twisted calls everything that a socket has to say within the context of its old log, through six functions. Where requests are small that is a
 tenth of what they cost. The context is for messages of ``twisted.python.log`` alone, and the errors that it catches are caught a step further in, too.
 
+Whoever waits for an answer sleeps, and waking him up costs as much as a small answer does, above all in a virtual machine. So such answers leave
+several :func:`together`: he who is awake finds the next one there.
+
 A transport that moves hundreds of KiB at each event takes half a millisecond for it. Eight of them would have whoever asks something small wait for
 some ten. So they come last in a turn (:func:`give_way`), and after each of them the others are looked at again.
 ``tests/test_eventloop.py`` pins what the private names used here mean.
@@ -11,7 +14,7 @@ some ten. So they come last in a turn (:func:`give_way`), and after each of them
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from select import EPOLLIN
 from typing import Any, Final
@@ -21,6 +24,10 @@ from twisted.python import log
 
 #: Name of what a transport that gives way has among its attributes.
 _LAST: Final = "_vfgateway_gives_way"
+#: Name of the list of what is called together, among the attributes of the reactor; ``None`` between turns.
+_TOGETHER: Final = "_vfgateway_together"
+#: Calls that are made together at most. Whoever is first waits for that many others.
+MOST_TOGETHER: Final = 8
 
 
 def shorten(reactor: Any) -> None:
@@ -44,6 +51,15 @@ def give_way(transport: Any, does: bool = True) -> None:
         transport.__dict__.pop(_LAST, None)
 
 
+def together(reactor: Any, call: Callable[..., object], *args: Any) -> None:
+    """Call, soon after those who have something to say now have said it; at once where nobody else may."""
+    waiting = getattr(reactor, _TOGETHER, None)
+    if waiting is None:
+        call(*args)
+    else:
+        waiting.append((call, args))
+
+
 def _iterate(reactor: Any, timeout: float | None) -> None:
     """As ``EPollReactor.doPoll``."""
     selectables = reactor._selectables
@@ -62,15 +78,30 @@ def _tell_others(reactor: Any, events: Sequence[tuple[int, int]]) -> list[tuple[
     """Tell all of what has happened, but for those that give way: they are returned."""
     selectables = reactor._selectables
     last = []
+    waiting: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+    setattr(reactor, _TOGETHER, waiting)
     for descriptor, event in events:
         selectable = selectables.get(descriptor)
         if selectable is None:  # gone, by what another had to say
             continue
         if _LAST in selectable.__dict__:
             last.append((selectable, descriptor, event))
-        else:
-            _tell(reactor, selectable, descriptor, event)
+            continue
+        _tell(reactor, selectable, descriptor, event)
+        if len(waiting) >= MOST_TOGETHER:
+            _call(waiting)
+    setattr(reactor, _TOGETHER, None)
+    _call(waiting)
     return last
+
+
+def _call(waiting: list[tuple[Callable[..., object], tuple[Any, ...]]]) -> None:
+    for call, args in waiting:
+        try:
+            call(*args)
+        except BaseException:
+            log.err()
+    waiting.clear()
 
 
 def _tell(reactor: Any, selectable: Any, descriptor: int, event: int) -> None:

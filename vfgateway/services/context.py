@@ -81,6 +81,15 @@ class FolderContext:
             return snapshotview.SnapshotsView(self.volume, self.vfolder.id)
         return self.folder
 
+    def reading(self, path: FolderPath, action: str = "read this") -> IFolder:
+        """Where ``path`` is read; raises unless ``action`` is permitted on it."""
+        if not path.reserved:
+            if self.standing.access.permission < Permission.RO:
+                raise self._denied(path, action, Permission.RO)
+            return self.folder
+        self.allow(Permission.RO, path, action)
+        return self.at(path)
+
     async def allow_removal(self, path: FolderPath) -> None:
         """Removing needs ``rwd``; with ``rw``, what one made oneself lately may go (``design.md`` section 3)."""
         self.allow(Permission.RW, path, "remove this")

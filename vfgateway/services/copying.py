@@ -56,9 +56,9 @@ async def copy(
     :param shallow: of a directory, only itself and its properties
     :param failed: told each member that could not be copied, while the others are; without it, the first failure ends the copy
     """
-    origin.context.allow(Permission.RO, source, "read this")
+    folder = origin.context.reading(source)
     into.context.allow(Permission.RW, target, "write this")
-    stat = await origin.context.at(source).stat(source)
+    stat = await folder.stat(source)
     if not stat.is_dir:
         await _copy_one(Step(origin, source, stat, into, target), expect)
         return

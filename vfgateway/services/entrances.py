@@ -60,19 +60,26 @@ class Entrances:
         self._gateway = gateway
         self._database = gateway.database
         self._clock = gateway.reactor
-        self._key = secrets.token_bytes(32)
+        self._keyed = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=16)
         self._known: dict[tuple[bytes, str], Login] = {}
         self._later: dict[tuple[bytes, str, str], float] = {}
         self._entering: Shared[tuple[bytes, str, str], FolderSession | None] = Shared()
 
     def ticket(self, text: bytes) -> bytes:
         """A keyed hash that stands for ``text``, which holds a login."""
-        return hashlib.blake2b(text, key=self._key, digest_size=16).digest()
+        hashed = self._keyed.copy()
+        hashed.update(text)
+        return hashed.digest()
 
     def known(self, ticket: bytes, address: str) -> Login | None:
         """Who logged in with that from there, if that still stands. Not a coroutine."""
         login = self._known.get((ticket, address))
-        return login if login is not None and self.stands(login) else None
+        if login is None:
+            return None
+        now = self._clock.seconds()
+        if now < login.stands_until and login.looks == self._database.looks:
+            return login
+        return login if self.stands(login) else None
 
     def stands(self, login: Login) -> bool:
         """Whether nothing has changed since. Not a coroutine."""
@@ -83,7 +90,7 @@ class Entrances:
         if login.looks != database.looks or now >= login.stands_until:
             if login.stamp != database.at_hand(*_GENERATIONS):
                 return False
-            login.looks, login.stands_until = database.looks, database.good_until(*_GENERATIONS)
+            login.looks, login.stands_until = database.looks, min(login.until, database.good_until(*_GENERATIONS))
         return True
 
     async def log_in(self, ticket: bytes, credentials: Callable[[], Any], origin: Origin) -> Login:

@@ -28,8 +28,7 @@ _ONE = Usage(0, 1)
 async def open_handle(context: FolderContext, path: FolderPath, mode: OpenMode) -> Handle:
     """Open a regular file; see ``FolderSession.open``."""
     if not mode & _CHANGES:
-        context.allow(Permission.RO, path, "read this")
-        return Handle(context, path, await context.at(path).open(path, OpenMode.READ))
+        return Handle(context, path, await context.reading(path).open(path, OpenMode.READ))
     context.allow(Permission.RW, path, "write this")
     if path.is_root:
         raise IsADirectory(path)

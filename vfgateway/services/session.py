@@ -125,22 +125,19 @@ class FolderSession:
 
     async def stat(self, path: FolderPath, follow: bool = False) -> FileStat:
         """Facts about an entry."""
-        self.context.allow(Permission.RO, path, "read this")
-        return await self.context.at(path).stat(path, follow)
+        return await self.context.reading(path).stat(path, follow)
 
     def stat_at_hand(self, path: FolderPath) -> Callable[[], FileStat | None] | None:
         """What tells the same as :meth:`stat` with ``follow``, or ``None`` where that needs waiting, for as long as what the principal may do stays;
         ``None`` if it always does, as ``IAtHand`` says. Not a coroutine."""
-        self.context.allow(Permission.RO, path, "read this")
-        folder = self.context.at(path)
+        folder = self.context.reading(path)
         return partial(folder.stat_now, path) if IAtHand.providedBy(folder) else None
 
     def read_now(
         self, path: FolderPath, choose: Callable[[FileStat], tuple[int, int] | None]
     ) -> tuple[FileStat, type_chunk] | None:
         """As :meth:`download`, of what ``choose`` asks for, if that needs no waiting; else ``None``, as ``IAtHand`` says. Not a coroutine."""
-        self.context.allow(Permission.RO, path, "read this")
-        folder = self.context.at(path)
+        folder = self.context.reading(path)
         return folder.read_now(path, choose) if IAtHand.providedBy(folder) else None
 
     def store_small(self, path: FolderPath, content: type_chunk) -> type_stored | Deferred[type_stored]:
@@ -150,13 +147,11 @@ class FolderSession:
 
     async def list(self, path: FolderPath) -> Listing:
         """Begin to list a directory."""
-        self.context.allow(Permission.RO, path, "list this")
-        return Listing(await self.context.at(path).open_dir(path), is_top(path), self.context, path)
+        return Listing(await self.context.reading(path, "list this").open_dir(path), is_top(path), self.context, path)
 
     async def download(self, path: FolderPath) -> Download:
         """Open a regular file for reading."""
-        self.context.allow(Permission.RO, path, "read this")
-        file = await self.context.at(path).open(path, OpenMode.READ)
+        file = await self.context.reading(path).open(path, OpenMode.READ)
         try:
             return Download(path, file, await file.stat(), self.context.standing)
         except BaseException:
@@ -175,8 +170,7 @@ class FolderSession:
 
     def walk(self, top: FolderPath) -> FilteredWalk:
         """Walk all below ``top``, parents first."""
-        self.context.allow(Permission.RO, top, "read this")
-        return FilteredWalk(Walk(self.context.at(top), top), self.context, top)
+        return FilteredWalk(Walk(self.context.reading(top), top), self.context, top)
 
     async def usage(self) -> Usage:
         """What the vfolder holds, uploads under way included."""

@@ -9,8 +9,8 @@ from vfgateway.errors import PreconditionFailed
 from vfgateway.model import ABSENT, ANY, Expect, FileStat, FileType
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.web.conditions import (
+    Conditions,
     NotModified,
-    check_read,
     expectation,
     http_date,
     parse_date,
@@ -49,7 +49,7 @@ def fields(**values: str) -> Headers:
 )
 def test_reads_that_go_on(headers: Headers) -> None:
     """The condition holds, cannot be read, or is overruled by a better one (section 13.2.2)."""
-    check_read(headers, PATH, STAT)
+    Conditions.of(headers).check(PATH, STAT)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_reads_that_go_on(headers: Headers) -> None:
 def test_reads_of_what_the_client_has(headers: Headers) -> None:
     """304."""
     with pytest.raises(NotModified):
-        check_read(headers, PATH, STAT)
+        Conditions.of(headers).check(PATH, STAT)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_reads_of_what_the_client_has(headers: Headers) -> None:
 def test_reads_of_something_else(headers: Headers) -> None:
     """412; weak tags never match strongly."""
     with pytest.raises(PreconditionFailed):
-        check_read(headers, PATH, STAT)
+        Conditions.of(headers).check(PATH, STAT)
 
 
 @pytest.mark.parametrize(

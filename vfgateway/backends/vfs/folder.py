@@ -99,23 +99,19 @@ class VfsFolder:
     # --- at hand
 
     def stat_now(self, path: FolderPath) -> FileStat | None:
-        pool = self._calls.check()
-        return pool.call(self._at_hand.stat, path) if pool.in_place else None
+        return self._calls.check().at_once(self._at_hand.stat, path)
 
     def read_now(
         self, path: FolderPath, choose: Callable[[FileStat], tuple[int, int] | None]
     ) -> tuple[FileStat, type_chunk] | None:
-        pool = self._calls.check()
-        return pool.call(self._at_hand.read, path, choose) if pool.in_place else None
+        return self._calls.check().at_once(self._at_hand.read, path, choose)
 
     @property
     def stores_now(self) -> bool:
         return not self._waits and self._calls.check().in_place
 
     def store_now(self, path: FolderPath, content: type_chunk, alone: bool = True) -> Published | None:
-        if not self.stores_now:
-            return None
-        return self._calls.check().call(self._whole.store, False, path, content, alone)
+        return None if self._waits else self._calls.check().at_once(self._whole.store, False, path, content, alone)
 
     async def store_whole(self, path: FolderPath, content: type_chunk, alone: bool = True) -> Published | None:
         if self.stores_now:

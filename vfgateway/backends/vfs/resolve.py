@@ -70,9 +70,9 @@ def _create_in_two(resolver: Resolver, root: bytes, path: FolderPath, flags: int
 
 
 @lru_cache(maxsize=2048)
-def _whole(root: bytes, path: FolderPath) -> bytes:
-    """From the root of the machine."""
-    return b"%b/%b" % (root, bytes(path))
+def _whole(root: bytes, parts: tuple[str, ...]) -> bytes:
+    """From the root of the machine. By the names: a path computes its hash in Python."""
+    return b"%b/%b" % (root, bytes(FolderPath(parts)))
 
 
 class KernelResolver:
@@ -93,7 +93,7 @@ class KernelResolver:
     def open_at_once(self, root: bytes, path: FolderPath, flags: int) -> int:
         try:
             # Where no link is followed, and no name is "..", nothing leads out.
-            return syscalls.openat2(_ANYWHERE, _whole(root, path), flags, _NO_LINKS_ANYWHERE)
+            return syscalls.openat2(_ANYWHERE, _whole(root, path.parts), flags, _NO_LINKS_ANYWHERE)
         except OSError as error:
             if not is_link(error):
                 raise
@@ -101,7 +101,9 @@ class KernelResolver:
 
     def create_at_once(self, root: bytes, path: FolderPath, flags: int, mode: int) -> int:
         try:
-            return self._open(_ANYWHERE, _whole(root, path), flags | os.O_CREAT | os.O_EXCL, _NO_LINKS_ANYWHERE, mode)
+            return self._open(
+                _ANYWHERE, _whole(root, path.parts), flags | os.O_CREAT | os.O_EXCL, _NO_LINKS_ANYWHERE, mode
+            )
         except OSError as error:
             if not is_link(error):
                 raise

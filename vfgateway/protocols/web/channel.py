@@ -38,6 +38,8 @@ LARGE = 512 << 10
 DRAINED = 256 << 10
 #: Bytes that a client may send ahead of an answer of the fast lane before it is kept from sending more.
 MOST_AHEAD = 64 << 10
+#: Seconds that a connection may be closed too early for being idle: to set its timer anew for each small request takes time, too.
+IDLE_GRAIN = 0.1
 #: Seconds for which a client that was refused may go on sending before the connection is cut.
 LINGER = 5.0
 #: Seconds for which who has connected and not asked anything yet is waited for when connections end: the request may be on its way.
@@ -49,11 +51,13 @@ class StreamingChannel(http.HTTPChannel):
     handler wants to read.
 
     :ivar site: the :class:`vfgateway.protocols.web.site.GatewaySite`
+    :ivar plain_transport: the socket's own transport, if nothing (TLS, a PROXY header's parser) lies between
     :ivar far_end: what the fast lane (:mod:`vfgateway.protocols.web.lane`) found out about the other end
     """
 
     site: GatewaySite
     transport: Any
+    plain_transport: Connection | None = None
     far_end: Caller | None = None
     _networkProducer: Any
     _transferDecoder: Any
@@ -68,6 +72,7 @@ class StreamingChannel(http.HTTPChannel):
     _held_back = False
     _lingering: IDelayedCall | None = None
     _idle: float | None = None
+    _heard = 0.0  # epoch seconds; something, and the time that may be idle began anew
     _begun = b""  # a request for the fast lane of which not all has arrived
     _ahead: bytes | None = None  # what has come while the lane waits for its answer
     _asked = False  # whether there ever was a request
@@ -78,6 +83,8 @@ class StreamingChannel(http.HTTPChannel):
     def connectionMade(self) -> None:
         self._idle = self.timeOut
         self.site.channels.add(self)
+        if isinstance(self.transport, Connection) and not getattr(self.transport, "TLS", False):
+            self.plain_transport = self.transport
         super().connectionMade()
         if isinstance(self.transport, HAProxyProtocolWrapper) and not self._proxy_is_trusted():
             self.abort()
@@ -100,12 +107,6 @@ class StreamingChannel(http.HTTPChannel):
                 self._lingering.cancel()
             self._lingering = None
         super().connectionLost(reason)
-
-    @property
-    def plain_transport(self) -> Connection | None:
-        """The socket's own transport, if nothing (TLS, a PROXY header's parser) lies between."""
-        transport = self.transport
-        return transport if isinstance(transport, Connection) and not getattr(transport, "TLS", False) else None
 
     def abort(self) -> None:
         """Cut the connection, so that the client sees that its answer is not whole."""
@@ -143,7 +144,10 @@ class StreamingChannel(http.HTTPChannel):
                 self._networkProducer.pauseProducing()
             return
         if not self.requests and not self._buffer:  # a head has its time as a whole, however slowly it trickles in
-            self.resetTimeout()
+            now = self.site.reactor.seconds()
+            if not self._heard <= now < self._heard + IDLE_GRAIN:
+                self._heard = now
+                self.resetTimeout()
             if self._begun:
                 data, self._begun = self._begun + data, b""
             if self._on_the_lane(data):
@@ -342,7 +346,7 @@ class StreamingChannel(http.HTTPChannel):
                 self.transport.write(bytes(body))
             return
         try:
-            sent = plain.getHandle().sendmsg([head, body]) if body else plain.getHandle().send(head)
+            sent = plain.socket.sendmsg([head, body]) if body else plain.socket.send(head)
         except OSError:  # nothing goes now; the transport finds out why
             sent = 0
         if sent < len(head):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Protocol
 
+import attrs
 from twisted.web.http import datetimeToString, stringToDatetime
 
 from vfgateway.errors import PreconditionFailed
@@ -57,43 +58,79 @@ def parse_date(value: bytes | None) -> int | None:
         return None
 
 
-def _tags(headers: IFields, name: bytes) -> tuple[bool, list[tuple[bool, bytes]]] | None:
-    """Whether ``*`` is given, and all tags as (weak, text); ``None`` without the field. A list that cannot be read ends there."""
+@attrs.frozen
+class Tags:
+    """The entity tags of a field.
+
+    :ivar any: whether it is ``*``
+    :ivar strong: those that are not weak
+    :ivar all: those and the weak ones
+    """
+
+    any: bool
+    strong: frozenset[bytes] = frozenset()
+    all: frozenset[bytes] = frozenset()
+
+
+def _tags(headers: IFields, name: bytes) -> Tags | None:
+    """``None`` without the field. A list that cannot be read ends there."""
     values = headers.getRawHeaders(name)
     if values is None:
         return None
     joined = b",".join(values).strip()
     if joined == b"*":
-        return True, []
-    tags = []
+        return Tags(True)
+    found: dict[bool, set[bytes]] = {False: set(), True: set()}
     at = 0
     while at < len(joined):
         match = _TAGS.match(joined, at)
         if match is None or match.end() == at:
             break
         if match[2] is not None:
-            tags.append((match[1] is not None, match[2]))
+            found[match[1] is not None].add(match[2])
         at = match.end()
-    return False, tags
+    return Tags(False, frozenset(found[False]), frozenset(found[False] | found[True]))
 
 
-def check_read(headers: IFields, path: FolderPath, stat: FileStat) -> None:
-    """Apply the conditions of a GET or HEAD, in the order of section 13.2.2. Raises ``PreconditionFailed`` or :class:`NotModified`."""
-    identity = stat.identity.encode("ascii")
-    wanted = _tags(headers, b"if-match")
-    if wanted is not None:
-        if not wanted[0] and (False, identity) not in wanted[1]:
+@attrs.frozen
+class Conditions:
+    """Under which a file is sent, as the fields of a GET or HEAD say it; which of them count, section 13.2.2 tells.
+
+    :ivar match: ``If-Match``
+    :ivar none_match: ``If-None-Match``
+    :ivar unmodified_since: epoch seconds
+    :ivar modified_since: likewise
+    """
+
+    match: Tags | None
+    none_match: Tags | None
+    unmodified_since: int | None
+    modified_since: int | None
+
+    @classmethod
+    def of(cls, headers: IFields) -> Conditions:
+        """What a request says."""
+        return cls(
+            _tags(headers, b"if-match"),
+            _tags(headers, b"if-none-match"),
+            parse_date(_single(headers, b"if-unmodified-since")),
+            parse_date(_single(headers, b"if-modified-since")),
+        )
+
+    def check(self, path: FolderPath, stat: FileStat) -> None:
+        """Raises ``PreconditionFailed`` or :class:`NotModified`."""
+        identity = stat.identity.encode("ascii")
+        match, none_match = self.match, self.none_match
+        if match is not None:
+            if not match.any and identity not in match.strong:
+                raise PreconditionFailed(path)
+        elif self.unmodified_since is not None and seconds_of(stat) > self.unmodified_since:
             raise PreconditionFailed(path)
-    elif _changed_since(headers, stat):
-        raise PreconditionFailed(path)
-    unwanted = _tags(headers, b"if-none-match")
-    if unwanted is not None:
-        if unwanted[0] or any(tag == identity for _, tag in unwanted[1]):  # weak comparison
+        if none_match is not None:
+            if none_match.any or identity in none_match.all:  # weak comparison
+                raise NotModified
+        elif self.modified_since is not None and seconds_of(stat) <= self.modified_since:
             raise NotModified
-        return
-    since = parse_date(_single(headers, b"if-modified-since"))
-    if since is not None and seconds_of(stat) <= since:
-        raise NotModified
 
 
 def range_applies(headers: IFields, stat: FileStat, now: float) -> bool:
@@ -115,15 +152,17 @@ def expectation(headers: IFields, path: FolderPath, present: FileStat | None) ->
     identity = present.identity.encode("ascii") if present is not None else None
     expect = ANY
     if wanted is not None:
-        if identity is None or not (wanted[0] or (False, identity) in wanted[1]):
+        if identity is None or not (wanted.any or identity in wanted.strong):
             raise PreconditionFailed(path)
         expect = _as_found(present)
-    elif present is not None and parse_date(_single(headers, b"if-unmodified-since")) is not None:
-        if _changed_since(headers, present):
-            raise PreconditionFailed(path)
-        expect = _as_found(present)
+    elif present is not None:
+        since = parse_date(_single(headers, b"if-unmodified-since"))
+        if since is not None:
+            if seconds_of(present) > since:
+                raise PreconditionFailed(path)
+            expect = _as_found(present)
     if unwanted is not None:
-        if identity is not None and (unwanted[0] or any(tag == identity for _, tag in unwanted[1])):
+        if identity is not None and (unwanted.any or identity in unwanted.all):
             raise PreconditionFailed(path)
         expect = _as_found(present)
     return expect
@@ -133,11 +172,6 @@ def _as_found(present: FileStat | None) -> Expect:
     if present is None:
         return ABSENT
     return Expect.same(present.identity) if present.is_file else ANY
-
-
-def _changed_since(headers: IFields, stat: FileStat) -> bool:
-    since = parse_date(_single(headers, b"if-unmodified-since"))
-    return since is not None and seconds_of(stat) > since
 
 
 def _single(headers: IFields, name: bytes) -> bytes | None:

@@ -9,7 +9,7 @@ nothing that would not be answered so there.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +22,7 @@ from twisted.web.http import RESPONSES
 from twisted.web.http_headers import Headers
 
 from vfgateway.errors import GatewayError, InvalidPath
+from vfgateway.eventloop import together
 from vfgateway.interfaces import type_chunk
 from vfgateway.paths import ROOT, FolderPath, parse_url
 from vfgateway.principals import Origin
@@ -72,8 +73,6 @@ class Asked:
     :ivar target: its path
     :ivar head: the same object for all requests whose heads are the same
     :ivar caller: as of a request without any field of a proxy's
-    :ivar conditional: as of its :class:`Head`
-    :ivar ranged: likewise
     :ivar now: epoch seconds
     :ivar folder: what was entered
     """
@@ -83,12 +82,10 @@ class Asked:
         "_lane",
         "body",
         "caller",
-        "conditional",
         "folder",
         "head",
         "method",
         "now",
-        "ranged",
         "request_id",
         "target",
     )
@@ -104,14 +101,8 @@ class Asked:
         self.target = target
         self.body = data[len(data) - head.length :] if head.length else b""
         self.folder: FolderSession | None = None
-        self.conditional, self.ranged = head.conditional, head.ranged
         self.now: float = lane.clock.seconds()
         self.request_id = new_request_id()
-
-    def getRawHeaders(self, name: bytes, /) -> Sequence[bytes] | None:
-        """See :class:`vfgateway.protocols.web.conditions.IFields`."""
-        value = self.head.fields.get(name)
-        return None if value is None else (value,)
 
     @property
     def external_base(self) -> str:
@@ -223,7 +214,7 @@ class Lane:
         except GatewayError:
             return False
         if type(answered) is Answer:  # as nearly always
-            self._answer(channel, asked, answered)
+            together(self.clock, channel.send_now, *self._answer(asked, answered))
             return True
         if isinstance(answered, Deferred):
             self._answer_later(channel, asked, data, answered)
@@ -238,7 +229,7 @@ class Lane:
 
         def answer(answered: Answer | None) -> None:
             if answered is not None:
-                self._answer(channel, asked, answered)
+                channel.send_now(*self._answer(asked, answered))
             channel.go_on(b"" if answered is not None else data)
 
         def failed(failure: Failure) -> None:
@@ -287,15 +278,19 @@ class Lane:
         head = self._head(data[first + 2 : end]) if 0 <= first < end else None
         return head is not None and head.special <= route.fields and len(data) < end + 4 + head.length
 
-    def _answer(self, channel: StreamingChannel, asked: Asked, answered: Answer) -> None:
+    def _answer(self, asked: Asked, answered: Answer) -> tuple[bytes, type_chunk]:
+        """What is sent, in one or two parts; that it was is told to the log."""
         status, body, now, name = answered.status, answered.body, asked.now, asked.request_id
         start = self._starts.get(status) if now < self._starts_until else None
         start = start or self._start(status, now)
         size = len(body)
         if size <= COPIED:
-            channel.send_now(b"".join((start, name.encode("ascii"), answered.lines, b"\r\n\r\n", body)))
+            parts: tuple[bytes, type_chunk] = (
+                b"".join((start, name.encode("ascii"), answered.lines, b"\r\n\r\n", body)),
+                b"",
+            )
         else:
-            channel.send_now(b"%b%b%b\r\n\r\n" % (start, name.encode("ascii"), answered.lines), body)
+            parts = b"%b%b%b\r\n\r\n" % (start, name.encode("ascii"), answered.lines), body
         seconds = self.clock.seconds() - now
         if seconds < 0.0:
             seconds = 0.0
@@ -305,6 +300,7 @@ class Lane:
             asked.caller.address, answered.user, method, target, status, size, name, seconds, "", vfolder
         )
         site.tally.add(method, target, status, seconds, size)
+        return parts
 
     def _start(self, status: int, now: float) -> bytes:
         """What every answer with that status begins with; made once a second."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import attrs
 
+from vfgateway.protocols.web.conditions import Conditions
 from vfgateway.protocols.web.forwarded import good_host
 
 #: Bytes of the largest body of such a request.
@@ -45,22 +46,35 @@ _LENGTH: Final = re.compile(rb"[0-9]{1,6}")
 
 @attrs.frozen(eq=False)
 class Head:
-    """The fields of a request, and what follows from them alone.
+    """The fields of a request, of which none is there twice, and what follows from them alone.
 
     :ivar fields: by names in lower case
     :ivar special: the names of those that are not plain
-    :ivar conditional: whether a file is asked for only if something is so of it
-    :ivar ranged: whether less than a whole file is asked for
     :ivar length: of the body
     :ivar ticket: stands for the login
+    :ivar ranged: whether less than a whole file is asked for
+    :ivar conditions: if a file is asked for only if something is so of it
     """
 
     fields: Mapping[bytes, bytes]
     special: frozenset[bytes]
-    conditional: bool
-    ranged: bool
     length: int
     ticket: bytes
+    ranged: bool = attrs.field(init=False)
+    conditions: Conditions | None = attrs.field(init=False)
+
+    @ranged.default
+    def _ranged(self) -> bool:
+        return b"range" in self.special
+
+    @conditions.default
+    def _conditions(self) -> Conditions | None:
+        return None if self.special.isdisjoint(_CONDITIONS) else Conditions.of(self)
+
+    def getRawHeaders(self, name: bytes, /) -> Sequence[bytes] | None:
+        """See :class:`vfgateway.protocols.web.conditions.IFields`."""
+        value = self.fields.get(name)
+        return None if value is None else (value,)
 
 
 def read_fields(text: bytes) -> dict[bytes, bytes] | None:
@@ -89,5 +103,4 @@ def read_head(text: bytes, ticket: Callable[[bytes], bytes]) -> Head | None:
         return None
     special = frozenset(fields) - PLAIN_FIELDS
     kept = {name: value for name, value in fields.items() if name != b"authorization"}
-    login = ticket(fields[b"authorization"])
-    return Head(kept, special, not special.isdisjoint(_CONDITIONS), b"range" in special, int(length), login)
+    return Head(kept, special, int(length), ticket(fields[b"authorization"]))

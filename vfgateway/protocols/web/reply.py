@@ -13,8 +13,16 @@ from twisted.web.http import NOT_MODIFIED, OK, PARTIAL_CONTENT, REQUESTED_RANGE_
 from vfgateway.errors import PreconditionFailed
 from vfgateway.model import FileStat
 from vfgateway.paths import FolderPath
-from vfgateway.protocols.web import conditions, ranges
-from vfgateway.protocols.web.conditions import IFields, NotModified, etag_of, http_date, seconds_of
+from vfgateway.protocols.web import ranges
+from vfgateway.protocols.web.conditions import (
+    Conditions,
+    IFields,
+    NotModified,
+    etag_of,
+    http_date,
+    range_applies,
+    seconds_of,
+)
 from vfgateway.protocols.web.disposition import attachment
 from vfgateway.protocols.web.faults import PROBLEMS, answer_problem
 from vfgateway.protocols.web.lane import Answer, Asked, lines_of
@@ -52,7 +60,7 @@ async def send_file(
         for name, value in _described(stat, disposition_name, no_store):
             request.responseHeaders.setRawHeaders(name, [value])
         try:
-            conditions.check_read(request.requestHeaders, download.path, stat)
+            Conditions.of(request.requestHeaders).check(download.path, stat)
         except NotModified:
             request.setResponseCode(NOT_MODIFIED)
             request.write(b"")
@@ -85,7 +93,7 @@ def _described(stat: FileStat, name: str | None, no_store: bool) -> list[tuple[b
 def _wanted(headers: IFields, method: bytes, stat: FileStat, now: float) -> Sequence[Span] | None:
     """Ranges are for GET alone (section 14.2)."""
     values = headers.getRawHeaders(b"range")
-    if not values or method != b"GET" or not conditions.range_applies(headers, stat, now):
+    if not values or method != b"GET" or not range_applies(headers, stat, now):
         return None
     return ranges.parse(values[-1], stat.size)
 
@@ -208,14 +216,14 @@ class _Choice:
 
     def __call__(self, stat: FileStat) -> tuple[int, int] | None:
         asked = self._asked
-        if asked.conditional:
+        if asked.head.conditions is not None:
             try:
-                conditions.check_read(asked, self._path, stat)
+                asked.head.conditions.check(self._path, stat)
             except NotModified:
                 self.status = NOT_MODIFIED
                 return None
-        if asked.ranged:
-            spans = _wanted(asked, asked.method, stat, asked.now)
+        if asked.head.ranged:
+            spans = _wanted(asked.head, asked.method, stat, asked.now)
             if spans is not None:
                 return self._part(spans)
         self.length = stat.size

@@ -82,7 +82,7 @@ class Looks:
 
     def _find(self, request: Request, folder: FolderSession, path: FolderPath) -> _Look | None:
         """``None`` where more has to be told than facts, or they take time to be found."""
-        if request.getRawHeaders(b"depth") != (b"0",):
+        if request.head.fields.get(b"depth") != b"0":
             return None
         asked = asked_in_body(request.body)
         gateway = folder.context.gateway
