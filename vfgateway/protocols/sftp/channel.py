@@ -34,6 +34,7 @@ PACKET = 32768
 #: would hold the second back until our kernel got tired of waiting for it, 40 ms each time.
 TAKEN = PACKET + 256
 _DATA_HEAD = struct.Struct(">LL").pack
+_DATA_MESSAGE = struct.Struct(">BLL").pack
 #: The largest window there is (RFC 4254 section 5.2).
 LARGEST_WINDOW = (1 << 32) - 1
 
@@ -63,7 +64,10 @@ class Program(Protocol):
 
 
 class SessionChannel(SSHChannel):
-    """See the module."""
+    """See the module.
+
+    :ivar program: what runs on it; ``None`` before that was asked for
+    """
 
     name = b"session"
     _log = CONCH_LOG
@@ -76,7 +80,7 @@ class SessionChannel(SSHChannel):
         self._layout: Layout | None = None
         self._unreported = 0
         self._largest_window = window
-        self._program: Program | None = None
+        self.program: Program | None = None
         self._waiters: list[Deferred[None]] = []
         self._then: Callable[[], None] | None = None
 
@@ -90,11 +94,11 @@ class SessionChannel(SSHChannel):
 
     def answer(self, data: bytes, count: int) -> None:
         """:meth:`send` what answers a request, and note that its ``count`` bytes are :meth:`consumed`."""
-        size = len(data)
-        if self.writable and size <= self.remoteWindowLeft and size <= self.remoteMaxPacket and not self.localClosed:
-            transport = self.conn.transport
-            self.remoteWindowLeft -= size
-            transport.sendPacket(94, _DATA_HEAD(self.conn.channelsToRemoteChannel[self], size) + data)
+        size, window = len(data), self.remoteWindowLeft
+        if self.writable and size <= window and size <= self.remoteMaxPacket and not self.localClosed:
+            self.remoteWindowLeft = window - size
+            conn = self.conn
+            conn.transport.send_payload(_DATA_MESSAGE(94, conn.channelsToRemoteChannel[self], size) + data)
         else:
             self.send(data)
         self._unreported += count
@@ -130,10 +134,10 @@ class SessionChannel(SSHChannel):
     @property
     def writable(self) -> bool:
         """Whether an answer of any size may be made now."""
-        transport = self.conn.transport
-        if self._layout is not None or self._pending or transport.choked or transport.exchanging_keys:
+        if self._layout is not None or self._pending or not self.remoteWindowLeft:
             return False
-        return self.remoteWindowLeft > 0
+        transport = self.conn.transport
+        return not transport.choked and transport._keyExchangeState == transport._KEY_EXCHANGE_NONE
 
     @property
     def takes_packets(self) -> bool:
@@ -198,8 +202,8 @@ class SessionChannel(SSHChannel):
         if not self.localClosed:
             if self._layout is not None or self._pending:
                 self._drain()
-            if self._program is not None:
-                self._program.pump()
+            if self.program is not None:
+                self.program.pump()
             if self._waiters:
                 self._wake()
 
@@ -212,12 +216,12 @@ class SessionChannel(SSHChannel):
     @property
     def busy(self) -> bool:
         """Whether something is under way."""
-        return self._unsent or (self._program is not None and self._program.busy)
+        return self._unsent or (self.program is not None and self.program.busy)
 
     @property
     def transfers(self) -> bool:
         """See ``Program``."""
-        return self._program is not None and self._program.transfers
+        return self.program is not None and self.program.transfers
 
     def used(self) -> None:
         """The client asked for something."""
@@ -231,15 +235,15 @@ class SessionChannel(SSHChannel):
 
     def dataReceived(self, data: Any) -> bool:
         """For the program; what comes before one runs is dropped. Whether it has been dealt with."""
-        if self._program is not None:
-            return self._program.data(data)
+        if self.program is not None:
+            return self.program.data(data)
         self.consumed(len(data))
         return True
 
     def eofReceived(self) -> None:
         """The client sends no more."""
-        if self._program is not None:
-            self._program.ended()
+        if self.program is not None:
+            self.program.ended()
 
     def closeReceived(self) -> None:
         """The client is through with it."""
@@ -251,7 +255,7 @@ class SessionChannel(SSHChannel):
         """It is gone."""
         self._pending.clear()
         self._let_go()
-        program, self._program = self._program, None
+        program, self.program = self.program, None
         if program is not None:
             program.stop()
         self._wake()
@@ -279,17 +283,17 @@ class SessionChannel(SSHChannel):
 
     def requestReceived(self, requestType: bytes, data: bytes) -> Any:
         """One program a channel; no terminal, no environment, no forwarding."""
-        if self._program is not None:
+        if self.program is not None:
             return False
         if requestType == b"subsystem" and getNS(data)[0] == b"sftp":
-            self._program = SftpServer(self, self.conn.session)
+            self.program = SftpServer(self, self.conn.session)
             return True
         if requestType == b"exec":
-            self._program = commands.Command(self, self.conn.session, getNS(data)[0])
-            self.conn.transport.factory.reactor.callLater(0, self._program.start)
+            self.program = commands.Command(self, self.conn.session, getNS(data)[0])
+            self.conn.transport.factory.reactor.callLater(0, self.program.start)
             return True
         if requestType == b"shell":
-            self._program = commands.Greeting(self)
-            self.conn.transport.factory.reactor.callLater(0, self._program.start)
+            self.program = commands.Greeting(self)
+            self.conn.transport.factory.reactor.callLater(0, self.program.start)
             return True
         return False

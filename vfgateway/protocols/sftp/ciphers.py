@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import sha256, sha512
 from typing import Any, Protocol
 
@@ -31,6 +31,8 @@ _KEY_BYTES = {b"aes128-gcm@openssh.com": 16, b"aes256-gcm@openssh.com": 32} | {
 MACS = (b"hmac-sha2-256-etm@openssh.com", b"hmac-sha2-512-etm@openssh.com", b"hmac-sha2-256", b"hmac-sha2-512")
 _HASHES: dict[bytes, Callable[..., Any]] = {MACS[0]: sha256, MACS[1]: sha512, MACS[2]: sha256, MACS[3]: sha512}
 _from_bytes = int.from_bytes
+_put_count = struct.Struct(">Q").pack_into
+_MOST_COUNT = (1 << 64) - 1
 
 
 class BadPacket(Exception):
@@ -114,8 +116,8 @@ class Gcm:
         if end < stop:
             return None
         plain, nonce, count = _PLAIN[:length], self._nonce, self._count
-        nonce[4:] = count.to_bytes(8, "big")
-        self._count = (count + 1) & 0xFFFFFFFFFFFFFFFF
+        _put_count(nonce, 4, count)
+        self._count = (count + 1) & _MOST_COUNT
         try:
             self._aead.decrypt_into(nonce, view[body:stop], header, plain)
         except InvalidTag:
@@ -133,16 +135,18 @@ class Gcm:
         header = (1 + count + pad).to_bytes(4, "big")
         body = b"%c%b%b" % (pad, payload, self._padding[pad])
         nonce, counter = self._nonce, self._count
-        nonce[4:] = counter.to_bytes(8, "big")
-        self._count = (counter + 1) & 0xFFFFFFFFFFFFFFFF
+        _put_count(nonce, 4, counter)
+        self._count = (counter + 1) & _MOST_COUNT
         return header + self._aead.encrypt(nonce, body, header)
 
-    def seal_into(self, plain: memoryview, header: memoryview, target: memoryview) -> None:
-        """Seal a packet that is laid out already, padding included, into ``target``, which follows ``header``."""
-        nonce, counter = self._nonce, self._count
-        nonce[4:] = counter.to_bytes(8, "big")
-        self._count = (counter + 1) & 0xFFFFFFFFFFFFFFFF
-        self._aead.encrypt_into(nonce, plain, header, target)
+    def seal_into(self, packets: Iterable[tuple[memoryview, memoryview, memoryview]]) -> None:
+        """Seal packets that are laid out already, each with its padding: the packet, its header, and where it goes, which follows the header."""
+        nonce, counter, encrypt_into = self._nonce, self._count, self._aead.encrypt_into
+        for plain, header, target in packets:
+            _put_count(nonce, 4, counter)
+            counter = (counter + 1) & _MOST_COUNT
+            encrypt_into(nonce, plain, header, target)
+        self._count = counter
 
 
 class Ctr:

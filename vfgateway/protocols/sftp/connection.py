@@ -107,7 +107,8 @@ class SftpConnection(SSHConnection):
         if length > channel.localWindowLeft:
             raise ValueError("more was sent than the window allows")
         channel.localWindowLeft -= length
-        dealt_with: bool = channel.dataReceived(payload[9:])
+        program = channel.program
+        dealt_with: bool = channel.dataReceived(payload[9:]) if program is None else program.data(payload[9:])
         return dealt_with
 
     def take_window(self, payload: memoryview) -> None:

@@ -29,14 +29,11 @@ _CHANNEL = struct.Struct(">L")
 
 @attrs.frozen
 class _Packet:
-    """One packet: where the channel's number goes, what is sealed, its clear length, where it goes; what of it the channel carries, and
-    where it ends among all."""
+    """One packet: where the channel's number goes, what of it the channel carries and how many bytes that is, and where it ends among all."""
 
     channel: memoryview
-    plain: memoryview
-    header: memoryview
-    target: memoryview
     carried: memoryview
+    size: int
     end: int
 
 
@@ -58,6 +55,8 @@ class Layout:
         inner = [10 + size + 16 - (10 + size) % 16 + (16 if 16 - (10 + size) % 16 < 4 else 0) for size in sizes]
         plain, self.sealed = memoryview(bytearray(sum(inner))), memoryview(bytearray(sum(inner) + 20 * len(inner)))
         self.packets: list[_Packet] = []
+        self._to_seal: list[tuple[memoryview, memoryview, memoryview]] = []
+        self._size = unit * answers
         at = out = 0
         for size, count in zip(sizes, inner, strict=True):
             pad = count - 10 - size
@@ -68,7 +67,8 @@ class Layout:
             header = self.sealed[out : out + 4]
             header[:] = struct.pack(">I", count)
             at, out = at + count, out + 20 + count
-            self.packets.append(_Packet(packet[2:6], packet, header, self.sealed[out - 16 - count : out], carried, out))
+            self.packets.append(_Packet(packet[2:6], carried, size, out))
+            self._to_seal.append((packet, header, self.sealed[out - 16 - count : out]))
         self.slots: list[memoryview] = []
         self._heads: list[list[memoryview]] = []
         for begin in range(0, unit * answers, unit):
@@ -97,21 +97,23 @@ class Layout:
 
     def send(self, channel: SessionChannel, sealer: Gcm) -> bool:
         """Send what the channel's window takes of what is left; whether that is all."""
-        packets, first = self.packets, self.done
-        at, window = first, channel.remoteWindowLeft
-        while at < len(packets):
-            packet = packets[at]
-            window -= len(packet.carried)
-            if window < 0:
-                break
-            sealer.seal_into(packet.plain, packet.header, packet.target)
-            channel.remoteWindowLeft = window
+        packets, first, window = self.packets, self.done, channel.remoteWindowLeft
+        count = len(packets)
+        if not first and self._size <= window:
+            channel.remoteWindowLeft = window - self._size
+            sealer.seal_into(self._to_seal)
+            channel.conn.transport.send_directly(count, self.sealed)
+            return True
+        at = first
+        while at < count and packets[at].size <= window:
+            window -= packets[at].size
             at += 1
         if at > first:
-            self.done = at
+            channel.remoteWindowLeft, self.done = window, at
+            sealer.seal_into(self._to_seal[first:at])
             begin, end = packets[first - 1].end if first else 0, packets[at - 1].end
             channel.conn.transport.send_directly(at - first, self.sealed[begin:end])
-        return at == len(packets)
+        return at == count
 
     def data(self, count: int) -> bytes:
         """Of a single answer the first ``count`` bytes that were read."""

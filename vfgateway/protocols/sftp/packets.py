@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 BUFFER = 256 << 10
 #: How often the socket is read within one event, at most, and what makes it worth while to do so again.
 _MOST_TURNS, _MUCH = 4, 64 << 10
+#: With which Conch takes apart what is malformed.
+_MALFORMED = (ValueError, LookupError, TypeError, struct.error)
 #: Packets that are collected before they are sent, at most.
 _MOST_TOGETHER = 16
 #: Messages that wait for the end of a key exchange, at most.
@@ -43,6 +45,7 @@ class PacketTransport(conch.SSHServerTransport):
     :ivar heard: when the client was last heard of, in reactor seconds
     :ivar choked: the socket takes no more at the moment
     :ivar ended: nothing is taken in or sent any more
+    :ivar at_last: nothing has arrived behind the packet that is being dealt with
     :ivar bytes_since_keys: that were protected by the present keys
     """
 
@@ -64,6 +67,7 @@ class PacketTransport(conch.SSHServerTransport):
             mmap.mmap(-1, BUFFER)
         )  # memory that is not written to is none yet: most connections need little
         self._start = self._end = 0
+        self.at_last = False
         self._socket: Any = None
         self._real: Any = None
         self.connection: SftpConnection | None = None
@@ -175,7 +179,7 @@ class PacketTransport(conch.SSHServerTransport):
         try:
             for _ in range(_MOST_TURNS):
                 try:
-                    count = self._socket.recv_into(self._view[self._end :])
+                    count = self._socket.recv_into(self._view[self._end :] if self._end else self._view)
                 except BlockingIOError:
                     break
                 except OSError:
@@ -227,23 +231,35 @@ class PacketTransport(conch.SSHServerTransport):
                 self.log.failure("what was put off until a client had its answer has failed")
 
     def _take_packets(self) -> bool:
-        """Whether something may wait to be gone on with."""
-        waits = True
+        """Deal with all whole packets that are there; whether something may wait to be gone on with."""
+        waits = False
+        self._corked += 1
         try:
-            waits = self._open_packets()
-        except BadPacket as error:
-            self.disconnect(conch.DISCONNECT_MAC_ERROR, str(error))
-        except (
-            ValueError,
-            LookupError,
-            TypeError,
-            struct.error,
-        ) as error:  # with which Conch takes apart what is malformed
-            self.log.info("a message from {address} could not be read: {error!r}", address=self.address, error=error)
-            self.disconnect(conch.DISCONNECT_PROTOCOL_ERROR, "malformed message")
-        except Exception:
-            self.log.failure("a message from {address} could not be handled", address=self.address)
-            self.disconnect(conch.DISCONNECT_PROTOCOL_ERROR, "malformed message")
+            while self._start < self._end and not self.ended:
+                # The keys are looked up for each packet: any of them may bring new ones.
+                serial = self.incomingPacketSequence
+                found = self.currentEncryptions.opener.open(serial, self._view, self._start, self._end)
+                if found is None:
+                    break
+                payload, took = found
+                self._start += took
+                self.at_last = self._start == self._end
+                self.bytes_since_keys += took
+                self.incomingPacketSequence = (serial + 1) & 0xFFFFFFFF
+                connection = self.connection
+                if connection is not None and payload[0] == 94:
+                    if not connection.take_data(payload):
+                        waits = True
+                    continue
+                waits = True
+                if connection is not None and payload[0] == 93:
+                    connection.take_window(payload)
+                else:
+                    self.take_message(payload[0], bytes(payload[1:]))
+        except Exception as error:
+            self._refuse(error)
+        finally:
+            self._corked -= 1
         if self._start == self._end:
             self._start = self._end = 0
         elif BUFFER - self._end < LONGEST_PACKET + 64:
@@ -252,37 +268,16 @@ class PacketTransport(conch.SSHServerTransport):
             self.exchange_keys()
         return waits
 
-    def _open_packets(self) -> bool:
-        """Deal with all whole packets that are there; whether something may wait to be gone on with."""
-        waits = False
-        self._corked += 1
-        try:
-            while self._start < self._end and not self.ended:
-                # The keys are looked up for each packet: any of them may bring new ones.
-                serial, opener = self.incomingPacketSequence, self.currentEncryptions.opener
-                found = opener.open(serial, self._view, self._start, self._end)
-                if found is None:
-                    break
-                payload, took = found
-                self._start += took
-                self.bytes_since_keys += took
-                self.incomingPacketSequence = (serial + 1) & 0xFFFFFFFF
-                if payload[0] == 94 and self.connection is not None:
-                    waits = not self.connection.take_data(payload) or waits
-                    continue
-                waits = True
-                if payload[0] == 93 and self.connection is not None:
-                    self.connection.take_window(payload)
-                else:
-                    self.take_message(payload[0], bytes(payload[1:]))
-        finally:
-            self._corked -= 1
-        return waits
-
-    @property
-    def at_last(self) -> bool:
-        """Whether nothing has arrived behind the packet that is being dealt with."""
-        return self._start == self._end
+    def _refuse(self, error: Exception) -> None:
+        """End, because of what came."""
+        if isinstance(error, BadPacket):
+            self.disconnect(conch.DISCONNECT_MAC_ERROR, str(error))
+            return
+        if isinstance(error, _MALFORMED):
+            self.log.info("a message from {address} could not be read: {error!r}", address=self.address, error=error)
+        else:
+            self.log.failure("a message from {address} could not be handled", address=self.address)
+        self.disconnect(conch.DISCONNECT_PROTOCOL_ERROR, "malformed message")
 
     def _make_space(self) -> None:
         left = self._end - self._start
@@ -300,9 +295,15 @@ class PacketTransport(conch.SSHServerTransport):
             if len(self._blockedByKeyExchange) > _MOST_BLOCKED:
                 self.drop("a key exchange does not come to its end")
             return
-        sealer = self.currentEncryptions.sealer
-        packet = sealer.seal(self.outgoingPacketSequence, b"%c%b" % (messageType, payload))
-        self.outgoingPacketSequence = (self.outgoingPacketSequence + 1) & 0xFFFFFFFF
+        self.send_payload(b"%c%b" % (messageType, payload))
+
+    def send_payload(self, payload: bytes) -> None:
+        """As :meth:`sendPacket`, of a message with its number, while no keys are exchanged."""
+        if self.ended:
+            return
+        serial = self.outgoingPacketSequence
+        packet = self.currentEncryptions.sealer.seal(serial, payload)
+        self.outgoingPacketSequence = (serial + 1) & 0xFFFFFFFF
         self.bytes_since_keys += len(packet)
         self._out.append(packet)
         if not self._corked:

@@ -42,6 +42,8 @@ MOST_WAITING, PORTION = 1024, 32 << 10
 #: Stands in the queue where the client said that nothing follows.
 _END = -1
 _NOTHING = memoryview(b"")
+#: What is always dealt with out of the queue.
+_QUEUED = frozenset({wire.INIT, wire.READ})
 
 
 class SftpServer:
@@ -116,22 +118,31 @@ class SftpServer:
         elif self._body is None and not self._head and not self._unread and len(self._queue) < MOST_WAITING:
             length = int.from_bytes(view[:4], "big")
             if length + 4 == len(view) and 5 <= length <= wire.LONGEST_REQUEST:  # most come in one message each
-                self._enter(bytes(view[4:]))
-                return self._deal_with_one()
+                body = bytes(view[4:])
+                if not (self._queue or self._working or self._reads or self._pumping) and self._transport.at_last:
+                    return self._deal_with_one(body)
+                self._enter(body)
+                return False
         took = 0 if self._unread else self._take_apart(view)
         if took < len(view) and not self._stopped:
             self._unread += view[took:]
         return False
 
-    def _deal_with_one(self) -> bool:
+    def _deal_with_one(self, body: bytes) -> bool:
         """Deal with a request that has come alone: clients that move small files wait for each answer, and for that alone. Whether nothing waits."""
-        if self._working or self._reads or self._pumping or len(self._queue) != 1:
-            return not self._queue
-        if not (self._transport.at_last and self._channel.writable):
+        if not self._channel.writable:
+            self._enter(body)
             return False
+        kind = body[0]
         self._pumping = True
         try:
-            self._step()
+            if kind in _QUEUED:
+                self._enter(body)
+                if self._queue:
+                    self._step()
+            else:
+                self._transport.active = self._transport.heard
+                self._act(kind, int.from_bytes(body[1:5], "big"), body, len(body) + 4)
         finally:
             self._pumping = False
         return not self._queue
@@ -269,22 +280,35 @@ class SftpServer:
         if self._reads:
             return False
         self._queue.popleft()
-        if kind == wire.OPEN and self._channel.conn.transport.factory.stopping:
-            return True  # not answered: the connection ends when the other files are through, and the client asks again on a new one
-        if kind == wire.WRITE:
+        self._act(kind, request, body, cost)
+        return True
+
+    def _act(self, kind: int, request: int, body: bytes | bytearray, cost: int) -> None:
+        """Begin with what is no READ, and has left the queue or never was in it."""
+        handler = self._handlers_now.get(kind)
+        if handler is not None:
+            if kind == wire.OPEN and self._transport.factory.stopping:
+                return  # not answered: the connection ends when the other files are through, and the client asks again on a new one
+            answer: bytes | None
+            try:
+                answer = handler(request, body)
+            except Exception as error:
+                answer = self._failed(kind, request, error)
+            if answer is not None:
+                self._channel.answer(answer, cost)
+            else:
+                self._start(self._perform(kind, request, body), [(body, cost)], False)
+        elif kind == wire.WRITE:
             one = (request, body, cost)
             batch = self._pieces.with_followers(one, self._queue) if self._queue else [one]
             if (answer := self._pieces.write_now(batch)) is not None:
                 self._reply(answer, batch)
             else:
                 self._start(self._pieces.write(batch), [(each[1], each[2]) for each in batch], False)
-        elif (answer := self._perform_now(kind, request, body)) is not None:
-            self._channel.answer(answer, cost)
         elif kind != _END:
             self._start(self._perform(kind, request, body), [(body, cost)], False)
         else:
             self._channel.finish(0)
-        return True
 
     def _start(self, work: Any, bodies: Sequence[tuple[bytes | bytearray, int]], reads: bool) -> None:
         """Do something; nothing else begins in between, since :meth:`pump` is under way."""
@@ -331,17 +355,6 @@ class SftpServer:
         for body, cost in bodies:
             channel.consumed(cost)
             self._keep(body)
-
-    def _perform_now(self, kind: int, request: int, body: bytes | bytearray) -> bytes | None:
-        """The answer to one request, if nothing has to be waited for. Not a coroutine."""
-        handler = self._handlers_now.get(kind)
-        if handler is None:
-            return None
-        try:
-            answer: bytes | None = handler(request, body)
-            return answer
-        except Exception as error:
-            return self._failed(kind, request, error)
 
     def _failed(self, kind: int, request: int, error: Exception) -> bytes:
         """The answer to a request that failed."""
