@@ -93,9 +93,10 @@ class SessionChannel(SSHChannel):
         self.localWindowLeft -= count
 
     def answer(self, data: bytes, count: int) -> None:
-        """:meth:`send` what answers a request, and note that its ``count`` bytes are :meth:`consumed`."""
+        """:meth:`send` what answers a request that was begun with just now, since the channel is :attr:`writable`, and note that its ``count`` bytes are
+        :meth:`consumed`."""
         size, window = len(data), self.remoteWindowLeft
-        if self.writable and size <= window and size <= self.remoteMaxPacket and not self.localClosed:
+        if size <= window and size <= self.remoteMaxPacket and not self.localClosed:
             self.remoteWindowLeft = window - size
             conn = self.conn
             conn.transport.send_payload(_DATA_MESSAGE(94, conn.channelsToRemoteChannel[self], size) + data)

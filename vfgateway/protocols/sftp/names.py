@@ -56,7 +56,19 @@ class Names:
             wire.SYMLINK: self.make_link,
         }
 
+    def handlers_now(self) -> Mapping[int, Any]:
+        """By request: as those of ``Files``."""
+        return {wire.STAT: self.stat_now, wire.LSTAT: self.stat_now}
+
     # --- attributes ---
+
+    def stat_now(self, request: int, body: bytes) -> bytes | None:
+        """STAT and LSTAT, where nothing has to be waited for, of what is no link. Not a coroutine."""
+        end = 9 + int.from_bytes(body[5:9], "big")
+        place = self._places.find_now(bytes(body[9:end])) if len(body) >= end else None
+        look = None if place is None else place.folder.stat_at_hand(place.path)
+        stat = None if look is None else look()
+        return None if stat is None else wire.answer(wire.ATTRS, request, wire.attributes(stat))
 
     async def stat(self, request: int, reader: Reader) -> bytes:
         """STAT."""

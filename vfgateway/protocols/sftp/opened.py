@@ -147,7 +147,8 @@ class Table:
 
     def _told_closed(self, handle: bytes, opened: OpenFile) -> None:
         del self._open[handle]
-        self.tell_of_file("write" if opened.writes else "read", opened.place, opened.handle, opened.began, opened.error)
+        about = ("write" if opened.writes else "read", opened.place, opened.handle, opened.began, opened.error)
+        self._afterwards(partial(self._tell_of_file, *about))
 
     async def _close(self, opened: OpenFile | OpenDirectory) -> None:
         if isinstance(opened, OpenDirectory):

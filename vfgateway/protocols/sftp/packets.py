@@ -313,10 +313,10 @@ class PacketTransport(conch.SSHServerTransport):
 
     def flush(self) -> None:
         """Send what was collected."""
-        if self._out and not self._corked:
-            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        out = self._out
+        if out and not self._corked:
             self._out = []
-            self.send_raw(data)
+            self.send_raw(out[0] if len(out) == 1 else b"".join(out))
 
     def flush_before(self) -> None:
         """Send what was collected so far, so that what is sealed next comes after it."""

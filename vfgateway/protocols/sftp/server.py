@@ -7,6 +7,7 @@ event that brought the request.
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,8 @@ MOST_WAITING, PORTION = 1024, 32 << 10
 #: Stands in the queue where the client said that nothing follows.
 _END = -1
 _NOTHING = memoryview(b"")
+#: Of each request: its length, what it is, and its number.
+_HEAD = struct.Struct(">IBI").unpack_from
 #: What is always dealt with out of the queue.
 _QUEUED = frozenset({wire.INIT, wire.READ})
 
@@ -80,7 +83,7 @@ class SftpServer:
         files = Files(places, self.table)
         names = Names(places, self.table, factory.owners, self)
         self._pieces = Pieces(channel, self.table, self._perform)
-        self._handlers_now = files.handlers_now()
+        self._handlers_now = {**files.handlers_now(), **names.handlers_now()}
         self._handlers = {
             **files.handlers(),
             **names.handlers(),
@@ -116,24 +119,25 @@ class SftpServer:
                 self._filled = end
                 return not self._queue
         elif self._body is None and not self._head and not self._unread and len(self._queue) < MOST_WAITING:
-            length = int.from_bytes(view[:4], "big")
-            if length + 4 == len(view) and 5 <= length <= wire.LONGEST_REQUEST:  # most come in one message each
-                body = bytes(view[4:])
-                if not (self._queue or self._working or self._reads or self._pumping) and self._transport.at_last:
-                    return self._deal_with_one(body)
-                self._enter(body)
-                return False
+            count = len(view)
+            if 9 <= count <= wire.LONGEST_REQUEST:  # most come in one message each
+                length, kind, request = _HEAD(view)
+                if length + 4 == count:
+                    body = bytes(view[4:])
+                    if not (self._queue or self._working or self._reads or self._pumping) and self._transport.at_last:
+                        return self._deal_with_one(kind, request, body)
+                    self._enter(body)
+                    return False
         took = 0 if self._unread else self._take_apart(view)
         if took < len(view) and not self._stopped:
             self._unread += view[took:]
         return False
 
-    def _deal_with_one(self, body: bytes) -> bool:
+    def _deal_with_one(self, kind: int, request: int, body: bytes) -> bool:
         """Deal with a request that has come alone: clients that move small files wait for each answer, and for that alone. Whether nothing waits."""
         if not self._channel.writable:
             self._enter(body)
             return False
-        kind = body[0]
         self._pumping = True
         try:
             if kind in _QUEUED:
@@ -142,7 +146,7 @@ class SftpServer:
                     self._step()
             else:
                 self._transport.active = self._transport.heard
-                self._act(kind, int.from_bytes(body[1:5], "big"), body, len(body) + 4)
+                self._act(kind, request, body, len(body) + 4)
         finally:
             self._pumping = False
         return not self._queue
@@ -337,13 +341,9 @@ class SftpServer:
         count = 0
         for _, body, cost in batch:
             count += cost
-            self._keep(body)
+            if type(body) is bytearray and len(self._spare) < MOST_SPARE:
+                self._spare.append(body)
         self._channel.answer(answer, count)
-
-    def _keep(self, body: bytes | bytearray) -> None:
-        """Have the buffer of a request for another one."""
-        if type(body) is bytearray and len(self._spare) < MOST_SPARE:
-            self._spare.append(body)
 
     def _answer(self, answer: Any, bodies: Sequence[tuple[bytes | bytearray, int]]) -> None:
         if self._stopped:
@@ -354,7 +354,8 @@ class SftpServer:
             channel.send(answer)
         for body, cost in bodies:
             channel.consumed(cost)
-            self._keep(body)
+            if type(body) is bytearray and len(self._spare) < MOST_SPARE:
+                self._spare.append(body)
 
     def _failed(self, kind: int, request: int, error: Exception) -> bytes:
         """The answer to a request that failed."""
