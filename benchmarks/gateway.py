@@ -1,4 +1,4 @@
-"""This gateway as a contestant: one process, as ``twistd`` starts it, with a vfolder for each durability."""
+"""This gateway as a contestant, as ``twistd`` starts it, with a vfolder for each durability."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ class SecuredSite(Site):
     :param certificate: with its key
     """
 
-    def __init__(self, folder: Path, volumes: Mapping[str, Mapping[str, object]], certificate: Path) -> None:
+    def __init__(
+        self, folder: Path, volumes: Mapping[str, Mapping[str, object]], certificate: Path, workers: int
+    ) -> None:
         self._certificate = certificate
-        super().__init__(folder, volumes)
+        super().__init__(folder, volumes, workers=workers)
         self.client_url = self.client_url.replace("http:", "https:")
 
     def _configuration(self, volumes: Mapping[str, Mapping[str, object]]) -> str:
@@ -36,14 +38,19 @@ class Gateway:
     :param folder: holds data directory and volumes
     :param durabilities: ``sync``, ``none`` or both
     :param certificate: to speak TLS
+    :param workers: processes
     :ivar folders: a vfolder by durability
     """
 
-    title = f"vfgateway {__version__}"
-
-    def __init__(self, folder: Path, durabilities: Sequence[str], certificate: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, durabilities: Sequence[str], certificate: Path | None = None, workers: int = 1
+    ) -> None:
         volumes = {name: {"path": str(folder / name), "durability": name} for name in durabilities}
-        self.site = Site(folder, volumes) if certificate is None else SecuredSite(folder, volumes, certificate)
+        self.title = f"vfgateway {__version__}" + (f", {workers} workers" if workers > 1 else "")
+        if certificate is None:
+            self.site = Site(folder, volumes, workers=workers)
+        else:
+            self.site = SecuredSite(folder, volumes, certificate, workers)
         self._process = GatewayProcess(self.site)
         self._durabilities = durabilities
         self.folders: dict[str, VFolderOfAlice] = {}

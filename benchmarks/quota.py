@@ -22,7 +22,7 @@ from benchmarks.gateway import LOGIN
 from benchmarks.meter import Meter
 from benchmarks.peers.daemon import program
 from benchmarks.wire import WrongAnswer
-from tests.support.process import GatewayProcess, Site, VFolderOfAlice, eventually
+from tests.support.process import GatewayProcess, Site, VFolderOfAlice
 
 CONNECTIONS = 64
 SIZE = 4096
@@ -92,8 +92,6 @@ def measure(workers: int, durability: str, rounds: int, seconds: float, where: s
             Path(folder) / "site", {"local": {"path": f"{folder}/volume", "durability": durability}}, workers=workers
         )
         with GatewayProcess(site) as gateway:
-            if workers > 1:
-                eventually(lambda: f"ready: {workers} workers" in gateway.output, "all workers are there", 180.0)
             free = site.populate(name="free")
             limited = site.populate(name="limited")
             site.manager("PATCH", f"/vfgateway/v1/vfolders/{limited.vfid.rpartition('/')[2]}", LIMITS)

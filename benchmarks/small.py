@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ SMALL, RANGE = 4096, 64 << 10
 CONDITION: Mapping[str, str] = {"If-None-Match": '"0"'}
 
 ABOUT = """wrk asks, with one thread, on connections that are kept alive. Files of 4 KiB are asked for with a condition that holds (`If-None-Match`), and, of the gateway, with a login;
-the gateway and nginx write an access log. nginx runs one worker. Ranges are of 64 KiB, anywhere in a file of {large} MiB, one after the other on one connection."""
+the gateway and nginx write an access log. nginx runs one worker, and beside it the gateway is one process; rclone uses all cores, and so does the gateway there, with two workers. Ranges are of 64 KiB, anywhere in a file of {large} MiB, one after the other on one connection."""
 
 
 @attrs.frozen
@@ -49,11 +50,15 @@ QUICK = Effort(2, 32 * MIB, 200, 1)
 
 @attrs.frozen
 class Arena:
-    """Everybody up and running over the same directory: ``large``, and files in ``small/``."""
+    """Everybody up and running over the same directory: ``large``, and files in ``small/``.
+
+    :ivar spread: the gateway with two workers, over a copy of it
+    """
 
     folder: Path
     served: Path
     gateway: Gateway
+    spread: Gateway
     nginx: Nginx
     rclone: Rclone
     effort: Effort
@@ -71,7 +76,7 @@ def bursts(
         names = ["large"] * 500
         starts = random.Random(1).choices(range(0, arena.effort.large - RANGE, 4096), k=len(names))
         ranges = [f"bytes={start}-{start + RANGE - 1}" for start in starts]
-    name = f"{server.title.split()[0]}-{connections}-{ranged}"
+    name = f"{server.port}-{connections}-{ranged}"
     lua = script(arena.folder, name, [prefix + name for name in names], headers, ranges)
 
     def run(number: int) -> Work:
@@ -107,17 +112,17 @@ def compare(
 
 def contests(arena: Arena) -> Iterator[Contest]:
     """All of them."""
-    ours = arena.gateway.path("none", "")
-    rivals: list[tuple[str, str, int, type_server, str, float]] = [
-        ("files", "files of 4 KiB, 64 connections", 64, arena.nginx, "/files/", 0.6),
-        ("files-1000", "files of 4 KiB, 1000 connections", 1000, arena.nginx, "/files/", 0.45),
-        ("files", "files of 4 KiB, 64 connections", 64, arena.rclone, "/", 3.0),
+    one, two = arena.gateway, arena.spread
+    rivals: list[tuple[str, str, int, Gateway, type_server, str, float]] = [
+        ("files", "files of 4 KiB, 64 connections", 64, one, arena.nginx, "/files/", 0.6),
+        ("files-1000", "files of 4 KiB, 1000 connections", 1000, one, arena.nginx, "/files/", 0.45),
+        ("files-spread", "files of 4 KiB, 64 connections", 64, two, arena.rclone, "/", 3.0),
     ]
-    for name, title, connections, peer, prefix, aim in rivals:
-        mine = bursts(arena, arena.gateway, ours, {**LOGIN, **CONDITION}, connections)
+    for name, title, connections, gateway, peer, prefix, aim in rivals:
+        mine = bursts(arena, gateway, gateway.path("none", ""), {**LOGIN, **CONDITION}, connections)
         theirs = bursts(arena, peer, prefix, CONDITION, connections)
         yield Contest(name, title, MEMORY, REQUESTS, mine, theirs, aim)
-    mine = bursts(arena, arena.gateway, ours, LOGIN, 1, ranged=True)
+    mine = bursts(arena, one, one.path("none", ""), LOGIN, 1, ranged=True)
     theirs = bursts(arena, arena.nginx, "/files/", {}, 1, ranged=True)
     yield Contest("ranges", "ranges of 64 KiB, one connection", MEMORY, REQUESTS, mine, theirs, 0.8)
 
@@ -127,14 +132,16 @@ def arena(place: Path, effort: Effort) -> Iterator[Arena]:
     """Everybody up and running, in memory."""
     with ExitStack() as running:
         gateway = running.enter_context(Gateway(place / "gateway", ("none",)))
+        spread = running.enter_context(Gateway(place / "spread", ("none",), workers=2))
         served = gateway.folders["none"].root
         write_noise(served / "large", effort.large)
         write_small(served / "small", effort.files, SMALL)
+        shutil.copytree(served / "small", spread.folders["none"].root / "small")
         nginx = Nginx(place / "nginx", free_port(), served)
         rclone = Rclone(place / "rclone", free_port(), served, "http")
         for server in (nginx, rclone):
             running.enter_context(server)
-        yield Arena(place, served, gateway, nginx, rclone, effort)
+        yield Arena(place, served, gateway, spread, nginx, rclone, effort)
 
 
 def section(effort: Effort, only: Sequence[str] | None = None) -> Section:

@@ -90,7 +90,6 @@ class Audited:
 def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
     site = EverySite(tmp_path_factory.mktemp("audit") / "site", workers=WORKERS)
     with GatewayProcess(site) as gateway:
-        eventually(lambda: f"ready: {WORKERS} workers" in gateway.output, "all workers are there")
         yield Audited(gateway, site)
 
 

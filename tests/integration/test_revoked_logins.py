@@ -22,8 +22,7 @@ from tests.support.sftp import OPTIONS
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoProcesses]:
     """Running."""
     site = TwoProcesses(tmp_path_factory.mktemp("revocation") / "site")
-    with GatewayProcess(site) as gateway:
-        eventually(lambda: "ready: 2 workers" in gateway.output, "both workers are there")
+    with GatewayProcess(site):
         yield site
 
 

@@ -29,7 +29,6 @@ def running(folder: Path) -> Iterator[tuple[GatewayProcess, VFolderOfAlice]]:
     """A gateway of several processes, with a vfolder."""
     site = Site(folder, workers=WORKERS)
     with GatewayProcess(site) as gateway:
-        eventually(lambda: f"ready: {WORKERS} workers" in gateway.output, "all workers are there")
         yield gateway, site.populate()
 
 
