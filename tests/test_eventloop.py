@@ -227,13 +227,36 @@ def test_what_fails_of_what_is_done_together(reactor: Any) -> None:
             together(reactor, fail)
             together(reactor, told.append, "done")
 
+    ends = []
+    for _ in range(2):
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        reactor.adoptStreamConnection(theirs.fileno(), socket.AF_UNIX, Factory.forProtocol(Asked))
+        theirs.close()
+        ours.send(b"x")
+        ends.append(ours)
+    with observed() as failures:
+        reactor.doIteration(0.01)
+    assert told == ["done"] * 2
+    assert [failure.type for failure in failures] == [LookupError] * 2
+    for end in ends:
+        end.close()
+
+
+def test_who_is_alone_waits_for_nobody(reactor: Any) -> None:
+    """Where only one has something to say in a turn, what is done together is done before he has finished."""
+    told: list[str] = []
+
+    class Asked(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            together(reactor, told.append, "answered")
+            told.append("asked")
+
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     reactor.adoptStreamConnection(theirs.fileno(), socket.AF_UNIX, Factory.forProtocol(Asked))
     theirs.close()
     ours.send(b"x")
-    with observed() as failures:
-        reactor.doIteration(0.01)
-    assert told == ["done"]
-    assert [failure.type for failure in failures] == [LookupError]
+    reactor.doIteration(0.01)
+    assert told == ["answered", "asked"]
     ours.close()

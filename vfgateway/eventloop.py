@@ -52,7 +52,7 @@ def give_way(transport: Any, does: bool = True) -> None:
 
 
 def together(reactor: Any, call: Callable[..., object], *args: Any) -> None:
-    """Call, soon after those who have something to say now have said it; at once where nobody else may."""
+    """Call, soon after those who have something to say now have said it; at once where nobody else has, or no turn runs."""
     waiting = getattr(reactor, _TOGETHER, None)
     if waiting is None:
         call(*args)
@@ -79,7 +79,8 @@ def _tell_others(reactor: Any, events: Sequence[tuple[int, int]]) -> list[tuple[
     selectables = reactor._selectables
     last = []
     waiting: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
-    setattr(reactor, _TOGETHER, waiting)
+    if len(events) > 1:
+        setattr(reactor, _TOGETHER, waiting)
     for descriptor, event in events:
         selectable = selectables.get(descriptor)
         if selectable is None:  # gone, by what another had to say

@@ -22,17 +22,16 @@ def is_claimed(context: FolderContext, path: FolderPath, together: bool = False)
     if context.standing.access.permission < Permission.RWD or context.lock_tokens:
         return False
     gateway, vfolder = context.gateway, context.vfolder
-    covered = gateway.claims.covers(vfolder, _folded(context, path), together)
-    return covered and gateway.processes.dirty.renew(vfolder.key)
-
-
-def _folded(context: FolderContext, path: FolderPath) -> FolderPath:
-    return context.lock_path(path) if context.volume.names.case_folding else path
+    if context.volume.names.case_folding:
+        path = context.lock_path(path)
+    return gateway.claims.covers(vfolder, path, together) and gateway.processes.dirty.renew(vfolder.key)
 
 
 def settle_now(context: FolderContext, path: FolderPath, change: Usage, needs: Mapping[str, Usage]) -> None:
     """Count what has truly changed at ``path``, for which ``needs`` was taken. Not a coroutine."""
-    folder = folderusage.folder_of(_folded(context, path), False)
+    if context.volume.names.case_folding:
+        path = context.lock_path(path)
+    folder = folderusage.folder_of(path, False)
     context.gateway.quota.settle_now(context.vfolder, change, needs, folder)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -25,8 +25,10 @@ _REQUEST = ("method", "endpoint", "domain", "operation", "error_detail", "status
 
 
 @lru_cache(maxsize=64)
-def _child(counter: Counter, label: str) -> Counter:
-    return counter.labels(label)
+def _adding(counter: Counter, label: str) -> Callable[[float], None]:
+    """What adds to it, without the library's checks, which each take as long."""
+    adding: Callable[[float], None] = counter.labels(label)._value.inc
+    return adding
 
 
 def observe_all(histogram: Histogram, values: Sequence[float]) -> None:
@@ -139,11 +141,11 @@ class Metrics:
 
     def received(self, protocol: str, count: int) -> None:
         """Count bytes of files that were stored."""
-        _child(self._received, protocol).inc(count)
+        _adding(self._received, protocol)(count)
 
     def sent(self, protocol: str, count: int) -> None:
         """Count bytes of files that were delivered."""
-        _child(self._sent, protocol).inc(count)
+        _adding(self._sent, protocol)(count)
 
     def uploads(self, count: int) -> None:
         """Note how many uploads are open."""

@@ -205,11 +205,12 @@ class Quota:
     def settle_now(self, vfolder: VFolder, change: Usage, covered: Mapping[str, Usage], folder: bytes) -> None:
         """As :meth:`settle_slabs`, with nothing else to write. Not a coroutine."""
         self._ledger.change(vfolder.key, change, covered, folder=folder)
-        if change.bytes or change.files:
+        if "flush" not in self._timers and (change.bytes or change.files):
             self._write_soon()
         if covered:
             self.headroom.look_later()
-        self._later("sweep", SWEEP, self._sweep)
+        if "sweep" not in self._timers:
+            self._later("sweep", SWEEP, self._sweep)
 
     async def settle_holder(self, vfolder: VFolder, change: Usage, holder: str, also: type_also, folder: bytes) -> None:
         """End an upload's reservation with the true change."""

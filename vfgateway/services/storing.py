@@ -9,7 +9,7 @@ Where there is no claim the change is announced and settled as any other, and on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 
@@ -35,12 +35,12 @@ def store_small(
 
     :param room_sought: there is no more room to be had than what is there
     """
-    folder = context.folder
+    folder: Any = context.folder
     at_once = IAtHand.providedBy(folder) and folder.stores_now
     whole = IWholeStore.providedBy(folder)
     if not (at_once or whole):
         return None
-    together = whole and cast(IWholeStore, folder).stores_together
+    together = whole and folder.stores_together
     claimed = is_claimed(context, target, together)
     wanted = Usage(len(content), 1)
     needs = take_now(context, wanted)
@@ -54,7 +54,7 @@ def store_small(
     published: Published | None = None
     try:
         alone = context.gateway.claims.is_alone(context.vfolder)
-        published = cast(IAtHand, folder).store_now(target, content, alone)
+        published = folder.store_now(target, content, alone)
     finally:
         _settle(context, target, published, wanted, needs)
     return published

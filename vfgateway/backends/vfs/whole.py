@@ -80,13 +80,15 @@ class WholeStore:
         :param alone: whether no other process does the same with ``target`` meanwhile
         :raises StorageFailure: it is there, and may not last
         """
-        if target.is_root or self._tree.hidden(target):
+        tree, parts = self._tree, target.parts
+        if not parts or tree.hidden(target):
             return None
         try:
-            parent = self._tree.resolver.open_at_once(self._root, target.parent, DIRECTORY)
+            parent = tree.resolver.open_at_once(self._root, FolderPath(parts[:-1]), DIRECTORY)
             try:
-                store = self._store_nameless if self._nameless else self._store_named
-                return store(wait, parent, target, content, alone)
+                if self._nameless:
+                    return self._store_nameless(wait, parent, target, content, alone)
+                return self._store_named(wait, parent, target, content, alone)
             finally:
                 os.close(parent)
         except _TooLate as late:

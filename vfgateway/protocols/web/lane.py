@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -24,7 +24,7 @@ from twisted.web.http_headers import Headers
 from vfgateway.errors import GatewayError, InvalidPath
 from vfgateway.eventloop import together
 from vfgateway.interfaces import type_chunk
-from vfgateway.paths import ROOT, FolderPath, parse_url
+from vfgateway.paths import LONGEST_NAME, ROOT, FolderPath, parse_url
 from vfgateway.principals import Origin
 from vfgateway.protocols.web.conditions import http_date
 from vfgateway.protocols.web.forwarded import Caller
@@ -56,6 +56,9 @@ def place_in(target: bytes, prefix: bytes = b"/") -> tuple[str, FolderPath]:
     wanted = target[len(prefix) :].rstrip(b"/")
     if not wanted:
         return "", ROOT
+    if len(wanted) <= LONGEST_NAME and b"%" not in wanted:  # then nothing is left to be looked for in a plain one
+        name, *parts = wanted.decode("ascii").split("/")
+        return name, FolderPath(tuple(parts))
     path = parse_url(wanted)
     if len(path.parts) != wanted.count(b"/") + 1:  # a segment that is a dot
         raise InvalidPath(path)
@@ -214,7 +217,7 @@ class Lane:
         except GatewayError:
             return False
         if type(answered) is Answer:  # as nearly always
-            together(self.clock, channel.send_now, *self._answer(asked, answered))
+            self._answer(partial(together, self.clock, channel.send_now), asked, answered)
             return True
         if isinstance(answered, Deferred):
             self._answer_later(channel, asked, data, answered)
@@ -229,7 +232,7 @@ class Lane:
 
         def answer(answered: Answer | None) -> None:
             if answered is not None:
-                channel.send_now(*self._answer(asked, answered))
+                self._answer(channel.send_now, asked, answered)
             channel.go_on(b"" if answered is not None else data)
 
         def failed(failure: Failure) -> None:
@@ -278,19 +281,16 @@ class Lane:
         head = self._head(data[first + 2 : end]) if 0 <= first < end else None
         return head is not None and head.special <= route.fields and len(data) < end + 4 + head.length
 
-    def _answer(self, asked: Asked, answered: Answer) -> tuple[bytes, type_chunk]:
-        """What is sent, in one or two parts; that it was is told to the log."""
+    def _answer(self, send: Callable[[bytes, type_chunk], object], asked: Asked, answered: Answer) -> None:
+        """Send it in one or two parts, and then tell the log: who waits need not wait for that."""
         status, body, now, name = answered.status, answered.body, asked.now, asked.request_id
         start = self._starts.get(status) if now < self._starts_until else None
         start = start or self._start(status, now)
         size = len(body)
         if size <= COPIED:
-            parts: tuple[bytes, type_chunk] = (
-                b"".join((start, name.encode("ascii"), answered.lines, b"\r\n\r\n", body)),
-                b"",
-            )
+            send(b"".join((start, name.encode("ascii"), answered.lines, b"\r\n\r\n", body)), b"")
         else:
-            parts = b"%b%b%b\r\n\r\n" % (start, name.encode("ascii"), answered.lines), body
+            send(b"%b%b%b\r\n\r\n" % (start, name.encode("ascii"), answered.lines), body)
         seconds = self.clock.seconds() - now
         if seconds < 0.0:
             seconds = 0.0
@@ -300,7 +300,6 @@ class Lane:
             asked.caller.address, answered.user, method, target, status, size, name, seconds, "", vfolder
         )
         site.tally.add(method, target, status, seconds, size)
-        return parts
 
     def _start(self, status: int, now: float) -> bytes:
         """What every answer with that status begins with; made once a second."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from twisted.internet.defer import Deferred
 
@@ -37,7 +38,11 @@ async def store_body(
         raise TooLarge(limit, size)
     try:
         async with await folder.upload(path, size=size, expect=expect, parents=parents) as upload:
-            while chunks := await request.body.read():
+            while True:
+                if not checksums and upload.moves and await request.body.move(upload.write_from):
+                    continue
+                if not (chunks := await request.body.read()):
+                    break
                 if upload.received + sum(map(len, chunks)) > limit:
                     raise TooLarge(limit, request.body.received)
                 for checksum in checksums:
@@ -63,15 +68,15 @@ def store_at_hand(asked: Asked, folder: FolderSession, path: FolderPath, *, limi
     """
     if asked.target.endswith(b"/") or len(asked.body) > limit:
         return None
-
-    def answer(published: Published | None) -> Answer | None:
-        if published is None or published.stat is None:
-            return None
-        is_new = published.replaced is None
-        lines = tell(published.stat, is_new)
-        if is_new:
-            return Answer(201, lines + b"\r\nContent-Length: 0", user=folder.principal.name)
-        return Answer(204, lines, user=folder.principal.name)
-
     stored = folder.store_small(path, asked.body)
-    return stored.addCallback(answer) if isinstance(stored, Deferred) else answer(stored)
+    if stored is None or type(stored) is Published:  # whether it is a Deferred takes longer to find out
+        return _answer(stored, tell, folder)
+    return cast("Deferred[Published | None]", stored).addCallback(_answer, tell, folder)
+
+
+def _answer(published: Published | None, tell: type_tell, folder: FolderSession) -> Answer | None:
+    if published is None or published.stat is None:
+        return None
+    is_new = published.replaced is None
+    lines, user = tell(published.stat, is_new), folder.context.principal.name
+    return Answer(201, lines + b"\r\nContent-Length: 0", b"", user) if is_new else Answer(204, lines, b"", user)

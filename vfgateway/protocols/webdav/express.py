@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import attrs
 
@@ -41,10 +40,9 @@ def routes(settings: WebDavSettings) -> Mapping[bytes, Route]:
     """By method."""
     guarded = not settings.allow_plain_login
     reading = Route(_Serve(get.answer_at_hand, guarded), CONDITIONS)
-    storing = partial(put.answer_at_hand, limit=settings.max_upload_size)
     return {
         b"GET": reading,
         b"HEAD": reading,
         b"PROPFIND": Route(_Serve(Looks().answer, guarded), frozenset({b"depth"})),
-        b"PUT": Route(_Serve(storing, guarded, waits=True), body=True),
+        b"PUT": Route(_Serve(put.answer_at_hand(settings.max_upload_size), guarded, waits=True), body=True),
     }

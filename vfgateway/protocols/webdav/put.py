@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 
 from vfgateway.errors import QuotaExceeded, TooLarge
 from vfgateway.model import Attrs, FileStat
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.web.conditions import expectation
-from vfgateway.protocols.web.lane import Asked, lines_of, type_served
+from vfgateway.protocols.web.lane import Asked, type_served
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.storing import store_at_hand, store_body
-from vfgateway.protocols.webdav import digests, partial
+from vfgateway.protocols.webdav import digests
+from vfgateway.protocols.webdav import partial as partial_put
 from vfgateway.protocols.webdav.exchange import Exchange, present, refuse_orphan
-from vfgateway.protocols.webdav.faults import Refused, answer_empty, facts_of, tell_file
+from vfgateway.protocols.webdav.faults import Refused, answer_empty, lines_about, tell_file
 from vfgateway.services.session import FolderSession
 
 _NUMBER = re.compile(rb"[0-9]{1,18}")
@@ -25,7 +28,7 @@ async def answer(exchange: Exchange) -> None:
     """Create or replace a file. Everything is checked before the body is read."""
     request = exchange.request
     if request.requestHeaders.hasHeader(b"content-range"):
-        await partial.answer_put(exchange)
+        await partial_put.answer_put(exchange)
         return
     folder = await exchange.folder()
     place = exchange.place
@@ -45,13 +48,13 @@ async def answer(exchange: Exchange) -> None:
     answer_empty(request, 201 if found is None else 204)
 
 
-def answer_at_hand(asked: Asked, folder: FolderSession, path: FolderPath, limit: int) -> type_served:
-    """A small file on the fast lane, with nothing said about it but its content."""
-    return store_at_hand(asked, folder, path, limit=limit, tell=_tell)
+def answer_at_hand(limit: int) -> Callable[[Asked, FolderSession, FolderPath], type_served]:
+    """What stores a small file on the fast lane, with nothing said about it but its content."""
+    return partial(store_at_hand, limit=limit, tell=_tell)
 
 
 def _tell(stat: FileStat, is_new: bool) -> bytes:
-    return lines_of(facts_of(stat))
+    return lines_about(stat)
 
 
 async def _refuse_what_cannot_fit(
