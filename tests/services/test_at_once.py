@@ -19,6 +19,7 @@ from vfgateway.errors import AlreadyExists, IsADirectory, Locked, NoSpace, NotFo
 from vfgateway.model import Attrs, Limits, OpenMode, Permission, Usage, VFolder
 from vfgateway.paths import FolderPath
 from vfgateway.paths import parse_text as path
+from vfgateway.services import writers
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.handles import Handle
 from vfgateway.services.session import FolderSession
@@ -156,6 +157,30 @@ async def test_whoever_was_granted_a_lock_sees_no_further_byte(tmp_path: Path) -
             await handle.write(0, [b"late"])
         await handle.close()
         assert await get(folder, path("a")) == b"mine"
+
+
+async def test_a_window_that_has_begun_is_written_in_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may not remove, and everybody where several processes change a vfolder, writes in windows: into the room that one has, for as long as it lasts."""
+    monkeypatch.setattr(writers, "LIFE", 3600.0)
+    async with on_disk(tmp_path, limits=Limits(100, 3)) as (gateway, vfolder):
+        folder = await as_user(gateway, vfolder, Permission.RW)
+        handle = await folder.open(path("a"), FRESH)
+        assert not handle.write_now(0, [b"x"]), "there is no room yet"
+        await handle.write(0, [b"x" * 50])
+        assert handle.write_now(20, [b"yy", b"y"])
+        with pytest.raises(QuotaExceeded):
+            await handle.write(50, [b"x" * 51])
+        assert not handle.write_now(101, [b"z"]), "it lies behind a gap"
+        await handle.write(50, [b"z" * 30])
+        await handle.rest()
+        assert not handle.write_now(0, [b"late"]), "the window is over"
+        await handle.write(0, [b"w" * 10])
+        await gateway.writers.stop()
+        await lock(gateway, vfolder, path("a"))
+        assert not handle.write_now(0, [b"late"])
+        await handle.close()
+        assert await get(folder, path("a")) == b"w" * 10 + b"x" * 10 + b"yyy" + b"x" * 27 + b"z" * 30
+        assert await folder.usage() == Usage(80, 1)
 
 
 async def test_rights_are_those_of_the_ordinary_way(tmp_path: Path) -> None:

@@ -170,6 +170,8 @@ class WritableHandle(Handle):
         self._check()
         count = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
         end = offset + count
+        if self._window is not None:
+            return self._write_within(self._window, offset, count, chunks)
         size = self._size_now()
         if size is None or not count or end > LARGEST or self._gap.is_open:
             return False
@@ -189,6 +191,22 @@ class WritableHandle(Handle):
         finally:
             if grown or needs:
                 settle_now(self.context, self.path, Usage(grown), needs)
+        self.written_bytes += count
+        return True
+
+    def _write_within(self, window: Window, offset: int, count: int, chunks: Sequence[type_chunk]) -> bool:
+        """Write at once, in a window that has begun, and into room that it has."""
+        end = offset + count
+        if window.over or not self._at_hand or not count or self._gap.is_open or not window.has_room(end):
+            return False
+        try:
+            if not self._file.write_now(offset, chunks):
+                return False
+        except Exception as error:
+            self._failed = True
+            self._gap.begin(offset, error)
+            raise
+        window.size = max(window.size, end)
         self.written_bytes += count
         return True
 

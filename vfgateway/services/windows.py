@@ -72,6 +72,10 @@ class Window:
         """Have ``call()`` called when the window has to end; before that at most once."""
         self._announcement.when_over(self, call, self._context.gateway.reactor)
 
+    def has_room(self, size: int) -> bool:
+        """Whether the file can become ``size`` bytes long without asking for more."""
+        return size <= self.size or size - self.began_with <= self.reservation.held.bytes
+
     async def make_room(self, size: int) -> None:
         """Reserve for the file to become ``size`` bytes long. ``QuotaExceeded``."""
         await self.reservation.stretch(size - self.began_with)
