@@ -91,8 +91,9 @@ def _tell_others(reactor: Any, events: Sequence[tuple[int, int]]) -> list[tuple[
         _tell(reactor, selectable, descriptor, event)
         if len(waiting) >= MOST_TOGETHER:
             _call(waiting)
-    setattr(reactor, _TOGETHER, None)
-    _call(waiting)
+    if len(events) > 1:
+        setattr(reactor, _TOGETHER, None)
+        _call(waiting)
     return last
 
 

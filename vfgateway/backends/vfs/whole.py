@@ -103,7 +103,7 @@ class WholeStore:
         name = target.parts[-1].encode("utf-8", "surrogateescape")
         made = os.open(b".", _NAMELESS_FLAGS, tree.ownership.file_mode, dir_fd=parent)
         try:
-            tree.ownership.settle_file(made, self._root, tree.actor)
+            tree.ownership.settle_file(made, parent if len(target.parts) == 1 else self._root, tree.actor)
             self._fill(made, content)
             there = None
             try:
