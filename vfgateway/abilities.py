@@ -9,7 +9,7 @@ from typing import Any
 
 from zope.interface import Attribute, Interface
 
-from vfgateway.interfaces import IFile, IFolder, IStagedFile, type_chunk
+from vfgateway.interfaces import IFile, IFolder, IStagedFile, type_chunk, type_fill
 from vfgateway.model import (
     Attrs,
     DirEntry,
@@ -60,16 +60,11 @@ class IDescriptorRead(Interface):
 
 
 class IDescriptorWrite(Interface):
-    """On staged files: a descriptor for zero-copy writing at the end; ``borrow`` and ``give_back`` as for reading."""
+    """On staged files: bytes that the kernel moves from elsewhere, without anybody seeing them."""
 
-    def borrow() -> int:
-        """See :class:`IDescriptorRead`."""
-
-    def give_back() -> None:
-        """See :class:`IDescriptorRead`."""
-
-    def wrote(count: int) -> None:
-        """Tell that ``count`` bytes were appended through the descriptor. Not a coroutine."""
+    async def append_from(fill: type_fill) -> None:
+        """Have ``fill`` write at the end, in a thread, in its turn among the other calls. As ``IStagedFile.append``, ``size`` says afterwards what is
+        there, also after an error."""
 
 
 class IAtHand(Interface):

@@ -10,7 +10,7 @@ with ``providedBy``; each has a road for when it is missing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 #: Bytes that a volume accepts.
 type_chunk = bytes | bytearray | memoryview
+#: Writes to a file by itself: given its descriptor and where to begin, yields how many bytes each call has written.
+type_fill = Callable[[int, int], Iterator[int]]
 
 
 class IVolumeFactory(Interface):

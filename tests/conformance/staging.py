@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -220,16 +222,22 @@ class StagingPromises(VolumeCase):
                 await staged.commit(at("file"), ANY)
 
     async def test_descriptor_appends(self, folder: Able) -> None:
-        """Bytes written through a borrowed descriptor come after those appended, and before later ones."""
+        """Bytes written through the descriptor come after those appended, and before later ones; those before an error are there."""
+
+        def breaking(number: int, offset: int) -> Iterator[int]:
+            yield os.pwrite(number, b"three ", offset)
+            raise OSError(errno.EIO, "broken")
+
         staged = await folder.stage(at("file"), None)
         if self.claims(IDescriptorWrite, staged):
             await staged.append([b"one "])
-            staged.wrote(os.write(staged.borrow(), b"two "))
-            staged.give_back()
-            await staged.append([b"three"])
-            assert staged.size == 13
+            await staged.append_from(lambda number, offset: iter([os.pwrite(number, b"two ", offset)]))
+            with pytest.raises(GatewayError):
+                await staged.append_from(breaking)
+            await staged.append([b"four"])
+            assert staged.size == 18
             await staged.commit(at("file"), ANY)
-            assert await content_of(folder, "file") == b"one two three"
+            assert await content_of(folder, "file") == b"one two three four"
         await staged.discard()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from vfgateway.errors import (
     UploadLost,
     UploadNotFound,
 )
+from vfgateway.interfaces import type_fill
 from vfgateway.model import ABSENT
 from vfgateway.paths import FolderPath, parse_text
 from vfgateway.principals import Origin
@@ -65,6 +66,10 @@ class Feed:
         if self._error is not None:
             raise self._error
         return ()
+
+    async def move(self, write: Callable[[type_fill, int], Awaitable[None]]) -> bool:
+        """As of a body that has to be read."""
+        return False
 
     @property
     def arrived(self) -> int:

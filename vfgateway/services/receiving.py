@@ -7,14 +7,14 @@ sealed with a checksum, or what is longer than was declared, counts as a whole o
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
 
 from vfgateway.errors import ChecksumMismatch, GatewayError, IncompleteBody, OffsetMismatch, TooLarge, Unsupported
-from vfgateway.interfaces import type_chunk
+from vfgateway.interfaces import type_chunk, type_fill
 from vfgateway.paths import FolderPath
 from vfgateway.services.checksums import Checksum
 from vfgateway.services.resumable import ResumableUpload
@@ -39,6 +39,9 @@ class Body(Protocol):
 
     async def read(self, limit: int = ..., least: int = ...) -> Sequence[type_chunk]:
         """The next bytes once ``least`` are there; empty at the end, or when ``least`` is 0 and nothing waits. ``IncompleteBody``."""
+
+    async def move(self, write: Callable[[type_fill, int], Awaitable[None]]) -> bool:
+        """Have ``write`` move what comes next, without reading it; whether anything was moved. If not, it has to be read."""
 
 
 @attrs.frozen
@@ -133,8 +136,9 @@ class Receiving:
         lease = upload.lease
         assert lease is not None
         try:
-            while chunks := await self._read():
-                await self._write(chunks)
+            while await self._take():
+                if upload.offset - upload.marked >= MARK_EVERY:
+                    self._progress(await upload.mark())
             if self._hung_up:
                 raise lease.reason
             if checksum is not None:
@@ -153,12 +157,17 @@ class Receiving:
         if self._terms.last:
             await upload.declare_size(upload.offset)
 
-    async def _write(self, chunks: Sequence[type_chunk]) -> None:
-        if self._terms.checksum is not None:
-            self._terms.checksum.update(chunks)
-        await self._upload.write(chunks)
-        if self._upload.offset - self._upload.marked >= MARK_EVERY:
-            self._progress(await self._upload.mark())
+    async def _take(self) -> bool:
+        """Store what comes next; whether there was anything. What a checksum is made of has to be seen."""
+        upload, checksum = self._upload, self._terms.checksum
+        if checksum is None and upload.moves and not self._hung_up and await self._body.move(upload.write_from):
+            return True
+        chunks = await self._read()
+        if chunks:
+            if checksum is not None:
+                checksum.update(chunks)
+            await upload.write(chunks)
+        return bool(chunks)
 
     async def _read(self) -> Sequence[type_chunk]:
         """The next chunks. After a hang-up, what is waiting and no more."""

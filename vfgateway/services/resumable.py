@@ -7,12 +7,12 @@ cut back to the mark; a stage shorter than its mark has lost acknowledged bytes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
-from vfgateway.abilities import IResumableStaging
+from vfgateway.abilities import IDescriptorWrite, IResumableStaging
 from vfgateway.errors import (
     GatewayError,
     IncompleteBody,
@@ -25,7 +25,7 @@ from vfgateway.errors import (
     UploadLost,
     UploadNotFound,
 )
-from vfgateway.interfaces import IStagedFile, type_chunk
+from vfgateway.interfaces import IStagedFile, type_chunk, type_fill
 from vfgateway.model import FileStat, Permission, Usage
 from vfgateway.paths import FolderPath
 from vfgateway.services import transfer
@@ -202,13 +202,24 @@ class ResumableUpload(UploadFacts):
     async def write(self, chunks: Sequence[type_chunk]) -> None:
         """Append. ``TooLarge`` past the declared size and ``QuotaExceeded`` where the room ends: nothing of ``chunks`` is kept then.
         ``UploadLost`` when another client has taken over, ``PermissionDenied`` once the principal may not write any more."""
+        await self._append(sum(map(len, chunks)), lambda stage: stage.append(chunks))
+
+    @property
+    def moves(self) -> bool:
+        """Whether :meth:`write_from` can be used."""
+        return IDescriptorWrite.providedBy(self._stage)
+
+    async def write_from(self, fill: type_fill, most: int) -> None:
+        """As :meth:`write`, for up to ``most`` bytes that ``fill`` writes by itself."""
+        await self._append(most, lambda stage: cast(IDescriptorWrite, stage).append_from(fill))
+
+    async def _append(self, more: int, append: Callable[[IStagedFile], Awaitable[None]]) -> None:
         lease, stage, _ = self._holding()
         self._context.allow(Permission.RW, self.target, "write this")
-        total = stage.size + sum(map(len, chunks))
-        await self.make_room(total)
+        await self.make_room(stage.size + more)
         lease.working = True
         try:
-            await stage.append(chunks)
+            await append(stage)
         finally:
             lease.working = False
 

@@ -10,10 +10,11 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, cast
 
 from sqlalchemy import Connection
 
+from vfgateway.abilities import IDescriptorWrite
 from vfgateway.errors import (
     AlreadyExists,
     IncompleteBody,
@@ -23,7 +24,7 @@ from vfgateway.errors import (
     TooLarge,
     VFolderMoved,
 )
-from vfgateway.interfaces import IStagedFile
+from vfgateway.interfaces import IStagedFile, type_fill
 from vfgateway.model import ANY, Expect, FileStat, Permission, Published, Usage
 from vfgateway.paths import ROOT, FolderPath
 from vfgateway.services import trees
@@ -148,14 +149,29 @@ class Upload:
     async def write(self, chunks: Sequence[bytes | bytearray | memoryview]) -> None:
         """Add bytes. Raises ``TooLarge`` past the declared size and ``QuotaExceeded`` where the room ends; nothing of ``chunks`` is kept
         then; ``PermissionDenied`` once the principal may not write any more."""
-        self._context.allow(Permission.RW, self._target, "write this")
         count = sum(map(len, chunks))
-        await self._make_room(self.received + count)
+        await self._prepare(count)
         for digest in self._hashes.values():
             for chunk in chunks:
                 digest.update(chunk)
         await self._stage.append(chunks)
         self.received += count
+
+    @property
+    def moves(self) -> bool:
+        """Whether :meth:`write_from` can be used: nobody wants to see the bytes."""
+        return not self._hashes and IDescriptorWrite.providedBy(self._stage)
+
+    async def write_from(self, fill: type_fill, most: int) -> None:
+        """As :meth:`write`, for up to ``most`` bytes that ``fill`` writes by itself."""
+        await self._prepare(most)
+        before = self._stage.size
+        await cast(IDescriptorWrite, self._stage).append_from(fill)
+        self.received += self._stage.size - before
+
+    async def _prepare(self, more: int) -> None:
+        self._context.allow(Permission.RW, self._target, "write this")
+        await self._make_room(self.received + more)
 
     async def _make_room(self, total: int) -> None:
         if self._size is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from zope.interface import implementer
@@ -16,12 +16,12 @@ from vfgateway.backends.vfs.gather import length_of, write_all
 from vfgateway.backends.vfs.publish import Busy
 from vfgateway.backends.vfs.staging import Stage, Staging
 from vfgateway.errors import UploadNotFound
-from vfgateway.interfaces import IStagedFile, type_chunk
+from vfgateway.interfaces import IStagedFile, type_chunk, type_fill
 from vfgateway.model import Expect, Published
 from vfgateway.paths import FolderPath
 
 #: Bytes after which the disk begins to write what will have to be durable in the end.
-BATCH: Final = 32 << 20
+BATCH: Final = 16 << 20
 #: What is begun with ends at a page, which is not written twice then.
 PAGE: Final = 4096
 
@@ -44,17 +44,20 @@ class VfsStagedFile:
     async def append(self, chunks: Sequence[type_chunk]) -> None:
         size = length_of(chunks)
         due = self._begun is not None and self.size + size - self._begun >= BATCH
-        await self._line.call(size <= SHORT and not due, self._append, chunks, due)
+        await self._line.call(size <= SHORT and not due, self._append, partial(write_all, chunks=chunks), due)
 
-    def _append(self, number: int, chunks: Sequence[type_chunk], due: bool) -> None:
-        for written in write_all(number, self.size, chunks):
+    async def append_from(self, fill: type_fill) -> None:
+        await self._line.call(False, self._append, fill, True)
+
+    def _append(self, number: int, fill: type_fill, may_wait: bool) -> None:
+        for written in fill(number, self.size):
             self.size += written
-        if due:
-            self._write_out(number)
+            if may_wait and self._begun is not None and self.size - self._begun >= BATCH:
+                self._write_out(number, self._begun)
 
-    def _write_out(self, number: int) -> None:
+    def _write_out(self, number: int, begun: int) -> None:
         """Have the disk begin while more comes in, so that little is left for :meth:`sync` and :meth:`commit` to wait for."""
-        begun, end = self._begun or 0, self.size // PAGE * PAGE
+        end = self.size // PAGE * PAGE
         syscalls.begin_to_write_out(number, begun, end - begun)
         self._begun = end
 
@@ -99,14 +102,3 @@ class VfsStagedFile:
 
     async def close(self) -> None:
         await self._calls.close(self._descriptor)
-
-    def borrow(self) -> int:
-        number = self._descriptor.borrow()
-        os.lseek(number, self.size, os.SEEK_SET)
-        return number
-
-    def give_back(self) -> None:
-        self._descriptor.give_back()
-
-    def wrote(self, count: int) -> None:
-        self.size += count

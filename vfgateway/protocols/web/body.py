@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
 from vfgateway.errors import IncompleteBody, TooLarge
-from vfgateway.interfaces import type_chunk
+from vfgateway.interfaces import type_chunk, type_fill
+from vfgateway.uninterrupted import uninterrupted
 
 #: Bytes that may wait for the handler before the client is held back.
 MOST_WAITING = 512 << 10
 #: Bytes for which a waiting reader is woken before the body ends: below it, a storage call costs more than it carries.
 WORTH_WAKING = 256 << 10
+
+
+#: Has what it is given write so many bytes at most.
+type_write = Callable[[type_fill, int], Awaitable[None]]
 
 
 class Flow(Protocol):
@@ -34,8 +40,15 @@ class Source(Protocol):
 
     held: int
 
+    @property
+    def flows(self) -> bool:
+        """Whether so much has arrived that it is better moved than read."""
+
     def flush(self) -> None:
         """Put them."""
+
+    async def move(self, write: type_write) -> int:
+        """As :meth:`BodyStream.move`; the number of bytes."""
 
 
 class BodyStream:
@@ -52,6 +65,7 @@ class BodyStream:
         self._waiting: deque[type_chunk] = deque()
         self._queued = 0
         self._held_back = False
+        self._moves = False
         self._reader: Deferred[None] | None = None
         self._least = 0
         self._error: IncompleteBody | None = None
@@ -80,6 +94,7 @@ class BodyStream:
                 self.source.flush()
             if self._queued >= least or self.complete or self._error is not None:
                 break
+            self._go_on()
             self._reader, self._least = Deferred(), least
             self._flow.want_body()
             try:
@@ -91,6 +106,18 @@ class BodyStream:
                 raise self._error
             return []
         return self._take(limit)
+
+    async def move(self, write: type_write) -> bool:
+        """Have what comes next moved to where ``write`` has it moved, without reading it. A caller that is cancelled waits until that has ended.
+
+        :return: whether anything was moved; if not, it has to be read, or there is nothing yet
+        """
+        source = self.source
+        self._moves = source is not None
+        if source is None or self._waiting or self.complete or self._error is not None or not source.flows:
+            return False
+        self._hold()
+        return await uninterrupted(source.move(write)) > 0
 
     async def read_all(self, limit: int) -> bytes:
         """The whole body at once, for small ones. ``TooLarge`` beyond ``limit`` bytes, before reading where the length is declared."""
@@ -110,10 +137,19 @@ class BodyStream:
             chunks.append(self._waiting.popleft())
             size += len(chunks[-1])
         self._queued -= size
+        if not self._moves:  # else it waits for the client again, or wants what has piled up to be moved
+            self._go_on()
+        return chunks
+
+    def _hold(self) -> None:
+        if not self._held_back:
+            self._held_back = True
+            self._flow.hold_body()
+
+    def _go_on(self) -> None:
         if self._held_back and self._queued < MOST_WAITING:
             self._held_back = False
             self._flow.release_body()
-        return chunks
 
     # --- for the connection ---
 
@@ -128,9 +164,8 @@ class BodyStream:
         self.received += len(chunk)
         if self.would_wake(0):
             self._wake()
-        if self._queued >= MOST_WAITING and not self._held_back:
-            self._held_back = True
-            self._flow.hold_body()
+        if self._queued >= MOST_WAITING:
+            self._hold()
 
     def end(self) -> None:
         """The last byte has arrived."""

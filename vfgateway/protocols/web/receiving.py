@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import select
+import struct
+import termios
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +14,17 @@ from twisted.internet import main
 from twisted.internet.tcp import Connection
 
 from vfgateway.eventloop import give_way
-from vfgateway.protocols.web.body import BodyStream
+from vfgateway.protocols.web.body import BodyStream, type_write
+from vfgateway.protocols.web.splicing import MOST, Splice
 
 #: Bytes of one buffer: what the storage then gets in one call.
 SLAB = 512 << 10
 #: Buffers kept for reuse by one body: one being written, one being filled or waiting.
 KEPT = 2
+#: Bytes that lie in the socket, and that are to come, from which on they are moved by the kernel.
+WORTH_MOVING = 256 << 10
+#: Bodies that are moved at once, each in a thread; the others are read meanwhile, as ever.
+MOST_MOVED = 4
 
 
 def has_mail(transport: Any) -> bool:
@@ -44,7 +53,10 @@ class Receiver:
     :param left: bytes of the body that have not arrived
     :param took: told how many bytes were taken off the socket
     :ivar held: bytes taken and not yet put into the body
+    :cvar moved: how many bodies are moved now, in this process
     """
+
+    moved = 0
 
     def __init__(self, transport: Connection, body: BodyStream, left: int, took: Callable[[int], None]) -> None:
         self._transport = transport
@@ -54,6 +66,7 @@ class Receiver:
         self._took = took
         self._slabs: list[bytearray] = []
         self._slab: bytearray | None = None
+        self._can_move = hasattr(os, "splice")
         self.held = 0
         self._read_once = self._read  # one bound method, to be known again
         transport.doRead = self._read_once  # type: ignore[method-assign]
@@ -90,6 +103,39 @@ class Receiver:
             view = memoryview(self._slab)[: self.held]
             self._slab, self.held = None, 0
             self._body.put(view)
+
+    @property
+    def flows(self) -> bool:
+        """Whether the client is ahead of us. Nobody reads meanwhile."""
+        if self.held or self._left < WORTH_MOVING or Receiver.moved >= MOST_MOVED or not self._can_move:
+            return False
+        try:
+            there = fcntl.ioctl(self._transport.fileno(), termios.FIONREAD, bytes(4))
+        except (OSError, ValueError):  # the connection is gone
+            return False
+        return bool(struct.unpack("i", there)[0] >= WORTH_MOVING)
+
+    async def move(self, write: type_write) -> int:
+        """Have ``write`` move a part of what comes, while the transport reads nothing; how many bytes were taken."""
+        most = min(MOST, self._left)
+        try:
+            splice = Splice(self._transport.getHandle(), most)
+        except OSError:  # there are too many files open
+            self._can_move = False
+            return 0
+        Receiver.moved += 1
+        try:
+            await write(splice, most)
+        finally:
+            Receiver.moved -= 1
+            splice.close()
+            self._left -= splice.taken
+            self._body.received += splice.taken
+            self._took(splice.taken)
+            if not self._left:
+                self.remove()
+        self._can_move = splice.taken > 0
+        return splice.taken
 
     def remove(self) -> None:
         """Give the transport its own ``doRead`` back. Idempotent; what is held can still be flushed."""
