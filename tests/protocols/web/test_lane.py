@@ -293,6 +293,27 @@ async def test_every_propfind_means_the_same(tmp_path: Path) -> None:
             await door.both("PROPFIND", "/small.txt", NAMED, quick=False, **fields)
 
 
+async def test_changes_of_a_file_are_told(tmp_path: Path) -> None:
+    """Whoever asks the same again and again gets what is there each time, be it of the same size, or no file any more."""
+    async with webdav(tmp_path) as dav:
+        door = await _furnished(Door(dav, dav.site, "/data"))
+        tags = set()
+        for content in (b"one", b"two", b"", b"three"):
+            assert (await door.ask("PUT", "/changing", content)).status in (201, 204)
+            (answer,) = {
+                (await door.both("PROPFIND", "/changing", NAMED, quick=True, Depth="0")).body for _ in range(2)
+            }
+            assert b"<D:getcontentlength>%d</" % len(content) in answer
+            tags.add(answer.partition(b"getetag>")[2].partition(b"<")[0])
+        assert len(tags) == 4
+        for method, kind in (("DELETE", b""), ("MKCOL", b"<D:collection/>")):
+            assert (await door.ask(method, "/changing")).status in (201, 204)
+            for _ in range(2):
+                answered = await door.ask("PROPFIND", "/changing", NAMED, Depth="0")
+                assert answered.status == (207 if kind else 404)
+                assert kind in answered.body
+
+
 async def test_locks_and_properties_are_told(tmp_path: Path) -> None:
     """What is set on a file is in the next answer, whichever way that goes."""
     async with webdav(tmp_path) as dav:

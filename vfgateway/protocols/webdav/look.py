@@ -37,7 +37,7 @@ _LINES: Final = lines_of(((b"Content-Type", XML), NOT_KEPT, (b"Content-Length", 
 _FILE: Final = FileType.FILE
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class _Look:
     """What is known of one request.
 
@@ -46,6 +46,7 @@ class _Look:
     :ivar until: when it is out of date in any case, in epoch seconds
     :ivar stat: the facts, if they can be told without waiting
     :ivar element: the body about a file with these facts; ``None`` where they do not tell all that was asked for
+    :ivar told: the facts that were told last, in that way, and ``answer`` what was answered
     """
 
     folder: FolderSession
@@ -55,6 +56,8 @@ class _Look:
     element: Callable[[FileStat], bytes] | None
     rendering: Rendering
     user: str
+    told: FileStat | None = None
+    answer: Answer | None = None
 
 
 class Looks:
@@ -74,11 +77,16 @@ class Looks:
         stat = known.stat()
         if stat is None:
             return None
+        if stat == known.told:
+            return known.answer
         if stat.type is _FILE and known.element is not None:
             body = known.element(stat)
-        else:
+            known.told = stat
+        else:  # of which more may bear on the answer than its facts
             body = OPENING + _whole(request, path, known.rendering, stat) + CLOSING
-        return Answer(207, _LINES + b"%d" % len(body), body, known.user)
+            known.told = None
+        known.answer = Answer(207, _LINES + b"%d" % len(body), body, known.user)
+        return known.answer
 
     def _find(self, request: Request, folder: FolderSession, path: FolderPath) -> _Look | None:
         """``None`` where more has to be told than facts, or they take time to be found."""
