@@ -28,6 +28,7 @@ CEPH: Final = 0x00C36400
 FUSE: Final = 0x65735546
 
 _SYS_OPENAT2: Final = 437  # the same on every architecture
+_AT_EMPTY_PATH: Final = 0x1000
 _FALLOC_FL_KEEP_SIZE: Final = 1
 _WRITE: Final = ctypes.c_uint(2)  # SYNC_FILE_RANGE_WRITE
 _WRITE_AND_WAIT: Final = ctypes.c_uint(1 | 2 | 4)  # with _WAIT_BEFORE and _WAIT_AFTER
@@ -46,6 +47,9 @@ _openat2 = ctypes.CFUNCTYPE(
     ctypes.c_long, ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t, use_errno=True
 )(("syscall", _libc))
 _HOW_SIZE: Final = ctypes.sizeof(_OpenHow)
+_linkat = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, use_errno=True
+)(("linkat", _libc))
 
 
 @lru_cache(256)
@@ -97,6 +101,15 @@ def _rename(source_dir: int, source: bytes, target_dir: int, target: bytes, flag
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     if function(source_dir, source, target_dir, target, flags) != 0:
         raise _failure(target)
+
+
+def link_open(descriptor: int, directory: int, name: bytes) -> None:
+    """``linkat(2)``: give an open file a name in ``directory``, be it its first. ``EEXIST``."""
+    # By the number alone, since Linux 6.10 (before for CAP_DAC_READ_SEARCH): a third less time than by way of /proc.
+    if _linkat(descriptor, b"", directory, name, _AT_EMPTY_PATH) != 0:
+        if ctypes.get_errno() == errno.EEXIST:
+            raise _failure(name)
+        os.link(b"/proc/self/fd/%d" % descriptor, name, dst_dir_fd=directory)
 
 
 def file_system_type(path: str) -> int:

@@ -108,7 +108,7 @@ class WholeStore:
             there = None
             try:
                 # A name that is free needs no gate: who has a condition has it of something that is there, or finds it taken.
-                os.link(b"/proc/self/fd/%d" % made, name, dst_dir_fd=parent)
+                syscalls.link_open(made, parent, name)
             except FileExistsError:
                 there = self._replace(wait, _Making(target, parent, name, made, alone))
             if tree.durable:
@@ -121,7 +121,7 @@ class WholeStore:
         """Give the file, which has no name yet, the one that is taken."""
         token = _token()
         with self._staging.area(create=True) as (_, area):
-            os.link(b"/proc/self/fd/%d" % making.content, token, dst_dir_fd=area)
+            syscalls.link_open(making.content, area, token)
             return self._publish(wait, area, token, making)
 
     def _store_named(self, wait: bool, parent: int, target: FolderPath, content: type_chunk, alone: bool) -> Published:
