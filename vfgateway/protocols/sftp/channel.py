@@ -33,6 +33,8 @@ PACKET = 32768
 #: Bytes of one message that a client may send: a WRITE of 32 KiB with its head. In two messages, Nagle's algorithm at the client
 #: would hold the second back until our kernel got tired of waiting for it, 40 ms each time.
 TAKEN = PACKET + 256
+#: Bytes of the largest answer to READ.
+ENOUGH = 256 << 10
 _DATA_HEAD = struct.Struct(">LL").pack
 _DATA_MESSAGE = struct.Struct(">BLL").pack
 #: The largest window there is (RFC 4254 section 5.2).
@@ -80,6 +82,7 @@ class SessionChannel(SSHChannel):
         self._layout: Layout | None = None
         self._unreported = 0
         self._largest_window = window
+        self._waited: tuple[Layout | None, int] = (None, 0)
         self.program: Program | None = None
         self._waiters: list[Deferred[None]] = []
         self._then: Callable[[], None] | None = None
@@ -144,6 +147,23 @@ class SessionChannel(SSHChannel):
     def takes_packets(self) -> bool:
         """Whether packets may wait until the window holds them whole: clients open it again at half of it at the latest."""
         return 4096 <= self.remoteMaxPacket <= self._largest_window // 2
+
+    @property
+    def worth_while(self) -> int:
+        """Bytes of the window that are worth while to go on for with an answer that does not fit: where the line is short, few sends of much cost both
+        sides less, and what is under way to the client keeps it busy meanwhile."""
+        return min(ENOUGH, self._largest_window // 4) if self.conn.near else 0
+
+    def look(self) -> None:
+        """Each few seconds: an answer that has waited since the last time, while the client did not open its window, waits for more than the client ever
+        opens it."""
+        waits = self._layout, self.remoteWindowLeft
+        if waits[0] is not None and waits == self._waited and not self.conn.transport.choked:
+            self._largest_window = waits[1]
+            self._pending.extendleft(reversed(waits[0].rest()))
+            self._let_go()
+            self.pump()
+        self._waited = waits
 
     def rest_of(self, layout: Layout) -> None:
         """Send what is left of an answer as the window opens, before anything else."""

@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 _DATA_HEAD = struct.Struct(">LL").unpack_from
 #: Channels that one connection may have open.
 MOST_CHANNELS = 16
+#: Seconds from one end of a short line to the other and back.
+NEAR = 0.005
 
 
 class SftpConnection(SSHConnection):
     """See the module.
 
     :param session: the hands of whoever logged in
+    :ivar near: whether the client answers within milliseconds
     """
 
     transport: SftpTransport
@@ -39,10 +42,13 @@ class SftpConnection(SSHConnection):
         self.session = session
         self._leave: Callable[[], None] | None = None
         self._proved = False
+        self._began = 0.0
+        self.near = False
 
     def serviceStarted(self) -> None:
         """Stay for as long as what was shown at the login is good."""
         super().serviceStarted()
+        self._began = self.transport.factory.reactor.seconds()
         standings = self.transport.factory.gateway.standings
         self._leave = standings.stay(self.session.principal, self._expel)
         self.transport.sendPacket(80, announcement(self.transport.factory.all_keys))
@@ -58,6 +64,8 @@ class SftpConnection(SSHConnection):
 
     def ssh_CHANNEL_OPEN(self, packet: bytes) -> None:
         """Sessions alone: nothing is forwarded. Refusals are answered here, since Conch logs each as a failure of ours."""
+        if self.localChannelID == 0:  # clients ask for it as soon as they are let in
+            self.near = self.transport.heard - self._began < NEAR
         kind, rest = getNS(packet)
         sender, _, most = struct.unpack(">3L", rest[:12])
         if kind != b"session":
@@ -125,6 +133,11 @@ class SftpConnection(SSHConnection):
     def transfers(self) -> bool:
         """Whether a file is open, or a command runs."""
         return any(channel.transfers for channel in self.channels.values())
+
+    def look(self) -> None:
+        """What is to be looked at each few seconds."""
+        for channel in tuple(self.channels.values()):
+            channel.look()
 
     def pump(self) -> None:
         """Go on with what waited for the socket, for a key exchange, or for the next event."""

@@ -96,7 +96,7 @@ class Layout:
             packet.channel[:] = number
 
     def send(self, channel: SessionChannel, sealer: Gcm) -> bool:
-        """Send what the channel's window takes of what is left; whether that is all."""
+        """Send what the channel's window takes of what is left, if that is worth while; whether that is all."""
         packets, first, window = self.packets, self.done, channel.remoteWindowLeft
         count = len(packets)
         if not first and self._size <= window:
@@ -104,6 +104,8 @@ class Layout:
             sealer.seal_into(self._to_seal)
             channel.conn.transport.send_directly(count, self.sealed)
             return True
+        if window < channel.worth_while:
+            return False
         at = first
         while at < count and packets[at].size <= window:
             window -= packets[at].size

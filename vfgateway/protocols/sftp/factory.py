@@ -184,6 +184,8 @@ class SftpFactory(SSHFactory):
         now = self.reactor.seconds()
         for transport in list(self.connections):
             silent = now - transport.heard
+            if transport.connection is not None:
+                transport.connection.look()
             if transport.ended:
                 if silent > LAST_WORDS:
                     transport.transport.abortConnection()
