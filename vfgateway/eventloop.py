@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from select import EPOLLIN
 from typing import Any, Final
+from weakref import WeakSet
 
 from twisted.internet.epollreactor import EPollReactor
 from twisted.python import log
@@ -28,6 +29,8 @@ _LAST: Final = "_vfgateway_gives_way"
 _TOGETHER: Final = "_vfgateway_together"
 #: Calls that are made together at most. Whoever is first waits for that many others.
 MOST_TOGETHER: Final = 8
+
+_large: WeakSet[Any] = WeakSet()
 
 
 def shorten(reactor: Any) -> None:
@@ -47,8 +50,15 @@ def give_way(transport: Any, does: bool = True) -> None:
     """Let others go before ``transport``, which moves much at each event; or no longer. Idempotent."""
     if does:
         transport.__dict__[_LAST] = True
+        _large.add(transport)
     else:
         transport.__dict__.pop(_LAST, None)
+        _large.discard(transport)
+
+
+def large_transfers() -> int:
+    """How many give way now, in this process."""
+    return len(_large)
 
 
 def together(reactor: Any, call: Callable[..., object], *args: Any) -> None:

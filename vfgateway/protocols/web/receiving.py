@@ -13,7 +13,7 @@ from typing import Any
 from twisted.internet import main
 from twisted.internet.tcp import Connection
 
-from vfgateway.eventloop import give_way
+from vfgateway.eventloop import give_way, large_transfers
 from vfgateway.protocols.web.body import BodyStream, type_write
 from vfgateway.protocols.web.splicing import MOST, Splice
 
@@ -22,8 +22,9 @@ SLAB = 512 << 10
 #: Buffers kept for reuse by one body: one being written, one being filled or waiting.
 KEPT = 2
 #: Bytes that lie in the socket, and that are to come, from which on they are moved by the kernel.
-WORTH_MOVING = 256 << 10
-#: Bodies that are moved at once, each in a thread; the others are read meanwhile, as ever.
+WORTH_MOVING = 64 << 10
+#: Large transfers at once up to which bodies are moved, each in a thread. Where there are more, the reactor is busy with some of them, and threads that
+#: take the processors from it would have everybody else wait: it serves all of them in turn then.
 MOST_MOVED = 4
 
 
@@ -53,10 +54,7 @@ class Receiver:
     :param left: bytes of the body that have not arrived
     :param took: told how many bytes were taken off the socket
     :ivar held: bytes taken and not yet put into the body
-    :cvar moved: how many bodies are moved now, in this process
     """
-
-    moved = 0
 
     def __init__(self, transport: Connection, body: BodyStream, left: int, took: Callable[[int], None]) -> None:
         self._transport = transport
@@ -107,7 +105,7 @@ class Receiver:
     @property
     def flows(self) -> bool:
         """Whether the client is ahead of us. Nobody reads meanwhile."""
-        if self.held or self._left < WORTH_MOVING or Receiver.moved >= MOST_MOVED or not self._can_move:
+        if self.held or self._left < WORTH_MOVING or not self._can_move or large_transfers() > MOST_MOVED:
             return False
         try:
             there = fcntl.ioctl(self._transport.fileno(), termios.FIONREAD, bytes(4))
@@ -123,11 +121,9 @@ class Receiver:
         except OSError:  # there are too many files open
             self._can_move = False
             return 0
-        Receiver.moved += 1
         try:
             await write(splice, most)
         finally:
-            Receiver.moved -= 1
             splice.close()
             self._left -= splice.taken
             self._body.received += splice.taken
