@@ -138,6 +138,7 @@ def watch_everything(steps: Steps) -> None:
     replace(os, "pwritev", steps.writing)
     replace(os, "open", steps.creating)
     replace(syscalls, "rename_no_replace", steps.before("rename"))
+    replace(syscalls, "link_open", steps.before("link"))
     replace(syscalls, "allocate", steps.before("allocate"))
     replace(Database, "_commit", steps.before("commit"))
 
