@@ -45,10 +45,10 @@ BOUNDS = {
     "dav-put": 193,
     "dav-look": 107,
     "dav-entry": 9,
-    "sftp-get": 720,
-    "sftp-put": 680,
-    "sftp-download": 750,
-    "sftp-upload": 1850,
+    "sftp-get": 600,
+    "sftp-put": 640,
+    "sftp-download": 650,
+    "sftp-upload": 1700,
     "sftp-entry": 16,
 }
 
