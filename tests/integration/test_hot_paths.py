@@ -43,7 +43,7 @@ BOUNDS = {
     "http-upload": 450,
     "tus-patch": 650,
     "dav-put": 193,
-    "dav-look": 107,
+    "dav-look": 101,
     "dav-entry": 9,
     "sftp-get": 600,
     "sftp-put": 640,
