@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from twisted.logger import ILogObserver, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vfgateway.eventloop import MOST_TOGETHER, give_way, settle, shorten, together
+from vfgateway.eventloop import MOST_TOGETHER, MOST_TURNS, give_way, settle, shorten, together
 
 
 class Echo(Protocol):
@@ -260,3 +260,72 @@ def test_who_is_alone_waits_for_nobody(reactor: Any) -> None:
     reactor.doIteration(0.01)
     assert told == ["answered", "asked"]
     ours.close()
+
+
+def ping_pong(reactor: Any, told: Callable[[int], object]) -> list[Any]:
+    """Two ends that send each other a byte for ever, and tell how often one has come so far."""
+    count = 0
+
+    class Player(Protocol):
+        transport: Any
+
+        def dataReceived(self, data: bytes) -> None:
+            nonlocal count
+            count += 1
+            told(count)
+            self.transport.socket.send(data)
+
+    ours, theirs = socket.socketpair()
+    ends = []
+    for each in (ours, theirs):
+        each.setblocking(False)
+        ends.append(reactor.adoptStreamConnection(each.fileno(), socket.AF_UNIX, Factory.forProtocol(Player)))
+        each.close()
+    ends[0].socket.send(b"x")
+    return ends
+
+
+def test_several_turns_without_a_look_at_anything_else(reactor: Any) -> None:
+    """But not too many."""
+    told: list[int] = []
+    ping_pong(reactor, told.append)
+    reactor.doIteration(10)
+    assert told == list(range(1, MOST_TURNS + 1))
+
+
+@pytest.mark.parametrize("what", ["a call from a thread", "a new timer", "a timer moved", "the end"])
+def test_what_else_there_is_to_do_ends_a_series_of_turns(reactor: Any, what: str) -> None:
+    """It is done after the turn that brought it."""
+    far = reactor.callLater(100, print)
+    reactor.timeout()  # where new timers are looked at
+    told: list[int] = []
+    things: dict[str, Callable[[], object]] = {
+        "a call from a thread": partial(reactor.callFromThread, print),
+        "a new timer": partial(reactor.callLater, 50, print),
+        "a timer moved": partial(far.reset, 1),
+        "the end": reactor.stop,
+    }
+
+    def tell(count: int) -> None:
+        told.append(count)
+        if count == 3:
+            things[what]()
+
+    ping_pong(reactor, tell)
+    reactor.doIteration(10)
+    assert told == [1, 2, 3]
+
+
+def test_turns_end_in_time(reactor: Any) -> None:
+    """Those who wait for a time are not kept waiting by those who talk, nor by those who are silent."""
+    told: list[int] = []
+    ping_pong(reactor, told.append)
+    reactor.doIteration(0)
+    assert told == [1]
+    reactor.removeAll()
+    ours, theirs = socket.socketpair()
+    reactor.adoptStreamConnection(theirs.fileno(), socket.AF_UNIX, Factory.forProtocol(Protocol))
+    ours.send(b"x")
+    reactor.doIteration(0.05)
+    ours.close()
+    theirs.close()

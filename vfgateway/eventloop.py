@@ -16,7 +16,9 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from select import EPOLLIN
+from time import monotonic
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -29,6 +31,9 @@ _LAST: Final = "_vfgateway_gives_way"
 _TOGETHER: Final = "_vfgateway_together"
 #: Calls that are made together at most. Whoever is first waits for that many others.
 MOST_TOGETHER: Final = 8
+
+#: Turns, at most, until Twisted's loop looks at what there is besides sockets, and at the clock.
+MOST_TURNS: Final = 16
 
 _large: WeakSet[Any] = WeakSet()
 
@@ -71,17 +76,41 @@ def together(reactor: Any, call: Callable[..., object], *args: Any) -> None:
 
 
 def _iterate(reactor: Any, timeout: float | None) -> None:
-    """As ``EPollReactor.doPoll``."""
-    selectables = reactor._selectables
-    events = reactor._poller.poll(-1 if timeout is None else timeout, len(selectables))
+    """As ``EPollReactor.doPoll``, and again while there is nothing to be done but to wait for sockets until ``timeout`` is over: to find that out,
+    Twisted's loop takes as long as the answer to something small."""
+    until = None if timeout is None else monotonic() + timeout
+    calls = reactor._pendingTimedCalls
+    first = calls[0].time if calls else inf
+    wait = -1.0 if timeout is None else timeout
+    for _ in range(MOST_TURNS):
+        events = reactor._poller.poll(wait, len(reactor._selectables))
+        _turn(reactor, events)
+        if (
+            not events
+            or reactor.threadCallQueue
+            or reactor._newTimedCalls
+            or reactor._justStopped
+            or not reactor.running
+        ):
+            break
+        calls = reactor._pendingTimedCalls
+        if calls and calls[0].time < first:  # one was moved
+            break
+        if until is not None:
+            wait = until - monotonic()
+            if wait <= 0:
+                break
+
+
+def _turn(reactor: Any, events: Sequence[tuple[int, int]]) -> None:
     last = _tell_others(reactor, events)
     while last:
         selectable, descriptor, event = last.pop()
-        if selectables.get(descriptor) is selectable:
+        if reactor._selectables.get(descriptor) is selectable:
             _tell(reactor, selectable, descriptor, event)
         if last:
             reactor.runUntilCurrent()
-            _tell_others(reactor, reactor._poller.poll(0, len(selectables)))
+            _tell_others(reactor, reactor._poller.poll(0, len(reactor._selectables)))
 
 
 def _tell_others(reactor: Any, events: Sequence[tuple[int, int]]) -> list[tuple[Any, int, int]]:

@@ -259,6 +259,29 @@ async def test_every_field_means_the_same(door: Door, method: str) -> None:
         await door.both(method, "/small.txt", quick=quick or whole, **filled)
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_file_that_changes_is_told_anew(door: Door, method: str) -> None:
+    """Whoever sends the same request again and again is answered from what is there each time."""
+    file = door.dav.root / "changing"
+    tags: list[str] = []
+    for content in (b"one", b"two", b"", b"a longer one", b"one"):
+        file.write_bytes(content)
+        for _ in range(2):
+            whole = await door.both(method, "/changing", quick=True)
+            assert whole.body == (b"" if method == "HEAD" else content)
+            assert whole.headers["content-length"] == str(len(content))
+        if content:
+            part = await door.both(method, "/changing", quick=True, Range="bytes=1-2")
+            assert part.body == (b"" if method == "HEAD" else content[1:3])
+        for tag in tags:
+            assert (await door.both(method, "/changing", quick=True, If_None_Match=tag)).status == 200
+        tags.append(whole.headers["etag"])
+        for _ in range(2):
+            assert (await door.both(method, "/changing", quick=True, If_None_Match=tags[-1])).status == 304
+    file.unlink()
+    assert (await door.ask(method, "/changing")).status == 404
+
+
 NAMED = b'<propfind xmlns="DAV:"><prop><resourcetype/><getcontentlength/><getetag/><displayname/><x:y xmlns:x="urn:x"/></prop></propfind>'
 #: Bodies of PROPFIND, and whether they are for the lane.
 ASKED = [

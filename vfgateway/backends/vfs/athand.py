@@ -26,16 +26,16 @@ class AtHand:
 
     def __init__(self, tree: Tree, in_memory: bool) -> None:
         self._tree = tree
+        self._hidden, self._open_at_once = tree.hidden, tree.resolver.open_at_once
         self._root = os.fsencode(tree.path)
         self._in_memory = in_memory
 
     def _open(self, path: FolderPath, flags: int) -> int | None:
         """Open what is at ``path``, by a way without links."""
-        tree = self._tree
-        if tree.hidden(path):
+        if self._hidden(path):
             return None
         try:
-            return tree.resolver.open_at_once(self._root, path, flags)
+            return self._open_at_once(self._root, path, flags)
         except OSError:
             return None
 

@@ -43,7 +43,7 @@ LARGEST_HEAD: Final = 4 << 10
 COPIED: Final = 8 << 10
 #: Heads that are remembered, and whole requests.
 MOST_HEADS: Final = 4096
-MOST_KNOWN: Final = 16384
+MOST_KNOWN: Final = 8192
 
 #: A path that names one thing: no query, no empty or dotted segments. What escapes stand for is seen by :func:`place_in`.
 _PLAIN_PATH: Final = re.compile(rb"(?:/(?!\.{1,2}(?:/|$))(?:[A-Za-z0-9._~!$()*,=@+-]|%[0-9A-Fa-f]{2})+)+/?")
@@ -65,16 +65,25 @@ def place_in(target: bytes, prefix: bytes = b"/") -> tuple[str, FolderPath]:
     return path.parts[0], FolderPath(path.parts[1:])
 
 
-#: Method, path and head of a request.
-type_known = tuple[bytes, bytes, Head]
+@attrs.define(eq=False)
+class Known:
+    """What a request says: the same object for all that are the same to the byte, if such requests are remembered.
+
+    :ivar target: its path
+    :ivar told: what its route remembers of what was answered
+    """
+
+    method: bytes
+    target: bytes
+    head: Head
+    told: Any = None
 
 
 class Asked:
     """One request on the lane.
 
     :param data: all of it
-    :ivar target: its path
-    :ivar head: the same object for all requests whose heads are the same
+    :ivar known: what it says; ``method``, ``target`` and ``head`` are from there
     :ivar caller: as of a request without any field of a proxy's
     :ivar now: epoch seconds
     :ivar folder: what was entered
@@ -87,21 +96,20 @@ class Asked:
         "caller",
         "folder",
         "head",
+        "known",
         "method",
         "now",
         "request_id",
         "target",
     )
 
-    def __init__(
-        self, lane: Lane, channel: StreamingChannel, method: bytes, target: bytes, head: Head, data: bytes
-    ) -> None:
+    def __init__(self, lane: Lane, channel: StreamingChannel, known: Known, data: bytes) -> None:
         self._lane = lane
         self.caller: Caller = channel.far_end or lane.caller(channel)
-        self.head = head
+        self.known = known
+        self.method, self.target = known.method, known.target
+        self.head = head = known.head
         self._data = data
-        self.method = method
-        self.target = target
         self.body = data[len(data) - head.length :] if head.length else b""
         self.folder: FolderSession | None = None
         self.now: float = lane.clock.seconds()
@@ -199,7 +207,7 @@ class Lane:
         self.clock = site.reactor
         self._routes = routes
         self._heads: dict[bytes, Head | None] = {}
-        self._known: dict[bytes, type_known] = {}
+        self._known: dict[bytes, Known] = {}
         self._starts: dict[int, bytes] = {}
         self._starts_until = 0.0
 
@@ -211,7 +219,7 @@ class Lane:
         known = self._read(route, data) if route.body else self._recall(route, data)
         if known is None:
             return False
-        asked = Asked(self, channel, *known, data)
+        asked = Asked(self, channel, known, data)
         try:
             answered = route.serve(asked)
         except GatewayError:
@@ -243,7 +251,7 @@ class Lane:
         coming.addCallbacks(answer, failed)
         coming.addErrback(lambda failure: self.log.failure("an answer could not be sent", failure))
 
-    def _recall(self, route: Route, data: bytes) -> type_known | None:
+    def _recall(self, route: Route, data: bytes) -> Known | None:
         """As :meth:`_read`, which needs not look at what it has seen before, to the byte."""
         if len(data) > LARGEST_HEAD:
             return self._read(route, data)
@@ -257,7 +265,7 @@ class Lane:
                 self._known[ticket] = known
         return known
 
-    def _read(self, route: Route, data: bytes) -> type_known | None:
+    def _read(self, route: Route, data: bytes) -> Known | None:
         """The one request that ``data`` is; ``None`` if it is anything else, or unusual."""
         end = data.find(b"\r\n\r\n", 0, LARGEST_HEAD)
         first = data.find(b"\r\n", 0, end)
@@ -269,7 +277,7 @@ class Lane:
         head = self._head(data[first + 2 : end])
         if head is None or len(data) != end + 4 + head.length or not head.special <= route.fields:
             return None
-        return words[0], words[1], head
+        return Known(words[0], words[1], head)
 
     def waits_for_more(self, data: bytes) -> bool:
         """Whether ``data`` is the beginning of a request that could be answered if all of it were there, but for a part of its body."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
+import attrs
 from twisted.web.http import NOT_MODIFIED, OK, PARTIAL_CONTENT, REQUESTED_RANGE_NOT_SATISFIABLE
 
 from vfgateway.errors import PreconditionFailed
@@ -180,12 +181,30 @@ def file_at_hand(
     if found is None:
         return None
     stat, content = found
-    lines = _lines(more, stat.identity, seconds_of(stat), disposition_name)
-    if choice.status != NOT_MODIFIED:
-        lines += b"\r\nContent-Type: %b\r\nContent-Length: %d" % (content_type, choice.length)
-    if choice.span is not None:
-        lines += b"\r\nContent-Range: " + choice.span.content_range(stat.size)
-    return Answer(choice.status, lines, content, folder.principal.name)
+    told = choice.told
+    if told is None:
+        lines = _lines(more, stat.identity, seconds_of(stat), disposition_name)
+        if choice.status != NOT_MODIFIED:
+            lines += b"\r\nContent-Type: %b\r\nContent-Length: %d" % (content_type, choice.length)
+        if choice.span is not None:
+            lines += b"\r\nContent-Range: " + choice.span.content_range(stat.size)
+        told = _Told(stat, choice.status, choice.part, lines)
+        if b"if-range" not in asked.head.special:  # to which the time matters
+            asked.known.told = told
+    return Answer(told.status, told.lines, content, folder.principal.name)
+
+
+@attrs.frozen(eq=False)
+class _Told:
+    """What was answered to a request: the same is to be answered to the same request, while the file has the same facts.
+
+    :ivar part: which bytes of it
+    """
+
+    stat: FileStat
+    status: int
+    part: tuple[int, int] | None
+    lines: bytes
 
 
 @lru_cache(maxsize=4096)
@@ -205,6 +224,8 @@ class _Choice:
 
     :ivar length: of the body, sent or not (HEAD)
     :ivar span: for an answer with a part of the file
+    :ivar part: what is read of it
+    :ivar told: what was answered before, if that is right again; the others are not set then
     """
 
     def __init__(self, asked: Asked, path: FolderPath) -> None:
@@ -213,8 +234,18 @@ class _Choice:
         self.status: int = OK
         self.length = 0
         self.span: Span | None = None
+        self.part: tuple[int, int] | None = None
+        self.told: _Told | None = None
 
     def __call__(self, stat: FileStat) -> tuple[int, int] | None:
+        told: _Told | None = self._asked.known.told
+        if told is not None and told.stat == stat:
+            self.told = told
+            return told.part
+        self.part = self._choose(stat)
+        return self.part
+
+    def _choose(self, stat: FileStat) -> tuple[int, int] | None:
         asked = self._asked
         if asked.head.conditions is not None:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -20,28 +21,25 @@ class Tally:
         self._front_end = front_end
         # Clients ask for the same over and over.
         self._endpoint_of = None if endpoint_of is None else lru_cache(4096)(endpoint_of)
-        self._seconds: dict[tuple[bytes, str, int], list[float]] = {}
-        self._sent = 0
+        self._added: list[tuple[bytes, bytes, int, float, int]] = []
 
     def add(self, method: bytes, path: bytes, status: int, seconds: float, sent: int) -> None:
         """A request was answered without an error.
 
         :param sent: bytes of the answer's body
         """
-        if method == b"GET":
-            self._sent += sent
-        if self._endpoint_of is not None:
-            key = (method, self._endpoint_of(path), status)
-            try:
-                self._seconds[key].append(seconds)
-            except KeyError:
-                self._seconds[key] = [seconds]
+        self._added.append((method, path, status, seconds, sent))
 
     def settle(self) -> None:
         """Count what was added."""
-        if self._sent:
-            self._metrics.sent(self._front_end, self._sent)
-            self._sent = 0
-        counted, self._seconds = self._seconds, {}
-        for (method, endpoint, status), seconds in counted.items():
-            self._metrics.requests(method.decode("ascii"), endpoint, status, seconds)
+        added, self._added = self._added, []
+        delivered = sum([sent for method, _, _, _, sent in added if method == b"GET"])
+        if delivered:
+            self._metrics.sent(self._front_end, delivered)
+        if self._endpoint_of is None:
+            return
+        counted: defaultdict[tuple[bytes, str, int], list[float]] = defaultdict(list)
+        for method, path, status, seconds, _ in added:
+            counted[method, self._endpoint_of(path), status].append(seconds)
+        for (method, endpoint, status), times in counted.items():
+            self._metrics.requests(method.decode("ascii"), endpoint, status, times)

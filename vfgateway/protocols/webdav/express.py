@@ -9,8 +9,7 @@ import attrs
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.web.lane import Asked, Route, place_in, type_served
 from vfgateway.protocols.web.plainhead import CONDITIONS
-from vfgateway.protocols.webdav import get, put
-from vfgateway.protocols.webdav.look import Looks
+from vfgateway.protocols.webdav import get, look, put
 from vfgateway.protocols.webdav.settings import WebDavSettings
 from vfgateway.services.session import FolderSession
 
@@ -43,6 +42,6 @@ def routes(settings: WebDavSettings) -> Mapping[bytes, Route]:
     return {
         b"GET": reading,
         b"HEAD": reading,
-        b"PROPFIND": Route(_Serve(Looks().answer, guarded), frozenset({b"depth"})),
+        b"PROPFIND": Route(_Serve(look.answer_at_hand, guarded), frozenset({b"depth"})),
         b"PUT": Route(_Serve(put.answer_at_hand(settings.max_upload_size), guarded, waits=True), body=True),
     }

@@ -17,7 +17,6 @@ from vfgateway.model import FileStat, FileType
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.web.lane import Answer, lines_of, place_in
 from vfgateway.protocols.web.lane import Asked as Request
-from vfgateway.protocols.web.plainhead import Head
 from vfgateway.protocols.webdav.faults import XML
 from vfgateway.protocols.webdav.live import FREE, USED, Described
 from vfgateway.protocols.webdav.multistatus import CLOSING, OPENING
@@ -26,9 +25,6 @@ from vfgateway.protocols.webdav.rendering import Asked, Rendering, asked_in_body
 from vfgateway.services.properties import LOCKED, SET
 from vfgateway.services.session import FolderSession
 
-#: Requests of which something is kept, and bytes of the largest body of one.
-MOST: Final = 4096
-LARGEST: Final = 1 << 10
 #: How answers to PROPFIND are to be kept by others.
 NOT_KEPT: Final = (b"Cache-Control", b"no-store")
 
@@ -60,59 +56,49 @@ class _Look:
     answer: Answer | None = None
 
 
-class Looks:
-    """See the module."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[bytes, Head, bytes], _Look] = {}
-
-    def answer(self, request: Request, folder: FolderSession, path: FolderPath) -> Answer | None:
-        """As :class:`vfgateway.protocols.web.lane.Route` has it."""
-        known = self._known.get((request.target, request.head, request.body))
-        looks = folder.context.gateway.database.looks
-        if known is None or known.folder is not folder or known.looks != looks or request.now >= known.until:
-            known = self._find(request, folder, path)
-            if known is None:
-                return None
-        stat = known.stat()
-        if stat is None:
+def answer_at_hand(request: Request, folder: FolderSession, path: FolderPath) -> Answer | None:
+    """As :class:`vfgateway.protocols.web.lane.Route` has it."""
+    known: _Look | None = request.known.told
+    looks = folder.context.gateway.database.looks
+    if known is None or known.folder is not folder or known.looks != looks or request.now >= known.until:
+        known = request.known.told = _find(request, folder, path)
+        if known is None:
             return None
-        if stat == known.told:
-            return known.answer
-        if stat.type is _FILE and known.element is not None:
-            body = known.element(stat)
-            known.told = stat
-        else:  # of which more may bear on the answer than its facts
-            body = OPENING + _whole(request, path, known.rendering, stat) + CLOSING
-            known.told = None
-        known.answer = Answer(207, _LINES + b"%d" % len(body), body, known.user)
+    stat = known.stat()
+    if stat is None:
+        return None
+    if stat == known.told:
         return known.answer
+    if stat.type is _FILE and known.element is not None:
+        body = known.element(stat)
+        known.told = stat
+    else:  # of which more may bear on the answer than its facts
+        body = OPENING + _whole(request, path, known.rendering, stat) + CLOSING
+        known.told = None
+    known.answer = Answer(207, _LINES + b"%d" % len(body), body, known.user)
+    return known.answer
 
-    def _find(self, request: Request, folder: FolderSession, path: FolderPath) -> _Look | None:
-        """``None`` where more has to be told than facts, or they take time to be found."""
-        if request.head.fields.get(b"depth") != b"0":
-            return None
-        asked = asked_in_body(request.body)
-        gateway = folder.context.gateway
-        standing = gateway.properties.any_at_hand(folder.vfolder)
-        if standing is None or asked.wants(FREE, USED):
-            return None
-        any_properties, any_locks = standing
-        if (any_properties and asked.wants_dead) or (any_locks and asked.wants_locks):
-            return None
-        stat = folder.stat_at_hand(path)
-        if stat is None:
-            return None
-        rendering = _rendering(asked)
-        element = rendering.whole_file(href_of(_place(request, path).parent, True), path.name, OPENING, CLOSING)
-        database = gateway.database
-        until = database.good_until(SET, LOCKED)
-        known = _Look(folder, database.looks, until, stat, element, rendering, folder.principal.name)
-        if len(request.body) <= LARGEST:
-            if len(self._known) >= MOST:
-                self._known.clear()
-            self._known[request.target, request.head, request.body] = known
-        return known
+
+def _find(request: Request, folder: FolderSession, path: FolderPath) -> _Look | None:
+    """``None`` where more has to be told than facts, or they take time to be found."""
+    if request.head.fields.get(b"depth") != b"0":
+        return None
+    asked = asked_in_body(request.body)
+    gateway = folder.context.gateway
+    standing = gateway.properties.any_at_hand(folder.vfolder)
+    if standing is None or asked.wants(FREE, USED):
+        return None
+    any_properties, any_locks = standing
+    if (any_properties and asked.wants_dead) or (any_locks and asked.wants_locks):
+        return None
+    stat = folder.stat_at_hand(path)
+    if stat is None:
+        return None
+    rendering = _rendering(asked)
+    element = rendering.whole_file(href_of(_place(request, path).parent, True), path.name, OPENING, CLOSING)
+    database = gateway.database
+    until = database.good_until(SET, LOCKED)
+    return _Look(folder, database.looks, until, stat, element, rendering, folder.principal.name)
 
 
 def _place(request: Request, path: FolderPath) -> FolderPath:
