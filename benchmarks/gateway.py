@@ -82,6 +82,7 @@ class Gateway:
 
     def __enter__(self) -> Gateway:
         self._process.start()
+        self._process.all_there()
         for name in self._durabilities:
             self.folders[name] = self.site.populate(name, f"{name}-data")
         return self

@@ -92,6 +92,7 @@ def measure(workers: int, durability: str, rounds: int, seconds: float, where: s
             Path(folder) / "site", {"local": {"path": f"{folder}/volume", "durability": durability}}, workers=workers
         )
         with GatewayProcess(site) as gateway:
+            gateway.all_there()
             free = site.populate(name="free")
             limited = site.populate(name="limited")
             site.manager("PATCH", f"/vfgateway/v1/vfolders/{limited.vfid.rpartition('/')[2]}", LIMITS)

@@ -61,7 +61,7 @@ class Effort:
     crowded: int
 
 
-WHOLE = Effort(5, 1024 * MIB, 256 * MIB, 32 * MIB, 256 * MIB, 10_000, 10_000, 100_000)
+WHOLE = Effort(5, 1024 * MIB, 256 * MIB, 32 * MIB, 700 * MIB, 10_000, 10_000, 100_000)
 QUICK = Effort(2, 64 * MIB, 32 * MIB, 16 * MIB, 64 * MIB, 500, 1_000, 10_000)
 
 
@@ -77,6 +77,7 @@ class Ours:
 
     def populate(self) -> VFolderOfAlice:
         """When it runs: let Alice in, with a vfolder of hers."""
+        self.process.all_there()
         vfolder = self.site.populate()
         self.site.admit_key()
         return vfolder

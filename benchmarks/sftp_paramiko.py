@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from multiprocessing.synchronize import Event
 
 import paramiko
 
@@ -22,14 +22,18 @@ PROBES = 300
 
 
 @contextmanager
-def client(side: Side) -> Iterator[paramiko.SFTPClient]:
+def client(port: int, user: str, key: str) -> Iterator[paramiko.SFTPClient]:
     """A client as its manual has it."""
     with paramiko.SSHClient() as ssh:
         ssh.set_missing_host_key_policy(paramiko.AutoAddPolicy())
-        port, key = side.server.port, str(side.key)
-        ssh.connect("127.0.0.1", port, side.user, key_filename=key, allow_agent=False, look_for_keys=False)
+        ssh.connect("127.0.0.1", port, user, key_filename=key, allow_agent=False, look_for_keys=False)
         with ssh.open_sftp() as sftp:
             yield sftp
+
+
+def way(side: Side) -> tuple[int, str, str]:
+    """What a :func:`client` needs to know."""
+    return side.server.port, side.user, str(side.key)
 
 
 def contest(arena: Arena) -> Contest:
@@ -37,7 +41,7 @@ def contest(arena: Arena) -> Contest:
     target = arena.folder / "paramiko"
 
     def run(side: Side) -> Work:
-        with client(side) as sftp:
+        with client(*way(side)) as sftp:
             return timed(arena.effort.piped, lambda: sftp.get(f"{side.root}/piped", str(target)))
 
     title = f"get of {arena.effort.piped // MIB} MiB by paramiko"
@@ -49,32 +53,37 @@ def memory(arena: Arena) -> str:
     meter = arena.ours.server.meter
     meter.forget_peak()
     before = meter.peak()
-    with client(arena.ours) as sftp:
+    with client(*way(arena.ours)) as sftp:
         sftp.get(f"{arena.ours.root}/piped", str(arena.folder / "paramiko"))
     taken = (meter.peak() - before) / MIB
     return f"paramiko's `get` of {arena.effort.piped // MIB} MiB took {taken:.0f} MiB of the gateway's memory."
 
 
 def neighbour(arena: Arena) -> str:
-    """What a session sees of another one that fetches a large file with OpenSSH's client all the while."""
+    """What a session sees of another one that fetches a large file so all the while."""
     told = []
+    processes = multiprocessing.get_context("spawn")
     for side in (arena.ours, arena.theirs):
-        with client(side) as other:
+        with client(*way(side)) as other:
             alone = _latencies(side, other)
-            enough = threading.Event()
-            thread = threading.Thread(target=_fetch, args=(side, arena.folder / "back", arena.effort.large, enough))
-            thread.start()
+            begun, enough = processes.Event(), processes.Event()
+            files = (f"{side.root}/piped", str(arena.folder / "back"))
+            fetching = processes.Process(target=_fetch, args=(way(side), files, begun, enough))
+            fetching.start()
+            assert begun.wait(60), "it does not begin"
             meanwhile = _latencies(side, other)
             enough.set()
-            thread.join()
+            fetching.join()
         told.append(f"{side.server.title}: {_words(meanwhile)}; before, {_words(alone)}")
-    return f"Attributes of a file, asked for by one session while another fetched a large file. {'. '.join(told)}."
+    return f"Attributes of a file, asked for by one session while another fetched a large file with paramiko's `get`. {'. '.join(told)}."
 
 
-def _fetch(side: Side, target: Path, size: int, enough: threading.Event) -> None:
+def _fetch(where: tuple[int, str, str], files: tuple[str, str], begun: Event, enough: Event) -> None:
     """Again and again, in a process of its own."""
-    while not enough.is_set():
-        side.run(f"get source {target}", size)
+    with client(*where) as sftp:
+        begun.set()
+        while not enough.is_set():
+            sftp.get(*files)
 
 
 def _latencies(side: Side, sftp: paramiko.SFTPClient) -> list[float]:

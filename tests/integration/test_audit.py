@@ -90,6 +90,7 @@ class Audited:
 def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
     site = EverySite(tmp_path_factory.mktemp("audit") / "site", workers=WORKERS)
     with GatewayProcess(site) as gateway:
+        gateway.all_there()
         yield Audited(gateway, site)
 
 

@@ -18,7 +18,8 @@ from tests.support.process import ALICE, PATIENCE, GatewayProcess, VFolderOfAlic
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoProcesses]:
     site = TwoProcesses(tmp_path_factory.mktemp("revocation") / "site")
-    with GatewayProcess(site):
+    with GatewayProcess(site) as gateway:
+        gateway.all_there()
         yield site
 
 

@@ -22,7 +22,8 @@ from tests.support.sftp import OPTIONS
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoProcesses]:
     """Running."""
     site = TwoProcesses(tmp_path_factory.mktemp("revocation") / "site")
-    with GatewayProcess(site):
+    with GatewayProcess(site) as gateway:
+        gateway.all_there()
         yield site
 
 

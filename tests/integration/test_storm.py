@@ -233,6 +233,7 @@ def test_a_storm(tmp_path: Path) -> None:
     print(f"VFGATEWAY_STORM_SEED={SEED}")
     site = StormSite(tmp_path / "site", workers=WORKERS)
     with GatewayProcess(site) as gateway:
+        gateway.all_there()
         folders = [site.populate(name="data"), site.populate(name="more")]
         site.admit_key()
         users = site.manager("GET", "/vfgateway/v1/users")["users"]

@@ -29,7 +29,8 @@ def test_a_task_goes_on_where_another_process_lives(tmp_path: Path) -> None:
     request that asked for it."""
     volumes = {name: {"path": str(tmp_path / name)} for name in ("local", "other")}
     site = Site(tmp_path / "site", volumes, workers=2)
-    with GatewayProcess(site):
+    with GatewayProcess(site) as gateway:
+        gateway.all_there()
         folder = site.populate()
         (folder.root / "many").mkdir()
         for number in range(FILES):

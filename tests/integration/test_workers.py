@@ -29,6 +29,7 @@ def running(folder: Path) -> Iterator[tuple[GatewayProcess, VFolderOfAlice]]:
     """A gateway of several processes, with a vfolder."""
     site = Site(folder, workers=WORKERS)
     with GatewayProcess(site) as gateway:
+        gateway.all_there()
         yield gateway, site.populate()
 
 

@@ -232,20 +232,20 @@ class GatewayProcess:
         return (self.site.folder / "output").read_text(errors="replace")
 
     def start(self) -> None:
-        """Start and wait until it answers, with all its workers."""
+        """Start and wait until it answers."""
         command = [*self._twistd, "--nodaemon", "--pidfile=", *self._options]
         command += ["vfgateway", "--config", str(self.site.config)]
-        workers = self.site.workers
         with (self.site.folder / "output").open("ab") as output:
-            before = self.output.count(f"ready: {workers} workers")
             self._process = subprocess.Popen(
                 command, cwd=self.site.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
         eventually(lambda: self._ended() or self.site.ready(), "the gateway gets ready")
         assert not self._ended(), self.output[-4000:]
-        if workers > 1:
-            said = f"ready: {workers} workers"
-            eventually(lambda: self.output.count(said) > before, "all workers are there", ALL_WORKERS)
+
+    def all_there(self) -> None:
+        """Wait until all workers have said that they are; at once where there is but one process."""
+        said = f"ready: {self.site.workers} workers"
+        eventually(lambda: self.site.workers == 1 or said in self.output, "all workers are there", ALL_WORKERS)
 
     def _ended(self) -> bool:
         assert self._process is not None

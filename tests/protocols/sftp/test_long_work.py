@@ -105,14 +105,15 @@ async def test_so_does_a_command(
     async with with_alice(tmp_path) as (gateway, _), serve(gateway) as service:
         client = await deferToThread(connected, port_of(service))
 
-        def begin() -> None:
+        def begin() -> object:
             with client.open_sftp().open("/data/a", "w") as file:
                 file.write(bytes(1000 * PIECES))
-            client.exec_command("sha256sum /data/a")
+            return client.exec_command("sha256sum /data/a")
 
-        await deferToThread(begin)
+        channel = await deferToThread(begin)  # which closes as soon as nobody has it
         await until(lambda: storage.reads == 1)
         await deferToThread(client.close)
+        del channel
         await until(lambda: not service.factory.connections)
         storage.let_go()
         assert storage.reads == 1
