@@ -1,14 +1,16 @@
-"""Runs every ``async def`` test on the reactor, without a decorator on each; nothing else."""
+"""Runs every ``async def`` test on the reactor, without a decorator on each, and holds coroutines to the time that the test has; nothing else."""
 
 from __future__ import annotations
 
 import inspect
 import signal
 from collections.abc import Generator
+from typing import Any
 
 import pytest
-import pytest_twisted
 from hypothesis import settings
+
+from tests.support.deadline import DEADLINE
 
 # No example has to be quick: tests judge no times, and machines are busy.
 settings.register_profile("patient", deadline=None)
@@ -19,24 +21,29 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Let ``async def`` tests be written as such, also under Hypothesis and in classes."""
-    if isinstance(item, pytest.Function):
-        under_hypothesis = getattr(item.obj, "hypothesis", None)
-        test = under_hypothesis.inner_test if under_hypothesis is not None else item.obj
-        if inspect.iscoroutinefunction(test):
-            pytest_twisted.ensureDeferred(getattr(test, "__func__", test))
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_timeout_set_timer(settings: Any) -> None:
+    """Beside what pytest-timeout does for all that is no coroutine."""
+    DEADLINE.set(settings.timeout)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """Give a Hypothesis test back as it was: pytest-twisted wraps it anew for each parameter, around the one before."""
+    """Let ``async def`` tests be written as such, also under Hypothesis and in classes; and give a Hypothesis test back as it was: pytest-twisted
+    wraps it anew for each parameter, around the one before."""
     under_hypothesis = getattr(pyfuncitem.obj, "hypothesis", None)
-    if under_hypothesis is None:
+    owner, name = (pyfuncitem, "obj") if under_hypothesis is None else (under_hypothesis, "inner_test")
+    test = getattr(owner, name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, DEADLINE.keeping(test) if inspect.iscoroutinefunction(test) else test)
         return (yield)
-    test = under_hypothesis.inner_test
-    try:
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
+    """Coroutines and their generators, as pytest-twisted runs them."""
+    function = fixturedef.func
+    with pytest.MonkeyPatch.context() as patch:
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            patch.setattr(fixturedef, "func", DEADLINE.keeping(function))
         return (yield)
-    finally:
-        under_hypothesis.inner_test = test
