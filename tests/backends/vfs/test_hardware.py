@@ -157,9 +157,9 @@ async def test_measured_since_somebody_asked(disk: Path, make_volume: Opener, mo
     async def run(function: Any, *arguments: Any) -> Any:
         return function(*arguments)
 
-    monkeypatch.setattr("vfgateway.backends.vfs.volume.counters", count)
-    monkeypatch.setattr(volume, "_reactor", clock)
-    monkeypatch.setattr(volume._watch, "run", run)
+    monkeypatch.setattr("vfgateway.backends.vfs.watch.counters", count)
+    monkeypatch.setattr(volume._watch, "_reactor", clock)
+    monkeypatch.setattr(volume._watch._calls, "run", run)
     seen = []
     for pause, done in ((0, 5), (10, 100), (0.1, 7), (1000, 9)):
         clock.advance(pause)

@@ -263,8 +263,6 @@ class Tree:
         try:
             if OpenMode.WRITE in mode:
                 strip_set_id(descriptor)
-                if OpenMode.TRUNCATE in mode:
-                    os.ftruncate(descriptor, 0)
         except BaseException:
             os.close(descriptor)
             raise
@@ -289,6 +287,8 @@ class Tree:
         descriptor = os.open(place.name, flags, dir_fd=place.parent)
         try:
             self.ownership.settle_dir(descriptor, place.root, self.actor)
+            if self.durable:  # without a journal the sync of the directory above leaves out what the name is of
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
 

@@ -112,10 +112,22 @@ class WholeStore:
             except FileExistsError:
                 there = self._replace(wait, _Making(target, parent, name, made, alone))
             if tree.durable:
-                self._sync_names(parent)
+                self._sync_named(made, parent, new=there is None)
             return Published(facts(os.fstat(made)), there)
         finally:
             os.close(made)
+
+    def _sync_named(self, made: int, parent: int, new: bool) -> None:
+        """Make the name durable, and that the file has one: without a journal the directory's sync leaves the file's own count of its names out, and
+        what has none is taken for deleted after a power loss."""
+        if not self._is_ordered(made):
+            try:
+                os.fsync(made)
+            except OSError as error:
+                raise _TooLate(error) from error
+            if new and self._staging.file_system == syscalls.EXT4:
+                return  # which takes the directories along in which a file has just got its name (linux, fs/ext4/fsync.c)
+        self._sync_names(parent)
 
     def _replace(self, wait: bool, making: _Making) -> FileStat | None:
         """Give the file, which has no name yet, the one that is taken."""
@@ -149,13 +161,16 @@ class WholeStore:
 
     def _sync(self, made: int) -> None:
         """See that the name, once it is durable, is never there without the content."""
-        device = os.fstat(made).st_dev
-        if device not in self._ordered:
-            self._ordered[device] = keeps_order(device)
-        if self._ordered[device]:
+        if self._is_ordered(made):
             syscalls.write_out(made)
         else:
             os.fsync(made)
+
+    def _is_ordered(self, made: int) -> bool:
+        device = os.fstat(made).st_dev
+        if device not in self._ordered:
+            self._ordered[device] = keeps_order(device)
+        return self._ordered[device]
 
     def _publish(self, wait: bool, area: int, token: bytes, making: _Making) -> FileStat | None:
         """Give the stage ``token`` its name; what it has replaced. If that fails, the stage is gone."""
