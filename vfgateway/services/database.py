@@ -34,6 +34,10 @@ _log = Logger()
 GROUP = 256
 #: Seconds for which a write waits for those of other processes.
 PATIENCE = 10.0
+#: How often, at most, a write is begun that has to give way to another process's, and what PostgreSQL calls that (its manual, appendix A):
+#: serialization_failure, deadlock_detected.
+TRIES = 5
+_GAVE_WAY = frozenset({"40001", "40P01"})
 #: Seconds for which a generation number may be believed (``design.md`` section 4.9).
 FRESH = 0.25
 
@@ -129,8 +133,8 @@ class Database:
 
     def write(self, function: Callable[[Connection], T], durable: bool = True) -> Awaitable[T]:
         """Run ``function(connection)`` in the writer's thread; the answer comes when it is committed. An error of the function rolls
-        back that function alone. ``DatabaseUnavailable``: nothing of it has happened, as far as can be told. Cancelling abandons the answer,
-        not the write."""
+        back that function alone; where it had to give way to another process's (PostgreSQL), it is called again. ``DatabaseUnavailable``: nothing of
+        it has happened, as far as can be told. Cancelling abandons the answer, not the write."""
         if self._writer is None:
             raise RuntimeError("the database is not open")
         done: Deferred[T] = Deferred(lambda _: None)
@@ -238,11 +242,16 @@ class Database:
                     return
 
     def _commit(self, connection: Connection, group: list[_Write]) -> None:
-        try:
-            self._commit_all(connection, group)
-        except Exception as failure:
-            for write in group:
-                write.failure = _in_our_words(failure)
+        left = group
+        for _ in range(TRIES):
+            try:
+                self._commit_all(connection, left)
+            except Exception as failure:
+                for write in left:
+                    write.failure = failure
+            left = [write for write in left if _gave_way(write.failure)]
+            if not left:
+                break
         self._reactor.callFromThread(_answer, group)
 
     def _commit_all(self, connection: Connection, group: list[_Write]) -> None:
@@ -251,6 +260,7 @@ class Database:
             connection.connection.cursor().execute(f"PRAGMA synchronous={level}")
         with connection.begin():
             if len(group) == 1:  # rolled back as a whole
+                group[0].failure = None
                 group[0].outcome = group[0].function(connection)
             else:
                 self._run_each(connection, group)
@@ -264,7 +274,7 @@ class Database:
             try:
                 write.outcome = write.function(connection)
             except Exception as failure:
-                write.failure = _in_our_words(failure)
+                write.failure = failure
                 cursor.execute("ROLLBACK TO SAVEPOINT one_of_many")
             cursor.execute("RELEASE SAVEPOINT one_of_many")
         cursor.close()
@@ -281,7 +291,7 @@ def _answer(group: list[_Write]) -> None:
         if write.done.called:
             continue
         if write.failure is not None:
-            write.done.errback(write.failure)
+            write.done.errback(_in_our_words(write.failure))
         else:
             write.done.callback(write.outcome)
 
@@ -316,6 +326,11 @@ def make_engine(url: URL) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _gave_way(failure: Exception | None) -> bool:
+    """Whether a write was undone because two processes waited for each other."""
+    return isinstance(failure, OperationalError) and getattr(failure.orig, "sqlstate", None) in _GAVE_WAY
 
 
 def _in_our_words(failure: Exception) -> Exception:
