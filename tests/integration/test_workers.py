@@ -10,7 +10,7 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,8 +53,8 @@ def lives(pid: int) -> bool:
         return False
 
 
-def connections(pid: int, port: int) -> int:
-    """How many accepted connections of ``port`` a process holds."""
+def sockets(pid: int) -> set[str]:
+    """The inodes of all sockets that a process holds."""
     inodes = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
@@ -62,8 +62,38 @@ def connections(pid: int, port: int) -> int:
         except FileNotFoundError:
             continue
         inodes.add(target.removeprefix("socket:[").rstrip("]"))
+    return inodes
+
+
+def accepted(port: int) -> list[list[str]]:
+    """What the kernel knows of the connections of ``port``."""
     rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(row[1].endswith(f":{port:04X}") and row[3] == "01" and row[9] in inodes for row in rows)
+    return [row for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01"]
+
+
+def connections(pid: int, port: int) -> int:
+    """How many accepted connections of ``port`` a process holds."""
+    inodes = sockets(pid)
+    return sum(row[9] in inodes for row in accepted(port))
+
+
+def connected(gateway: GatewayProcess, apart_from: int | None = None) -> tuple[http.client.HTTPConnection, int]:
+    """A connection, and the worker that has it: another one than ``apart_from``. Whoever does not come to it tries again, holding what it has."""
+    port = gateway.site.client_port
+    tried: list[http.client.HTTPConnection] = []
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        connection.request("GET", "/")
+        connection.getresponse().read()
+        end = f":{connection.sock.getsockname()[1]:04X}"
+        (inode,) = [row[9] for row in accepted(port) if row[2].endswith(end)]
+        (pid,) = [pid for pid in workers(gateway) if inode in sockets(pid)]
+        if pid != apart_from:
+            for other in tried:
+                other.close()
+            return connection, pid
+        tried.append(connection)
+        assert len(tried) < 200, "one worker gets all connections"
 
 
 def test_every_worker_gets_its_share(shared: tuple[GatewayProcess, VFolderOfAlice]) -> None:
@@ -105,6 +135,34 @@ def test_an_upload_goes_on_in_whichever_worker_is_left(shared: tuple[GatewayProc
     eventually(lambda: len(workers(gateway)) == WORKERS, "all workers are back")
     assert folder.charged[0] >= len(content)
     assert not folder.stages
+
+
+@pytest.mark.parametrize("how", ["cut", "dead"])
+def test_a_broken_upload_goes_on_in_another_worker(shared: tuple[GatewayProcess, VFolderOfAlice], how: str) -> None:
+    """A client whose line breaks in the middle of a body, noticed by the worker that it came to or not, asks another worker at once, is
+    told all that was sent, and can go on there."""
+    gateway, folder = shared
+    content, sent = os.urandom(3_000_000), 700_001
+    target = folder.upload_url(f"{how}.bin", len(content)).removeprefix(folder.site.client_url)
+    line, first = connected(gateway)
+    other, _ = connected(gateway, apart_from=first)
+    with closing(line), closing(other):
+        fields = {**BYTES, "Upload-Offset": "0", "Content-Length": str(len(content))}
+        line.putrequest("PATCH", target)
+        for name, value in fields.items():
+            line.putheader(name, value)
+        line.endheaders(content[:sent])
+        eventually(lambda: any(stage.stat().st_size for stage in folder.stages), "the first worker stores what comes")
+        if how == "cut":
+            line.close()
+        other.request("HEAD", target, headers=TUS)
+        answer = other.getresponse()
+        answer.read()
+        assert (answer.status, answer.headers["Upload-Offset"]) == (200, str(sent))
+        other.request("PATCH", target, content[sent:], {**BYTES, "Upload-Offset": str(sent)})
+        answer = other.getresponse()
+        assert answer.status == 204, answer.read()
+    assert folder.get(f"{how}.bin") == content
 
 
 def test_whoever_is_asked_tells_the_sum(shared: tuple[GatewayProcess, VFolderOfAlice]) -> None:

@@ -14,6 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from tests.support.gateway import new_vfolder, orchestrator_in, running_gateway
 from vfgateway.abilities import IResumableStaging
 from vfgateway.backends.memory import MemoryVolume
+from vfgateway.backends.memory.files import MemoryStagedFile
 from vfgateway.errors import (
     ChecksumMismatch,
     IncompleteBody,
@@ -48,14 +49,14 @@ class Feed:
 
     def __init__(self, *chunks: bytes, length: int | None = None, end: bool = True) -> None:
         self._chunks = list(chunks)
-        self._ended = end
+        self.complete = end
         self._error: Exception | None = None
         self._waiter: Deferred[None] | None = None
         self.length = length
         self.received = sum(map(len, chunks))
 
     async def read(self, limit: int = 1 << 20, least: int = 1) -> Sequence[bytes]:
-        while len(self._chunks) < (1 if least else 0) and not self._ended and self._error is None:
+        while len(self._chunks) < (1 if least else 0) and not self.complete and self._error is None:
             self._waiter = Deferred()
             try:
                 await self._waiter
@@ -76,6 +77,11 @@ class Feed:
         """As of a real body."""
         return self.received
 
+    @property
+    def over(self) -> bool:
+        """As of a real body."""
+        return self.complete or self._error is not None
+
     def put(self, chunk: bytes) -> None:
         """More has arrived."""
         self._chunks.append(chunk)
@@ -84,7 +90,7 @@ class Feed:
 
     def end(self) -> None:
         """That was all."""
-        self._ended = True
+        self.complete = True
         self._wake()
 
     def cut(self) -> None:
@@ -348,6 +354,42 @@ async def test_silent_holder_makes_room(tmp_path: Path) -> None:
             await dead
         assert await send(gateway, again, Feed(b"world"), 5) == 10
         assert await content(folder) == b"helloworld"
+
+
+@pytest.mark.parametrize("slow", ["open", "append"])
+async def test_who_asks_waits_for_what_a_vanished_client_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    """However long storage takes for what has arrived: who asks meanwhile is told the offset that it leads to, and can go on there."""
+    async with staged(tmp_path) as (gateway, folder):
+        gateway.staging.leases.patience.silence = 0.0
+        upload = await gateway.staging.begin(folder, TARGET, size=10)
+        held, reached = Deferred[None](), Deferred[None]()
+        owner, name = (gateway.staging.stages, "open") if slow == "open" else (MemoryStagedFile, "append")
+        original = getattr(owner, name)
+
+        async def slowly(*arguments: Any) -> Any:
+            if not reached.called:
+                reached.callback(None)
+                await held
+            return await original(*arguments)
+
+        monkeypatch.setattr(owner, name, slowly)
+        body = Feed(b"hello", length=10, end=False)
+        sending = Deferred.fromCoroutine(send(gateway, upload, body, 0))
+        await reached
+        body.cut()
+        again = await gateway.staging.resume(folder, upload.id)
+        asking = Deferred.fromCoroutine(again.refresh())
+        lease = gateway.staging.leases.held(upload.id)
+        while lease is not None and not lease.waiters and not asking.called:
+            await tick()
+        await tick()
+        held.callback(None)
+        assert await asking == 5
+        with pytest.raises(IncompleteBody):
+            await sending
+        assert await send(gateway, again, Feed(b"world"), 5) == 10
 
 
 async def test_live_holder_keeps_the_upload(tmp_path: Path) -> None:

@@ -186,7 +186,8 @@ async def test_publishing_of_what_was_lost(tmp_path: Path) -> None:
 
 async def other_process(gateway: Gateway, process: str = "f" * 32) -> str:
     """Enter another process that is alive."""
-    row = {"id": process, "host": "elsewhere", "pid": 1, "boot_id": "x", "birth": 0, "started": 0.0, "heartbeat": 0}
+    boot_id = gateway.processes.boot_id
+    row = {"id": process, "host": "elsewhere", "pid": 1, "boot_id": boot_id, "birth": 0, "started": 0.0, "heartbeat": 0}
     await gateway.database.write(lambda connection: connection.execute(insert(processes).values(row)))
     return process
 
@@ -253,7 +254,7 @@ async def test_asked_by_another_process(tmp_path: Path) -> None:
             await tick()
         upload.lease.stirred -= 60
         upload.lease.heard_before = upload.lease.heard()
-        await gateway.staging.uploads.ask(upload.id)
+        await gateway.staging.uploads.ask(upload.id, upload.lease.serial)
         await gateway.staging.leases.renew()
         with pytest.raises(UploadLost):
             await dead

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from vfgateway.services.leases import Sender
+
 
 class Arrivals:
-    """Of this process."""
+    """Of this process.
 
-    def __init__(self, clock: Any) -> None:
+    :param alone: tells whether there is no other
+    """
+
+    def __init__(self, clock: Any, alone: Callable[[], bool]) -> None:
         self._clock = clock
+        self._alone = alone
         self._coming: dict[str, list[list[Deferred[None]]]] = {}
 
     @contextmanager
-    def coming(self, upload_id: str) -> Iterator[None]:
-        """A body is there. To be entered before anything is waited for, and left when the next step takes the lease."""
+    def coming(self, upload_id: str, sender: Sender) -> Iterator[float]:
+        """A body is there. To be entered before anything is waited for, and left when the next step takes the lease.
+
+        :return: since when, in epoch seconds: for ``Terms.came``; 0 where the client has left before it was looked at, and others may have been
+            asked by it since"""
         waiters: list[Deferred[None]] = []
         present = self._coming.setdefault(upload_id, [])
         present.append(waiters)
         try:
-            yield
+            unseen = not self._alone() and sender.over and not sender.complete
+            yield 0.0 if unseen else self._clock.seconds()
         finally:
             present[:] = [other for other in present if other is not waiters]
             if not present:

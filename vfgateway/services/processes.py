@@ -94,6 +94,7 @@ class Processes:
     :ivar dirty: the vfolders that this process changes
     :ivar leads: whether this process does what is done by one alone, such as sweeps: it is the oldest that lives, as far as its last look
         tells. For moments two may think so, or none
+    :ivar alone: whether no other lives, as far as its last look tells
     """
 
     log = Logger()
@@ -112,6 +113,7 @@ class Processes:
         self.id = secrets.token_hex(16)
         self.boot_id = self._machine.boot_id
         self.leads = False
+        self.alone = True
         self.dirty = DirtyMarks(database, clock, self.id)
 
     async def start(self) -> None:
@@ -182,6 +184,7 @@ class Processes:
 
     def _see_who_leads(self, rows: Sequence[Row[Any]]) -> None:
         alive = [(row.started, row.id) for row in rows if not self._is_dead(row)]
+        self.alone = all(process == self.id for _, process in alive)
         self.leads = bool(alive) and min(alive)[1] == self.id
 
     def _observe(self, rows: Sequence[Row[Any]]) -> None:

@@ -7,16 +7,26 @@ sealed with a checksum, or what is longer than was declared, counts as a whole o
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
 
-from vfgateway.errors import ChecksumMismatch, GatewayError, IncompleteBody, OffsetMismatch, TooLarge, Unsupported
+from vfgateway.errors import (
+    ChecksumMismatch,
+    GatewayError,
+    IncompleteBody,
+    OffsetMismatch,
+    TooLarge,
+    Unsupported,
+    UploadLost,
+)
 from vfgateway.interfaces import type_chunk, type_fill
 from vfgateway.paths import FolderPath
 from vfgateway.services.checksums import Checksum
+from vfgateway.services.leases import Sender
 from vfgateway.services.resumable import ResumableUpload
 from vfgateway.uninterrupted import uninterrupted
 
@@ -24,18 +34,13 @@ from vfgateway.uninterrupted import uninterrupted
 MARK_EVERY = 256 << 20
 
 
-class Body(Protocol):
+class Body(Sender, Protocol):
     """Where bytes come from: a front end's view of one request.
 
     :ivar length: bytes that the client declared, if it did
-    :ivar arrived: bytes that have arrived, read or not
     """
 
     length: int | None
-
-    @property
-    def arrived(self) -> int:
-        """See above."""
 
     async def read(self, limit: int = ..., least: int = ...) -> Sequence[type_chunk]:
         """The next bytes once ``least`` are there; empty at the end, or when ``least`` is 0 and nothing waits. ``IncompleteBody``."""
@@ -53,6 +58,7 @@ class Terms:
     :ivar last: the end of this body is the end of the whole
     :ivar checksum: of this body
     :ivar target: where the whole shall be published, if not where was said at the beginning
+    :ivar came: since when the request was there (``Arrivals.coming``)
     """
 
     offset: int
@@ -60,6 +66,7 @@ class Terms:
     last: bool = False
     checksum: Checksum | None = None
     target: FolderPath | None = None
+    came: float = math.inf
 
 
 class Receiving:
@@ -90,12 +97,12 @@ class Receiving:
         if terms.checksum is not None and not upload.can_rewind:
             raise Unsupported("checksums on this storage")
         if not upload.published:
-            await upload.acquire(unverified=terms.checksum is not None)
+            await upload.acquire(terms.checksum is not None, self._body)
         if upload.published:
             return self._add_nothing()
         lease = upload.lease
         assert lease is not None
-        lease.heard, lease.on_ask = (lambda: self._body.arrived), self._hang_up
+        lease.on_ask = self._hang_up
         try:
             await self._agree()
             await self._take_in()
@@ -122,6 +129,8 @@ class Receiving:
         upload, terms, length = self._upload, self._terms, self._body.length
         if upload.offset != terms.offset:
             raise OffsetMismatch(upload.offset, terms.offset)
+        if self._is_overtaken():
+            raise UploadLost(upload.id)
         if terms.target is not None:
             await upload.retarget(terms.target)
         if terms.size is not None:
@@ -130,6 +139,12 @@ class Receiving:
             await upload.declare_size(terms.offset + length)
         if length:
             await upload.make_room(terms.offset + length)
+
+    def _is_overtaken(self) -> bool:
+        """Whether the client has left, and while this request was waiting for its turn somebody was told to go on where it begins, as by another
+        process, which could not know of it. It is that which stands."""
+        told, body = self._upload.row.told, self._body
+        return told is not None and told >= self._terms.came and body.over and not body.complete
 
     async def _take_in(self) -> None:
         upload, checksum = self._upload, self._terms.checksum
@@ -148,7 +163,7 @@ class Receiving:
             await upload.rewind(self._terms.offset)
             raise
         except BaseException:
-            lease.ending = True
+            lease.over = lambda: True
             if checksum is not None:
                 await upload.rewind(self._terms.offset)
             raise

@@ -30,7 +30,7 @@ from vfgateway.model import FileStat, Permission, Usage
 from vfgateway.paths import FolderPath
 from vfgateway.services import transfer
 from vfgateway.services.context import FolderContext
-from vfgateway.services.leases import Lease
+from vfgateway.services.leases import Lease, Sender
 from vfgateway.services.quota import Reservation
 from vfgateway.services.standing import Standing
 from vfgateway.services.uploadfacts import UploadFacts
@@ -85,16 +85,15 @@ class ResumableUpload(UploadFacts):
 
     # --- the lease ---
 
-    async def acquire(self, unverified: bool = False, force: bool = False) -> None:
+    async def acquire(self, unverified: bool = False, sender: Sender | None = None) -> None:
         """Become the one who writes; the present holder is asked to let go. A published upload needs no lease and gets none.
 
         :param unverified: what comes counts only after :meth:`verified`
-        :param force: do not spare a holder whose client is alive
+        :param sender: whose bytes are to be written; without one, whoever idles for a moment while another asks has lost
         :raises UploadBusy: another client is sending now
         :raises UploadNotFound: it is gone, or bytes that were acknowledged are
         """
-        lease, row = await self._staging.leases.take(self.id, force)
-        lease.working = True  # whoever asks waits until the bytes that have come are taken or refused
+        lease, row = await self._staging.leases.take(self.id, sender=sender)
         try:
             self._row = row
             if self.published:
@@ -121,8 +120,8 @@ class ResumableUpload(UploadFacts):
         lease.working = False
         self._lease = lease
 
-    async def release(self) -> None:
-        """Mark, and let the next one in. Idempotent."""
+    async def release(self, told: bool = False) -> None:
+        """Mark, and let the next one in; ``told``, if it was taken to tell somebody the offset. Idempotent."""
         lease, self._lease = self._lease, None
         if lease is None:
             return
@@ -133,7 +132,10 @@ class ResumableUpload(UploadFacts):
             await self._give_up(lease)
             raise
         await self._close_stage()
-        await self._give_up(lease, **values)
+        durable = bool(values)
+        if told:
+            values = {**values, "told": self._staging.now()}
+        await self._give_up(lease, durable, **values)
 
     async def _give_up(self, lease: Lease, durable: bool = True, **values: Any) -> None:
         """End the lease, writing ``values`` with it."""
@@ -248,8 +250,8 @@ class ResumableUpload(UploadFacts):
             return {}
         await stage.sync()
         expires = self._staging.now() + self._row.lifetime
-        self._row = attrs.evolve(self._row, mark=stage.size, expires=expires)
-        return {"mark": stage.size, "expires": expires}
+        self._row = attrs.evolve(self._row, mark=stage.size, expires=expires, told=None)
+        return {"mark": stage.size, "expires": expires, "told": None}
 
     async def verified(self) -> None:
         """The checksum of what came was right: let it count."""
@@ -369,13 +371,14 @@ class ResumableUpload(UploadFacts):
         try:
             await self.acquire()
         except UploadBusy:
-            if self._row.mark == self.size and not self.partial:
+            self._row = await self._staging.uploads.get(self.id)  # whoever was waited for has gone on meanwhile
+            if self._row.mark == self.size and not (self.partial or self.published):
                 raise
             return self._row.mark
         if self._lease is not None and self.whole and not self.partial:
             await self._finish()
         else:
-            await self.release()
+            await self.release(told=True)
         return self._row.mark
 
     async def cancel(self) -> None:

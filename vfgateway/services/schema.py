@@ -198,6 +198,7 @@ uploads = Table(
     Column("holder_serial", BigInteger, nullable=False, default=0),  # counts holders: the fence of the stage
     Column("holder_until", Float),
     Column("asked", BigInteger, nullable=False, default=0),  # the holder of this number shall let go
+    Column("told", Float),  # when somebody was last told the mark
 )
 
 # --- quota ---------------------------------------------------------------------------------------------

@@ -72,8 +72,8 @@ class Staging:
         self.lifetime = LIFETIME
         self.uploads = Uploads(gateway.database, gateway.reactor)
         self.stages = Stages(gateway, self.uploads)
-        self.arrivals = Arrivals(gateway.reactor)
-        self.leases = Leases(self.uploads, gateway.processes.id, gateway.reactor, patience or Patience())
+        self.arrivals = Arrivals(gateway.reactor, self._is_alone)
+        self.leases = Leases(self.uploads, gateway.processes, gateway.reactor, patience or Patience())
         self._sweeper = Sweeper(gateway, self)
 
     async def start(self) -> None:
@@ -322,6 +322,9 @@ class Staging:
 
     # --- for uploads ---
 
+    def _is_alone(self) -> bool:
+        return self._gateway.settings.gateway.workers == 1 and self._gateway.processes.alone
+
     @property
     def boot_id(self) -> str:
         """This boot of the machine."""
@@ -363,4 +366,4 @@ class Staging:
         assert stage is not None
         size = stage.size
         await self.stages.close(stage)
-        return size == row.mark
+        return size == row.mark and await self.uploads.tell(row)

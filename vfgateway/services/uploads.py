@@ -18,11 +18,13 @@ from vfgateway.errors import UploadNotFound, VFolderMoved
 from vfgateway.model import ABSENT, ANY, Expect
 from vfgateway.paths import FolderPath, parse_text
 from vfgateway.services import registry
-from vfgateway.services.database import Database
+from vfgateway.services.database import Database, bump
 from vfgateway.services.schema import processes, uploads
 
 #: Seconds for which a published upload is remembered, so that a client that missed the last answer can still learn of it.
 PUBLISHED_KEPT = 24 * 3600.0
+#: Counts the wishes that one process has for what another holds.
+WISHES = "uploads-wanted"
 
 
 class UploadState(enum.Enum):
@@ -49,7 +51,8 @@ class UploadRow:
     :ivar process: the only process that has the stage, where stages do not outlive theirs
     :ivar holder: the process that writes now, or that wrote last if ``holder_until`` has passed
     :ivar serial: counts holders
-    :ivar asked: the holder of this serial is asked to let go
+    :ivar asked: the holder of this serial is asked to let go; of this serial below zero, whatever its client does; 0 once more when it has refused
+    :ivar told: when somebody was last told the mark, to go on there; ``None`` if nobody was since it is what it is
     """
 
     id: str
@@ -72,6 +75,7 @@ class UploadRow:
     serial: int = 0
     holder_until: float | None = None
     asked: int = 0
+    told: float | None = None
 
 
 def path_of(raw: bytes) -> FolderPath:
@@ -102,6 +106,7 @@ def _row(row: Row[Any]) -> UploadRow:
         serial=row.holder_serial,
         holder_until=row.holder_until,
         asked=row.asked,
+        told=row.told,
     )
 
 
@@ -185,17 +190,18 @@ class Uploads:
 
     # --- holding ---
 
-    async def take(self, upload_id: str, process: str, until: float) -> UploadRow | None:
-        """Become the holder; the row with the new serial, or ``None`` if another live process holds it. ``UploadNotFound``."""
+    async def take(self, upload_id: str, process: str, until: float) -> tuple[UploadRow, bool]:
+        """Become the holder, unless another live process holds it: the row, with the new serial if so, and whether it is so.
+        ``UploadNotFound``."""
 
-        def write(connection: Connection) -> UploadRow | None:
+        def write(connection: Connection) -> tuple[UploadRow, bool]:
             values = {"holder": process, "holder_until": until, "holder_serial": uploads.c.holder_serial + 1}
             free = (uploads.c.id == upload_id) & self._is_free(process)
-            if connection.execute(update(uploads).where(free).values(values)).rowcount:
-                return _find(connection, upload_id)
-            if _find(connection, upload_id) is None:
+            taken = connection.execute(update(uploads).where(free).values(values)).rowcount > 0
+            row = _find(connection, upload_id)
+            if row is None:
                 raise UploadNotFound(upload_id)
-            return None
+            return row, taken
 
         return await self._database.write(write, durable=False)
 
@@ -209,21 +215,43 @@ class Uploads:
             ~live.exists(),
         )
 
-    async def ask(self, upload_id: str) -> None:
-        """Ask the holder, in another process, to let go."""
-        asking = update(uploads).where(uploads.c.id == upload_id).values(asked=uploads.c.holder_serial)
-        await self._database.write(lambda connection: connection.execute(asking), durable=False)
+    async def tell(self, row: UploadRow) -> bool:
+        """Leave word that somebody is told the mark now; ``False`` if the upload has been taken since."""
+        free = _held(row.id, row.serial) & uploads.c.holder.is_(None)
+        telling = update(uploads).where(free).values(told=self._clock.seconds())
+        return await self._database.write(lambda connection: connection.execute(telling).rowcount > 0, durable=False)
 
-    async def renew(self, held: Mapping[str, int], until: float) -> Mapping[str, bool]:
-        """Prolong what is held (serials by id); for each, still held, whether it was asked for. What is missing was lost."""
+    async def ask(self, upload_id: str, serial: int, force: bool = False) -> None:
+        """Ask the holder of ``serial``, in another process, to let go; with ``force``, whatever its client does."""
+        mine = _held(upload_id, serial) & (uploads.c.asked != -serial)
+        asking = update(uploads).where(mine).values(asked=-serial if force else serial)
 
-        def write(connection: Connection) -> Mapping[str, bool]:
+        def write(connection: Connection) -> None:
+            connection.execute(asking)
+            bump(connection, WISHES)
+
+        await self._database.write(write, durable=False)
+
+    async def wishes(self) -> int:
+        """A number that is another after each :meth:`ask`, as any process knows it a moment later."""
+        return await self._database.generation(WISHES)
+
+    async def refuse(self, upload_id: str, serial: int) -> None:
+        """Tell who asked that the holder of ``serial`` stays. No answer to those who force."""
+        asked = _held(upload_id, serial) & (uploads.c.asked == serial)
+        refusing = update(uploads).where(asked).values(asked=0)
+        await self._database.write(lambda connection: connection.execute(refusing), durable=False)
+
+    async def renew(self, held: Mapping[str, int], until: float) -> Mapping[str, int]:
+        """Prolong what is held (serials by id); for each, still held, ``asked`` as in the row. What is missing was lost."""
+
+        def write(connection: Connection) -> Mapping[str, int]:
             asked = {}
             for upload_id, serial in held.items():
                 mine = _held(upload_id, serial)
                 if connection.execute(update(uploads).where(mine).values(holder_until=until)).rowcount:
-                    wish = connection.execute(select(uploads.c.asked).where(mine)).scalar()
-                    asked[upload_id] = wish == serial
+                    wish = connection.execute(select(uploads.c.asked).where(mine)).scalar() or 0
+                    asked[upload_id] = wish if abs(wish) == serial else 0
             return asked
 
         return await self._database.write(write, durable=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import jwt
@@ -14,7 +15,9 @@ from twisted.internet.defer import Deferred
 from tests.support.uploading import RawConnection, Uploading, head, uploading
 from vfgateway.abilities import ILinks
 from vfgateway.backends.memory import MemoryVolume
+from vfgateway.backends.memory.files import MemoryStagedFile
 from vfgateway.paths import parse_text
+from vfgateway.protocols.web.body import MOST_WAITING
 from vfgateway.services.uploads import UploadRow
 
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -179,6 +182,35 @@ async def test_who_asks_comes_after_bytes_that_came_before(tmp_path: Path, monke
             assert (await serving.ask("OPTIONS", url)).status == 200
         found.callback(None)
         assert await told == 5
+
+
+async def test_who_asks_waits_for_bytes_that_lie_in_the_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While storage is slow nobody reads the socket, and so does not meet its end; what lies in it was sent all the same."""
+    whole = bytes(range(256)) * 4096
+    async with uploading(tmp_path) as serving:
+        serving.gateway.staging.leases.patience.silence = 0.0
+        url = await serving.begin(len(whole))
+        append, held = MemoryStagedFile.append, Deferred[None]()
+
+        async def append_slowly(stage: MemoryStagedFile, chunks: Sequence[bytes]) -> None:
+            await held
+            await append(stage, chunks)
+
+        monkeypatch.setattr(MemoryStagedFile, "append", append_slowly)
+        sent = whole[: MOST_WAITING + (32 << 10)]
+        raw = await RawConnection.open(serving.port)
+        raw.send(head("PATCH", url, Upload_Offset=0, Content_Length=len(whole)) + sent)
+        raw.end()
+        (upload,) = await serving.gateway.staging.list(serving.folder)
+        leases = serving.gateway.staging.leases
+        while (lease := leases.held(upload.id)) is None or not lease.over():
+            await sleepless(0.01)
+        told = Deferred.fromCoroutine(offset_of(serving, url))
+        while not lease.waiters and not told.called:
+            await sleepless(0.01)
+        held.callback(None)
+        assert await told == len(sent)
+        await raw.lost
 
 
 async def test_dead_connection_does_not_lock_out(tmp_path: Path) -> None:

@@ -73,8 +73,8 @@ class Resumable:
         request.setResponseCode(204)
         self._tell(request, Dialect.of(request), upload, offset)
 
-    async def append(self, request: StreamingRequest, upload: ResumableUpload) -> None:
-        """``PATCH``."""
+    async def append(self, request: StreamingRequest, upload: ResumableUpload, came: float) -> None:
+        """``PATCH``; ``came`` as ``Arrivals.coming`` tells."""
         dialect = Dialect.of(request)
         if dialect.needs_media_type and media_type(request) != PARTIAL_UPLOAD:
             raise WrongMediaType(PARTIAL_UPLOAD)
@@ -86,7 +86,8 @@ class Resumable:
         size = self._length(request, dialect, offset)
         if upload.published:
             self._refuse_more(request, upload, offset, bool(complete))
-        terms = Terms(offset, size=size, last=bool(complete), checksum=resumable_fields.content_digest(request))
+        checksum = resumable_fields.content_digest(request)
+        terms = Terms(offset, size=size, last=bool(complete), checksum=checksum, came=came)
         progress = self._progress(request, dialect)
         offset = await self._gateway.staging.receive(upload, request.body, terms, progress)
         # The last one is answered as the creation would have been, had it carried everything.

@@ -92,9 +92,9 @@ class PeoplesUploads:
         if not draft and method != "GET":
             tus_replies.check_version(request, required=True)
         if method == "PATCH":
-            with self._gateway.staging.arrivals.coming(upload_id):
+            with self._gateway.staging.arrivals.coming(upload_id, request.body) as came:
                 upload = await self._gateway.staging.find(await self._login(request), upload_id)
-            await (self._resumable if draft else self._tus).append(request, upload)
+            await (self._resumable if draft else self._tus).append(request, upload, came)
             return
         upload = await self._gateway.staging.find(await self._login(request), upload_id)
         if method == "GET":

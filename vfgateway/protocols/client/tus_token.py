@@ -59,9 +59,9 @@ class TokenUploads:
             raise bad_token(error) from None
         target = parse_text(query.optional("dst_dir") or "").join(parse_text(claims.relpath))
         if method == "PATCH":
-            with self._gateway.staging.arrivals.coming(claims.session):
+            with self._gateway.staging.arrivals.coming(claims.session, request.body) as came:
                 upload = await self._find(request, claims)
-            await self._append(request, upload, target)
+            await self._append(request, upload, target, came)
             return
         upload = await self._find(request, claims)
         if method == "HEAD":
@@ -80,9 +80,11 @@ class TokenUploads:
         folder = await session.folder(claims.vfid, claims.volume)
         return await self._gateway.staging.resume(folder, claims.session)
 
-    async def _append(self, request: StreamingRequest, upload: ResumableUpload, target: FolderPath) -> None:
+    async def _append(
+        self, request: StreamingRequest, upload: ResumableUpload, target: FolderPath, came: float
+    ) -> None:
         checksum = tus_fields.checksum(tus_fields.field(request, "Upload-Checksum"))
-        terms = Terms(required_number(request, "Upload-Offset"), checksum=checksum, target=target)
+        terms = Terms(required_number(request, "Upload-Offset"), checksum=checksum, target=target, came=came)
         offset = await self._gateway.staging.receive(upload, request.body, terms)
         request.setResponseCode(204)
         tus_replies.tell_state(request, upload, offset)

@@ -23,7 +23,14 @@ type_write = Callable[[type_fill, int], Awaitable[None]]
 
 
 class Flow(Protocol):
-    """The connection, as far as a body needs it."""
+    """The connection, as far as a body needs it.
+
+    :ivar has_ended: whether nothing more will come than has arrived, read or not
+    """
+
+    @property
+    def has_ended(self) -> bool:
+        """See above."""
 
     def want_body(self) -> None:
         """A reader waits for the client."""
@@ -80,6 +87,11 @@ class BodyStream:
     def arrived(self) -> int:
         """Bytes that have arrived, those included that lie in a :class:`Source` still."""
         return self.received + (self.source.held if self.source is not None else 0)
+
+    @property
+    def over(self) -> bool:
+        """Whether no more will arrive. Known at once when the client has left, though much may lie in the socket that nobody has read."""
+        return self.complete or self._error is not None or self._flow.has_ended
 
     async def read(self, limit: int = MOST_WAITING, least: int = WORTH_WAKING) -> list[type_chunk]:
         """The next bytes, as chunks to be written one after the other; ``[]`` at the end.

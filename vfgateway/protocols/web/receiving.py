@@ -8,7 +8,7 @@ import select
 import struct
 import termios
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet import main
 from twisted.internet.tcp import Connection
@@ -26,6 +26,8 @@ WORTH_MOVING = 64 << 10
 #: Large transfers at once up to which bodies are moved, each in a thread. Where there are more, the reactor is busy with some of them, and threads that
 #: take the processors from it would have everybody else wait: it serves all of them in turn then.
 MOST_MOVED = 4
+#: That the other end sends no more: asked for where a system can tell; that the connection is broken is told by all of them.
+_ENDED: Final = getattr(select, "POLLRDHUP", 0)
 
 
 def has_mail(transport: Any) -> bool:
@@ -33,8 +35,18 @@ def has_mail(transport: Any) -> bool:
     descriptor = getattr(transport, "fileno", None)
     if descriptor is None:  # a test's, without a socket
         return False
+    return _is_so(descriptor(), select.POLLIN)
+
+
+def has_ended(transport: Any) -> bool:
+    """Whether nothing more comes than what has arrived, though nobody may have read that yet."""
+    descriptor = getattr(transport, "fileno", None)
+    return descriptor is not None and (descriptor() < 0 or _is_so(descriptor(), _ENDED))
+
+
+def _is_so(descriptor: int, what: int) -> bool:
     looking = select.poll()
-    looking.register(descriptor(), select.POLLIN)
+    looking.register(descriptor, what)
     return bool(looking.poll(0))
 
 

@@ -96,8 +96,8 @@ class Tus:
     def _repeat(self, request: StreamingRequest, info: Mapping[str, str]) -> None:
         set_fields(request, {"Upload-Metadata": info.get(METADATA), "Upload-Concat": info.get(CONCAT)})
 
-    async def append(self, request: StreamingRequest, upload: ResumableUpload) -> None:
-        """``PATCH`` on an upload."""
+    async def append(self, request: StreamingRequest, upload: ResumableUpload, came: float) -> None:
+        """``PATCH`` on an upload; ``came`` as ``Arrivals.coming`` tells."""
         if media_type(request) != CHUNK_TYPE:
             raise WrongMediaType(CHUNK_TYPE)
         if upload.info.get(CONCAT, "").startswith("final;"):
@@ -106,6 +106,7 @@ class Tus:
             required_number(request, "Upload-Offset"),
             size=number(request, "Upload-Length"),
             checksum=tus_fields.checksum(field(request, "Upload-Checksum")),
+            came=came,
         )
         offset = await self._gateway.staging.receive(upload, request.body, terms)
         request.setResponseCode(204)
