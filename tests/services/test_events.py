@@ -54,6 +54,30 @@ def test_a_subscriber_that_fails_hurts_nobody() -> None:
     assert any("log_failure" in entry for entry in logs)
 
 
+def test_what_is_told_soon_keeps_its_place() -> None:
+    """It comes before whatever is published after it, at the latest when the log is written; what fails of it hurts nobody."""
+    clock = Clock()
+    events = Events(clock)
+    seen: list[Event] = []
+    events.subscribe(Event, seen.append)
+    first, second = (
+        FileOperation(user="alice", address="::1", protocol="sftp", action="read", path=path) for path in "ab"
+    )
+    deleted = DeletionFinished(vfid=VFID)
+    events.soon(lambda: events.publish(first))
+    assert seen == []
+    events.publish(deleted)
+    assert seen == [first, deleted]
+    with capturedLogs() as logs:
+        events.soon(lambda: 1 // 0)
+        events.soon(lambda: events.publish(second))
+        clock.advance(GATHER)
+    assert seen == [first, deleted, second]
+    assert any("log_failure" in entry for entry in logs)
+    assert sum("requests" in entry for entry in logs) == 1
+    assert clock.getDelayedCalls() == []
+
+
 def test_every_event_is_one_structured_line_of_the_log() -> None:
     """With its name and its fields, for those who collect logs; and a sentence for those who read them."""
     with capturedLogs() as logs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, ClassVar, TypeVar, cast
@@ -103,10 +103,11 @@ class Events:
         self._clock = clock
         self._subscribers: list[tuple[type[Event], Callable[[Any], None]]] = []
         self._lines = Lines()
+        self._waiting: list[Callable[[], object]] = []
         self._later: IDelayedCall | None = None
 
     def subscribe(self, kind: type[E], subscriber: Callable[[E], None]) -> Callable[[], None]:
-        """Have ``subscriber(event)`` called for each event of a kind (``Event``: all), in the reactor's thread and without delay. Call
+        """Have ``subscriber(event)`` called for each event of a kind (``Event``: all), in the reactor's thread, when it is published. Call
         what is returned to end it."""
         entry = (cast(type[Event], kind), cast(Callable[[Any], None], subscriber))
         self._subscribers.append(entry)
@@ -119,6 +120,8 @@ class Events:
 
     def publish(self, event: Event) -> None:
         """Tell everybody, and the log."""
+        if self._waiting:
+            self._catch_up()
         names, values = _fields(cast("Any", type(event)))
         fields = dict(zip(names, values(event), strict=True))
         if event.frequent:
@@ -133,15 +136,34 @@ class Events:
                 except Exception:
                     self.log.failure("a subscriber failed on {log_event}", log_event=event.name)
 
+    def soon(self, tell: Callable[[], object]) -> None:
+        """Have ``tell()`` called, which publishes something frequent: before anything else is published, and when the log is written at the latest. Between the
+        requests of a client who waits for each answer it takes three times as long."""
+        self._waiting.append(tell)
+        self._flush_later(self._waiting)
+
+    def _catch_up(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for tell in waiting:
+            try:
+                tell()
+            except Exception:
+                self.log.failure("what was put off could not be told")
+
     def _gather(self, fields: dict[str, Any]) -> None:
         self._lines.append(fields)
-        if len(self._lines) >= MOST:
+        self._flush_later(self._lines)
+
+    def _flush_later(self, gathered: Sized) -> None:
+        if len(gathered) >= MOST:
             self.flush()
         elif self._later is None:
             self._later = self._clock.callLater(GATHER, self.flush)
 
     def flush(self) -> None:
-        """Log what waits for others. Idempotent."""
+        """Publish what was to be told soon, and log what waits for others. Idempotent."""
+        if self._waiting:
+            self._catch_up()
         later, self._later = self._later, None
         if later is not None and later.active():
             later.cancel()
@@ -166,15 +188,17 @@ class Lines(Batch):
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self._told)
 
-    def as_json(self, base: Mapping[str, Any]) -> Iterator[str]:
+    def as_json(self, base: Mapping[str, Any]) -> list[str]:
         """See :class:`vfgateway.loglines.Batch`."""
         start = loglines.as_json(base)[:-1]
+        lines = []
         for line in self._told:
             told = line
             for name, value in line.items():
                 if type(value) is str and not (value.isascii() and len(value) < loglines.LONGEST):
                     told = {**told, name: loglines.plain(value)}
-            yield f"{start}, {loglines.as_json(told)[1:]}"
+            lines.append(f"{start}, {loglines.as_json(told)[1:]}")
+        return lines
 
     def __str__(self) -> str:
         return "\n".join([_line(line["event"], line) for line in self._told])

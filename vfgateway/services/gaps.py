@@ -14,9 +14,8 @@ from contextlib import contextmanager
 class Gap:
     """The first place of one open file that could not be written, if there is any."""
 
-    def __init__(self) -> None:
-        self._at = 0
-        self._error: Exception | None = None
+    _at = 0
+    _error: Exception | None = None
 
     @property
     def is_open(self) -> bool:

@@ -141,6 +141,12 @@ class Handle:
         self._closed = True
         await self._let_go()
 
+    @property
+    def closes_quietly(self) -> bool:
+        """Whether :meth:`close_now` will do, has nothing to tell, and is waited for by nobody: it may come after the answer, in the same turn of the
+        reactor. Where calls are made in place, the storage tells what failed when it is written, not when it is closed."""
+        return not self._closed and self._at_hand and bool(self._file.in_place)
+
     def close_now(self) -> bool:
         """See :meth:`close`, and the module; what raises has closed it all the same. Not a coroutine."""
         if self._closed or not self._at_hand:

@@ -31,6 +31,7 @@ from vfgateway.services.handles import LARGEST, Handle, set_attrs_of
 from vfgateway.services.windows import Window
 
 log = Logger()
+_NONE = Usage()
 
 
 class WritableHandle(Handle):
@@ -40,7 +41,7 @@ class WritableHandle(Handle):
 
     def __init__(self, context: FolderContext, path: FolderPath, file: Any, window: Window | None) -> None:
         super().__init__(context, path, file)
-        self._gate = DeferredLock()
+        self._gate: DeferredLock | None = None  # made for those that need a window: most small files do not
         self._window: Window | None = None
         self._failed = False
         self._gap = Gap()
@@ -63,7 +64,8 @@ class WritableHandle(Handle):
         return window
 
     async def _new_window(self) -> Window:
-        async with self._gate:
+        gate = self._gate = self._gate or DeferredLock()
+        async with gate:
             self._check()
             if self._window is not None and not self._window.over:
                 return self._window
@@ -175,22 +177,21 @@ class WritableHandle(Handle):
         size = self._size_now()
         if size is None or not count or end > LARGEST or self._gap.is_open:
             return False
-        wanted = end - size if end > size else 0
-        needs = take_now(self.context, Usage(wanted))
+        wanted, grown = Usage(end - size if end > size else 0), _NONE
+        needs = take_now(self.context, wanted)
         if needs is None:
             return False
-        grown = 0
         try:
             if not self._file.write_now(offset, chunks):
                 return False
             grown = wanted
         except Exception as error:
-            grown = os.fstat(self._number()).st_size - size  # by what was written before it failed
+            grown = Usage(os.fstat(self._number()).st_size - size)  # by what was written before it failed
             self._gap.begin(offset, error)
             raise
         finally:
-            if grown or needs:
-                settle_now(self.context, self.path, Usage(grown), needs)
+            if grown.bytes or needs:
+                settle_now(self.context, self.path, grown, needs)
         self.written_bytes += count
         return True
 
@@ -277,6 +278,10 @@ class WritableHandle(Handle):
             else:
                 self._in_background(self._end(window))
         await self._let_go()
+
+    @property
+    def closes_quietly(self) -> bool:
+        return self._window is None and not self._failed and not self._unnamed and super().closes_quietly
 
     def close_now(self) -> bool:
         window = self._window

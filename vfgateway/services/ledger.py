@@ -112,9 +112,9 @@ class Ledger:
         taken: list[Batch] = []
 
         def write(connection: Connection) -> T:
-            batch = self._unwritten.take()
-            taken.append(batch)
-            batch.enter(connection, self.holder)
+            taken.append(self._unwritten.take())
+            for batch in taken:  # several, if this is called again
+                batch.enter(connection, self.holder)
             return function(connection)
 
         waiter: Deferred[T] = Deferred(_nothing)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import cast
 
 import attrs
 
@@ -70,33 +69,31 @@ def open_now(context: FolderContext, path: FolderPath, mode: OpenMode) -> Handle
 
     To write, for those alone who may remove what they like: of all others it is remembered what they created.
     """
-    folder = context.at(path) if path.reserved else context.folder
-    if not IAtHand.providedBy(folder):
-        return None
     steps = _steps(mode._value_)
     if not steps.changes:
-        context.allow(Permission.RO, path, "read this")
-        read: IFile | None = folder.open_now(path, OpenMode.READ)
+        readable = context.reading(path)
+        read = readable.open_now(path, OpenMode.READ) if IAtHand.providedBy(readable) else None
         return None if read is None else Handle(context, path, read)
     context.allow(Permission.RW, path, "write this")
-    if path.is_root or not is_claimed(context, path):
+    folder = context.folder
+    if path.is_root or not IAtHand.providedBy(folder) or not is_claimed(context, path):
         return None
-    file = None if steps.make is None else _make_now(context, path, steps.make)
+    file = None if steps.make is None else _make_now(context, folder, path, steps.make)
     if file is not None:
         return WritableHandle(context, path, file, None)
     if steps.exclusive:
         return None
-    return _open_present_now(context, path, steps)
+    return _open_present_now(context, folder, path, steps)
 
 
-def _make_now(context: FolderContext, path: FolderPath, mode: OpenMode) -> IFile | None:
+def _make_now(context: FolderContext, folder: IAtHand, path: FolderPath, mode: OpenMode) -> IFile | None:
     """Make a file; ``None`` if one is there, or if nothing could be done."""
     needs = take_now(context, _ONE)
     if needs is None:
         return None
     file: IFile | None = None
     try:
-        file = cast(IAtHand, context.folder).open_now(path, mode)
+        file = folder.open_now(path, mode)
     except AlreadyExists:
         pass
     finally:
@@ -105,9 +102,9 @@ def _make_now(context: FolderContext, path: FolderPath, mode: OpenMode) -> IFile
     return file
 
 
-def _open_present_now(context: FolderContext, path: FolderPath, steps: _Steps) -> Handle | None:
+def _open_present_now(context: FolderContext, folder: IAtHand, path: FolderPath, steps: _Steps) -> Handle | None:
     try:
-        file = cast(IAtHand, context.folder).open_now(path, steps.present)
+        file = folder.open_now(path, steps.present)
     except NotFound:
         if steps.make is None:
             raise

@@ -9,7 +9,6 @@ Where there is no claim the change is announced and settled as any other, and on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 
@@ -35,26 +34,25 @@ def store_small(
 
     :param room_sought: there is no more room to be had than what is there
     """
-    folder: Any = context.folder
-    at_once = IAtHand.providedBy(folder) and folder.stores_now
-    whole = IWholeStore.providedBy(folder)
-    if not (at_once or whole):
+    folder = context.folder
+    store_now = folder.store_now if IAtHand.providedBy(folder) and folder.stores_now else None
+    whole = folder if IWholeStore.providedBy(folder) else None
+    if store_now is None and whole is None:
         return None
-    together = whole and folder.stores_together
-    claimed = is_claimed(context, target, together)
+    claimed = is_claimed(context, target, whole is not None and whole.stores_together)
     wanted = Usage(len(content), 1)
     needs = take_now(context, wanted)
     if needs is None:
         return None if room_sought else eager.begin(_store_in_room(context, target, content, wanted))
     if not claimed:
         settle_now(context, target, Usage(), needs)
-        return eager.begin(_store_announced(context, target, content)) if whole else None
-    if not at_once:
-        return eager.begin(_store_soon(context, target, content, wanted, needs))
+        return None if whole is None else eager.begin(_store_announced(context, whole, target, content))
+    if store_now is None:
+        assert whole is not None  # one of them is there
+        return eager.begin(_store_soon(context, whole, target, content, wanted, needs))
     published: Published | None = None
     try:
-        alone = context.gateway.claims.is_alone(context.vfolder)
-        published = folder.store_now(target, content, alone)
+        published = store_now(target, content, context.gateway.claims.is_alone(context.vfolder))
     finally:
         _settle(context, target, published, wanted, needs)
     return published
@@ -77,10 +75,10 @@ class _Whole:
     :ivar published: what has become of it
     """
 
-    def __init__(self, context: FolderContext, content: type_chunk) -> None:
-        self._folder = cast(IWholeStore, context.folder)
+    def __init__(self, folder: IWholeStore, content: type_chunk) -> None:
+        self._folder = folder
         self._content = content
-        self.shared = self._folder.stores_together
+        self.shared: bool = folder.stores_together
         self.size = len(content)
         self.published: Published | None = None
 
@@ -91,9 +89,11 @@ class _Whole:
         return self.published
 
 
-async def _store_announced(context: FolderContext, target: FolderPath, content: type_chunk) -> Published | None:
+async def _store_announced(
+    context: FolderContext, folder: IWholeStore, target: FolderPath, content: type_chunk
+) -> Published | None:
     """As any upload is published, but for the stage. What it raises, the ordinary way would have, or need not."""
-    whole = _Whole(context, content)
+    whole = _Whole(folder, content)
     async with await context.gateway.quota.begin(context.vfolder) as reservation:
         await publish(context, whole, target, reservation, shared=whole.shared)
     context.gateway.metrics.received(context.origin.protocol, len(content))
@@ -101,7 +101,12 @@ async def _store_announced(context: FolderContext, target: FolderPath, content: 
 
 
 async def _store_soon(
-    context: FolderContext, target: FolderPath, content: type_chunk, wanted: Usage, needs: Mapping[str, Usage]
+    context: FolderContext,
+    folder: IWholeStore,
+    target: FolderPath,
+    content: type_chunk,
+    wanted: Usage,
+    needs: Mapping[str, Usage],
 ) -> Published | None:
     """The claim lasts, and the path is taken, for as long as it takes."""
     gateway, vfolder = context.gateway, context.vfolder
@@ -112,7 +117,7 @@ async def _store_soon(
             vfolder, context.lock_path(target)
         )  # nobody is in the way, as has been seen
         try:
-            published = await cast(IWholeStore, context.folder).store_whole(target, content, alone)
+            published = await folder.store_whole(target, content, alone)
         finally:
             _settle(context, target, published, wanted, needs)
             gateway.locks.leave_turn(vfolder, turn)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -170,12 +170,19 @@ async def test_idle_connections_end(tmp_path: Path, serve: type_serve) -> None:
 
 
 @asynccontextmanager
-async def with_events(tmp_path: Path, serve: type_serve) -> AsyncIterator[tuple[int, list[FileOperation]]]:
-    """The port of a gateway, and what it tells of operations."""
+async def with_events(
+    tmp_path: Path, serve: type_serve
+) -> AsyncIterator[tuple[int, Callable[[], list[FileOperation]]]]:
+    """The port of a gateway, and what has been told of operations by the time that it is asked."""
     async with with_alice(tmp_path) as (gateway, _), serve(gateway) as service:
         operations: list[FileOperation] = []
         gateway.events.subscribe(FileOperation, operations.append)
-        yield port_of(service), operations
+
+        def told() -> list[FileOperation]:
+            gateway.events.flush()
+            return operations
+
+        yield port_of(service), told
 
 
 async def test_logins_are_events(tmp_path: Path, serve: type_serve) -> None:
@@ -198,7 +205,7 @@ async def test_logins_are_events(tmp_path: Path, serve: type_serve) -> None:
 
 async def test_every_operation_is_an_event(tmp_path: Path, serve: type_serve) -> None:
     """With user, address, path, bytes and duration."""
-    async with with_events(tmp_path, serve) as (port, operations):
+    async with with_events(tmp_path, serve) as (port, operations_told):
 
         def work() -> None:
             with connected(port) as client:
@@ -219,6 +226,7 @@ async def test_every_operation_is_an_event(tmp_path: Path, serve: type_serve) ->
                 sftp.rmdir("/data/d")
 
         await deferToThread(work)
+        operations = operations_told()
         told = [(each.action, each.path, each.read_bytes, each.written_bytes) for each in operations]
         assert told == [
             ("mkdir", "/data/d", 0, 0),
@@ -244,7 +252,7 @@ async def test_every_operation_is_an_event(tmp_path: Path, serve: type_serve) ->
 
 async def test_what_is_refused_is_an_event(tmp_path: Path, serve: type_serve) -> None:
     """With the reason."""
-    async with with_events(tmp_path, serve) as (port, operations):
+    async with with_events(tmp_path, serve) as (port, operations_told):
 
         def work() -> None:
             with connected(port) as client:
@@ -260,6 +268,7 @@ async def test_what_is_refused_is_an_event(tmp_path: Path, serve: type_serve) ->
                 assert client.exec_command("sha1sum /data/none")[1].channel.recv_exit_status() == 1
 
         await deferToThread(work)
+        operations = operations_told()
         assert [(each.action, each.path, bool(each.error)) for each in operations] == [
             ("read", "/data/none", True),
             ("write", "/other/x", True),
@@ -272,7 +281,7 @@ async def test_what_is_refused_is_an_event(tmp_path: Path, serve: type_serve) ->
 
 async def test_scp_is_told_as_all_else(tmp_path: Path, serve: type_serve) -> None:
     """Each directory, each file with its bytes, and what failed; the bytes are counted, too."""
-    async with with_events(tmp_path, serve) as (port, operations):
+    async with with_events(tmp_path, serve) as (port, operations_told):
 
         def work() -> None:
             with connected(port) as client:
@@ -291,6 +300,7 @@ async def test_scp_is_told_as_all_else(tmp_path: Path, serve: type_serve) -> Non
                     channel.recv_exit_status()
 
         await deferToThread(work)
+        operations = operations_told()
         told = [(each.action, each.path, each.read_bytes, each.written_bytes, each.error) for each in operations]
         assert [each[:4] for each in told] == [
             ("mkdir", "/data/d", 0, 0),

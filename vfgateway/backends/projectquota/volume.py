@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -124,8 +123,8 @@ class ProjectQuotaVolume(VfsVolume):
         await super().stop()
         self._helper.close()
 
-    def _look(self, answered: threading.Event) -> Health:
-        health = super()._look(answered)
+    def _look(self) -> Health:
+        health = super()._look()
         if health.state is not HealthState.HEALTHY:
             return health
         try:

@@ -175,10 +175,15 @@ class Calls:
     ) -> T:
         """Call ``function(number, ...)``; the descriptor stays open for as long as the call runs, cancelled or not."""
         pool = self.check()
-        if short and pool.in_place:
-            return self.in_place(pool, descriptor, function, *args, **kwargs)
         function = self.on_open(function)
         number = descriptor.borrow()
+        if short and pool.in_place:
+            try:
+                return pool.call(function, number, *args, **kwargs)
+            except OSError as error:
+                raise translate(error) from error
+            finally:
+                descriptor.give_back()
 
         def job() -> T:
             try:
@@ -189,29 +194,18 @@ class Calls:
 
         return await pool.run(job)
 
-    def in_place(
-        self,
-        pool: Pool,
-        descriptor: Descriptor,
-        function: Callable[Concatenate[int, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        """As :meth:`with_descriptor` where the pool allows calls in place. Not a coroutine."""
-        number = descriptor.borrow()
-        try:
-            return pool.call(self.on_open(function), number, *args, **kwargs)
-        except OSError as error:
-            raise translate(error) from error
-        finally:
-            descriptor.give_back()
-
     def now(
         self, descriptor: Descriptor, function: Callable[Concatenate[int, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T | None:
         """As :meth:`with_descriptor`, in place, or ``None`` where that is not allowed now. Not a coroutine."""
         pool = self.check()
-        return self.in_place(pool, descriptor, function, *args, **kwargs) if pool.in_place else None
+        number = descriptor.borrow()
+        try:
+            return pool.at_once(self.on_open(function), number, *args, **kwargs)
+        except OSError as error:
+            raise translate(error) from error
+        finally:
+            descriptor.give_back()
 
     async def publish(self, short: bool, function: Callable[[bool], T]) -> T:
         """Call ``function(wait)``, which may have to wait for another publisher; it never does so in place."""

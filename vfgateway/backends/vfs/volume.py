@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import attrs
-from twisted.internet.defer import TimeoutError, ensureDeferred
-from twisted.internet.task import deferLater
+from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -32,15 +30,15 @@ from vfgateway.backends.vfs.delete import empty_trash, ensure_trash, hold, set_a
 from vfgateway.backends.vfs.descriptors import Calls
 from vfgateway.backends.vfs.faults import faults, translate
 from vfgateway.backends.vfs.folder import LocalFolder, VfsFolder
-from vfgateway.backends.vfs.hardware import MountPoint, health_of, mount_of
+from vfgateway.backends.vfs.hardware import MountPoint, mount_of
 from vfgateway.backends.vfs.layout import VERSION_FILE, Layout
 from vfgateway.backends.vfs.ownership import PRIVATE
-from vfgateway.backends.vfs.performance import Counters, counters, rates
 from vfgateway.backends.vfs.resolve import DIRECTORY, Resolver, best_resolver
 from vfgateway.backends.vfs.settings import VfsSettings
 from vfgateway.backends.vfs.staging import KNOWS_OWNERS, Staging
 from vfgateway.backends.vfs.tree import Tree
-from vfgateway.errors import GatewayError, Unsupported, VolumeUnavailable
+from vfgateway.backends.vfs.watch import Watch
+from vfgateway.errors import GatewayError, VolumeUnavailable
 from vfgateway.interfaces import IFolder, IVolume, IVolumeFactory
 from vfgateway.model import (
     Actor,
@@ -64,12 +62,6 @@ NEVER_STALLS: Final = frozenset({syscalls.TMPFS, syscalls.EXT4, syscalls.XFS, sy
 FLUSHES_LATE: Final = frozenset({syscalls.NFS, syscalls.CIFS, syscalls.SMB2, syscalls.CEPH, syscalls.FUSE})
 #: File systems that other hosts can mount, too.
 REMOTE: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "lustre", "glusterfs"})
-#: Seconds over which performance is measured: at least, and at most since the last time somebody asked.
-LEAST: Final = 1.0
-MOST: Final = 60.0
-#: Seconds after which storage that does not answer counts as unavailable.
-PATIENCE: Final = 5.0
-_NO_ANSWER: Final = f"the storage does not answer within {PATIENCE:.0f} seconds"
 
 _log = Logger()
 
@@ -103,16 +95,12 @@ class VfsVolume:
         self.names = NameRules()
         self.shared = settings.shared
         self._settings = settings
-        self._reactor = runtime.reactor
         self._calls = self._make_calls(runtime)
-        self._watch = Calls(name, lambda: runtime.pool(1))  # however busy the others are
+        self._watch = Watch(name, runtime, self._look)
         self._layout = Layout(Path(self.path), settings.durable, adopts=bool(settings.adoptable))
         self._adoption = Adoption(settings.adoptable)
         self._resolver = resolver
         self._storage: Storage | None = None
-        self._overdue = threading.Event()
-        self._overdue.set()
-        self._counted: Counters | None = None
 
     def _make_calls(self, runtime: Runtime) -> Calls:
         return Calls(self.name, lambda: runtime.pool(self._settings.threads))
@@ -169,20 +157,10 @@ class VfsVolume:
     async def health(self) -> Health:
         if self._storage is None:
             return Health(HealthState.UNAVAILABLE, "not started")
-        if not self._overdue.is_set():  # one thread that waits for dead storage is enough
-            return Health(HealthState.UNAVAILABLE, _NO_ANSWER)
-        answered = threading.Event()
-        asking = ensureDeferred(self._watch.run(self._look, answered))
-        asking.addTimeout(PATIENCE, self._reactor)
-        try:
-            return await asking
-        except TimeoutError:
-            self._overdue = answered
-            return Health(HealthState.UNAVAILABLE, _NO_ANSWER)
-        except GatewayError as error:
-            return Health(HealthState.UNAVAILABLE, str(error))
+        return await self._watch.health()
 
-    def _look(self, answered: threading.Event) -> Health:
+    def _look(self) -> Health:
+        """How it is; in the thread of the watch, where storage may not answer."""
         try:
             self._layout.prepare(self.name)
             os.statvfs(self.path)
@@ -190,31 +168,13 @@ class VfsVolume:
             return Health(HealthState.UNAVAILABLE, error.reason)
         except OSError as error:
             return Health(HealthState.UNAVAILABLE, str(translate(error)))
-        finally:
-            answered.set()
         return Health(HealthState.HEALTHY)
 
     async def hardware_info(self) -> Health:
-        mount = self._started().mount
-        health = await self.health()
-        if mount is None or health.state is not HealthState.HEALTHY:
-            return health
-        return await self._watch.run(lambda: health_of(mount_of(mount.place) or mount))
+        return await self._watch.hardware(self._started().mount)
 
     async def performance(self) -> PerformanceMetric:
-        before = self._counted
-        if before is None or not LEAST <= self._reactor.seconds() - before.at <= MOST:
-            before = await self._count()
-            await deferLater(self._reactor, LEAST, lambda: None)
-        self._counted = after = await self._count()
-        return rates(before, after)
-
-    async def _count(self) -> Counters:
-        mount, now = self._started().mount, self._reactor.seconds()
-        counted = None if mount is None else await self._watch.run(counters, mount, now)
-        if counted is None:
-            raise Unsupported(f"performance metrics of volume {self.name}: the kernel counts nothing of its storage")
-        return counted
+        return await self._watch.performance(self._started().mount)
 
     async def space(self) -> Space:
         return await self._calls.quick(self._space)

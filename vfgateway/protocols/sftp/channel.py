@@ -140,8 +140,7 @@ class SessionChannel(SSHChannel):
         """Whether an answer of any size may be made now."""
         if self._layout is not None or self._pending or not self.remoteWindowLeft:
             return False
-        transport = self.conn.transport
-        return not transport.choked and transport._keyExchangeState == transport._KEY_EXCHANGE_NONE
+        return self.conn.transport.clear
 
     @property
     def takes_packets(self) -> bool:
@@ -178,7 +177,7 @@ class SessionChannel(SSHChannel):
         layout, transport = self._layout, self.conn.transport
         if layout is not None:
             sealer = transport.currentEncryptions.sealer
-            if transport.choked or transport.exchanging_keys:
+            if not transport.clear:
                 return False
             if isinstance(sealer, Gcm):
                 transport.flush_before()

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 from twisted.logger import Logger
 
+from vfgateway.eager import in_background
 from vfgateway.errors import GatewayError, StorageFailure
 from vfgateway.model import OpenMode
 from vfgateway.paths import FolderPath
@@ -135,34 +136,47 @@ class Table:
         opened = self._open.get(handle)
         if not isinstance(opened, OpenFile):
             return False
+        if opened.handle.closes_quietly:
+            del self._open[handle]
+            self._afterwards(partial(self._close_quietly, opened))
+            return True
         try:
             if not opened.handle.close_now():
                 return False
         except GatewayError as failure:  # it is closed all the same
             opened.error = faults.text(failure)
-            self._told_closed(handle, opened)
+            del self._open[handle]
+            self._tell_closed(opened)
             raise
-        self._told_closed(handle, opened)
+        del self._open[handle]
+        self._tell_closed(opened)
         return True
 
-    def _told_closed(self, handle: bytes, opened: OpenFile) -> None:
-        del self._open[handle]
-        about = ("write" if opened.writes else "read", opened.place, opened.handle, opened.began, opened.error)
-        self._afterwards(partial(self._tell_of_file, *about))
+    def _close_quietly(self, opened: OpenFile) -> None:
+        """Close what the client has been told is closed."""
+        try:
+            if not opened.handle.close_now():  # something in this turn was slow
+                in_background(opened.handle.close(), lambda: self.log.failure("a file could not be closed"))
+        except GatewayError as failure:
+            opened.error = faults.text(failure)
+        self._tell_closed(opened)
+
+    def _tell_closed(self, opened: OpenFile) -> None:
+        action = "write" if opened.writes else "read"
+        self.tell_of_file(action, opened.place, opened.handle, opened.began, opened.error)
 
     async def _close(self, opened: OpenFile | OpenDirectory) -> None:
         if isinstance(opened, OpenDirectory):
             await opened.close()
             self.tell("list", opened.shown, began=opened.began)
             return
-        error = opened.error
         try:
             await opened.handle.close()
         except GatewayError as failure:
-            error = faults.text(failure)
+            opened.error = faults.text(failure)
             raise
         finally:
-            self.tell_of_file("write" if opened.writes else "read", opened.place, opened.handle, opened.began, error)
+            self._tell_closed(opened)
 
     async def close_all(self) -> None:
         """The client has gone."""
@@ -178,17 +192,18 @@ class Table:
         return Refusals(self, action, raw)
 
     def tell_of_file(self, action: str, place: Place, handle: Handle, began: float, error: str) -> None:
-        """Tell and count what was done with a file, when it has been closed."""
-        self._afterwards(partial(self._tell_of_file, action, place, handle, began, error))
+        """Tell and count what was done with a file, when it has been closed: soon, and before anything else is told."""
+        seconds = self.gateway.reactor.seconds() - began
+        self.gateway.events.soon(partial(self._tell_of_file, action, place, handle, seconds, error))
 
-    def _tell_of_file(self, action: str, place: Place, handle: Handle, began: float, error: str) -> None:
+    def _tell_of_file(self, action: str, place: Place, handle: Handle, seconds: float, error: str) -> None:
         metrics = self.gateway.metrics
         if handle.read_bytes and action != "checksum":
             metrics.sent("sftp", handle.read_bytes)
         if handle.written_bytes and not isinstance(handle, UploadHandle):  # which counts once it is whole
             metrics.received("sftp", handle.written_bytes)
         about = {"read_bytes": handle.read_bytes, "written_bytes": handle.written_bytes}
-        self.tell(action, str(place), began=began, error=error, **about)
+        self._publish(action, str(place), seconds, error=error, **about)
 
     @asynccontextmanager
     async def reading(self, place: Place, action: str) -> AsyncIterator[Handle]:
@@ -207,8 +222,10 @@ class Table:
 
     def tell(self, action: str, path: str, *, began: float | None = None, **about: Any) -> None:
         """Tell of an operation that has ended."""
+        self._publish(action, path, 0.0 if began is None else self.gateway.reactor.seconds() - began, **about)
+
+    def _publish(self, action: str, path: str, seconds: float, **about: Any) -> None:
         session = self.session
-        seconds = 0.0 if began is None else max(0.0, self.gateway.reactor.seconds() - began)
         self.gateway.events.publish(
             FileOperation(
                 user=session.principal.name,
@@ -216,7 +233,7 @@ class Table:
                 protocol="sftp",
                 action=action,
                 path=path,
-                seconds=round(seconds, 6),
+                seconds=round(max(0.0, seconds), 6),
                 **about,
             )
         )

@@ -106,6 +106,11 @@ class PacketTransport(conch.SSHServerTransport):
         """Whether nothing but a key exchange may be sent now."""
         return bool(self._keyExchangeState != self._KEY_EXCHANGE_NONE)
 
+    @property
+    def clear(self) -> bool:
+        """Whether what is sent now leaves now: the socket takes more, and no keys are exchanged."""
+        return bool(not self.choked and self._keyExchangeState == self._KEY_EXCHANGE_NONE)
+
     # --- the socket's side ---
 
     def resumeProducing(self) -> None:

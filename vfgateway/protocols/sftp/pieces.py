@@ -25,8 +25,8 @@ _PIECE = struct.Struct(">I12sQI")
 
 #: Kind of a request, its number, the whole of it, and the bytes of the window that it took.
 type_request = tuple[int, int, bytes | bytearray, int]
-#: The same of a WRITE, without its kind.
-type_write = tuple[int, bytes | bytearray, int]
+#: The same of one that has been begun with, whose kind is known.
+type_begun = tuple[int, bytes | bytearray, int]
 
 
 class Pieces:
@@ -82,7 +82,7 @@ class Pieces:
             return None
         return self._direct.read_end(opened.handle, request, offset, min(length, wire.LARGEST_PIECE))
 
-    def with_followers(self, first: type_write, queue: deque[type_request]) -> Sequence[type_write]:
+    def with_followers(self, first: type_begun, queue: deque[type_request]) -> Sequence[type_begun]:
         """A WRITE with those that wait behind it and go on where it ends, which leave the queue."""
         batch = [first]
         body = first[1]
@@ -100,7 +100,7 @@ class Pieces:
             total += len(more)
         return batch
 
-    def write_now(self, batch: Sequence[type_write]) -> bytes | None:
+    def write_now(self, batch: Sequence[type_begun]) -> bytes | None:
         """The answers to WRITEs that follow upon each other, if nothing has to be waited for. Not a coroutine."""
         first, body, _ = batch[0]
         place = _place(body)
@@ -122,7 +122,7 @@ class Pieces:
         self._explain(opened, faults.text(error))
         return faults.status(request, error)
 
-    async def write(self, batch: Sequence[type_write]) -> bytes:
+    async def write(self, batch: Sequence[type_begun]) -> bytes:
         first, body, _ = batch[0]
         place = _place(body)
         opened = None if place is None else self._table.get(place[0])

@@ -22,7 +22,7 @@ from vfgateway.protocols.sftp.extensions import Extensions
 from vfgateway.protocols.sftp.files import Files
 from vfgateway.protocols.sftp.names import Names
 from vfgateway.protocols.sftp.opened import Table
-from vfgateway.protocols.sftp.pieces import Pieces, type_request, type_write
+from vfgateway.protocols.sftp.pieces import Pieces, type_begun, type_request
 from vfgateway.protocols.sftp.places import Places
 from vfgateway.protocols.sftp.wire import Malformed, Reader
 from vfgateway.services.session import Session
@@ -45,8 +45,6 @@ _END = -1
 _NOTHING = memoryview(b"")
 #: Of each request: its length, what it is, and its number.
 _HEAD = struct.Struct(">IBI").unpack_from
-#: What is always dealt with out of the queue.
-_QUEUED = frozenset({wire.INIT, wire.READ})
 
 
 class SftpServer:
@@ -140,10 +138,16 @@ class SftpServer:
             return False
         self._pumping = True
         try:
-            if kind in _QUEUED:
-                self._enter(body)
-                if self._queue:
+            if kind == wire.READ:
+                self._transport.active = self._transport.heard
+                answer = self._pieces.read_end(request, body)
+                if answer is not None:
+                    self._channel.answer(answer, len(body) + 4)
+                else:
+                    self._queue.append((kind, request, body, len(body) + 4))
                     self._step()
+            elif kind == wire.INIT:
+                self._enter(body)
             else:
                 self._transport.active = self._transport.heard
                 self._act(kind, request, body, len(body) + 4)
@@ -279,7 +283,7 @@ class SftpServer:
                     self._channel.consumed(self._queue.popleft()[3])
             else:
                 self._queue.popleft()
-                self._start(self._perform(kind, request, body), [(body, cost)], True)
+                self._start(self._perform(kind, request, body), [(request, body, cost)], True)
             return True
         if self._reads:
             return False
@@ -301,61 +305,57 @@ class SftpServer:
             if answer is not None:
                 self._channel.answer(answer, cost)
             else:
-                self._start(self._perform(kind, request, body), [(body, cost)], False)
+                self._start(self._perform(kind, request, body), [(request, body, cost)], False)
         elif kind == wire.WRITE:
             one = (request, body, cost)
             batch = self._pieces.with_followers(one, self._queue) if self._queue else [one]
             if (answer := self._pieces.write_now(batch)) is not None:
-                self._reply(answer, batch)
+                self._channel.answer(answer, self._used(batch))
             else:
-                self._start(self._pieces.write(batch), [(each[1], each[2]) for each in batch], False)
+                self._start(self._pieces.write(batch), batch, False)
         elif kind != _END:
-            self._start(self._perform(kind, request, body), [(body, cost)], False)
+            self._start(self._perform(kind, request, body), [(request, body, cost)], False)
         else:
             self._channel.finish(0)
 
-    def _start(self, work: Any, bodies: Sequence[tuple[bytes | bytearray, int]], reads: bool) -> None:
-        """Do something; nothing else begins in between, since :meth:`pump` is under way."""
+    def _start(self, work: Any, batch: Sequence[type_begun], reads: bool) -> None:
+        """Do what ``batch`` asks for; nothing else begins in between, since :meth:`pump` is under way."""
         outcome = begin(work)
         if not isinstance(outcome, Deferred):
-            self._answer(outcome, bodies)
+            self._answer(outcome, batch)
             return
         if reads:
             self._reads += 1
         else:
             self._working = True
-        outcome.addBoth(self._done, bodies, reads)
+        outcome.addBoth(self._done, batch, reads)
 
-    def _done(self, answer: Any, bodies: Sequence[tuple[bytes | bytearray, int]], reads: bool) -> None:
+    def _done(self, answer: Any, batch: Sequence[type_begun], reads: bool) -> None:
         if reads:
             self._reads -= 1
         else:
             self._working = False
-        self._answer(answer, bodies)
+        self._answer(answer, batch)
         if not self._pumping and not self._stopped:
             self.pump()
             self._channel.conn.transport.flush()
 
-    def _reply(self, answer: bytes, batch: Sequence[type_write]) -> None:
-        """Answer WRITEs at once."""
+    def _answer(self, answer: Any, batch: Sequence[type_begun]) -> None:
+        if self._stopped:
+            self._end_if_idle()
+            return
+        if isinstance(answer, bytes):
+            self._channel.send(answer)
+        self._channel.consumed(self._used(batch))
+
+    def _used(self, batch: Sequence[type_begun]) -> int:
+        """Keep the buffers of what has been dealt with for what comes; how many bytes of the client's window it was."""
         count = 0
         for _, body, cost in batch:
             count += cost
             if type(body) is bytearray and len(self._spare) < MOST_SPARE:
                 self._spare.append(body)
-        self._channel.answer(answer, count)
-
-    def _answer(self, answer: Any, bodies: Sequence[tuple[bytes | bytearray, int]]) -> None:
-        if self._stopped:
-            self._end_if_idle()
-            return
-        channel = self._channel
-        if isinstance(answer, bytes):
-            channel.send(answer)
-        for body, cost in bodies:
-            channel.consumed(cost)
-            if type(body) is bytearray and len(self._spare) < MOST_SPARE:
-                self._spare.append(body)
+        return count
 
     def _failed(self, kind: int, request: int, error: Exception) -> bytes:
         """The answer to a request that failed."""
