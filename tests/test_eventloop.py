@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,8 @@ from twisted.logger import ILogObserver, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vfgateway.eventloop import MOST_TOGETHER, MOST_TURNS, give_way, settle, shorten, together
+from vfgateway import eventloop
+from vfgateway.eventloop import MOST_TOGETHER, MOST_TURNS, SLEEPLESS, give_way, settle, shorten, together
 
 
 class Echo(Protocol):
@@ -329,3 +331,44 @@ def test_turns_end_in_time(reactor: Any) -> None:
     reactor.doIteration(0.05)
     ours.close()
     theirs.close()
+
+
+class Poller:
+    """Answers as it is told to, and remembers for how long it was to wait. Time passes with each question.
+
+    :param answers: whether something is there, and the seconds until that is known
+    """
+
+    def __init__(self, answers: list[tuple[bool, float]]) -> None:
+        self._answers = iter(answers)
+        self.waits: list[float] = []
+        self.now = 0.0
+
+    def poll(self, seconds: float, count: int) -> list[tuple[int, int]]:
+        there, later = next(self._answers)
+        self.waits.append(seconds)
+        self.now += later
+        return [(1, 1)] if there else []
+
+
+def test_who_soon_has_something_to_say_is_not_slept_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as that is so: whoever asks one thing after the other is heard without falling asleep, and an idle gateway sleeps."""
+    short, step, long = SLEEPLESS / 2, SLEEPLESS / 4, SLEEPLESS * 50
+    poller = Poller(
+        [
+            *[(False, 0), (True, short)],  # asleep, and woken soon
+            *[(False, 0), (False, step), (True, step)],  # so awake the next time
+            *[(False, 0), *[(False, step)] * 4, (True, long)],  # in vain
+            *[(False, 0), (True, long)],
+            (True, 0),
+            (False, 0),
+        ]
+    )
+    monkeypatch.setattr(eventloop, "monotonic", lambda: poller.now)
+    reactor = SimpleNamespace(_poller=poller, _selectables={})
+    waits = []
+    for seconds in (5.0, 5.0, 5.0, 5.0, 5.0, 0.0):
+        poller.waits = []
+        eventloop._wait(reactor, seconds)
+        waits.append(poller.waits)
+    assert waits == [[0, 5.0], [0, 0, 0], [0, 0, 0, 0, 0, 5.0], [0, 5.0], [0], [0]]

@@ -30,7 +30,7 @@ def told(count: int) -> dict[str, Any]:
     globalLogPublisher.addObserver(events)
     try:
         for number in range(count):
-            log.add("192.0.2.7", "alice", b"GET", b"/file%d" % number, 200, 5, f"request{number}", 0.01)
+            log.add(("192.0.2.7", "alice", b"GET", b"/file%d" % number, 200, 5, f"request{number}", 0.01, "", None))
         log.flush()
     finally:
         globalLogPublisher.removeObserver(events)
@@ -49,7 +49,7 @@ def test_each_request_has_a_line_with_time_and_namespace() -> None:
         starts = {line.partition("] ")[0] for line in lines}
         assert len(starts) == 1
         assert starts.pop().endswith("[vfgateway.http#info")
-        assert len(list(lines_of(each))) == 3
+        assert len(lines_of(each)[1]) == 3
 
 
 def test_what_belongs_to_a_line_is_indented_below_it() -> None:

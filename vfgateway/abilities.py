@@ -82,6 +82,13 @@ class IAtHand(Interface):
         """A regular file's facts, and the bytes of it that ``choose`` asks for by offset and length: all of them, or ``None`` is the answer.
         What ``choose`` raises goes through. Not a coroutine."""
 
+    def reread_now(
+        path: FolderPath, stat: FileStat, part: tuple[int, int] | None
+    ) -> Callable[[], type_chunk | None] | None:
+        """What reads a part of a file again, by offset and length, whoever calls it and however often: ``None`` once there may be other facts
+        than ``stat``, which :meth:`read_now` or :meth:`stat_now` has just told. Without a part it only tells whether there are, by ``b""``.
+        ``None`` if there is nothing of that kind. Not a coroutine."""
+
     def store_now(path: FolderPath, content: type_chunk, alone: bool = True) -> Published | None:
         """Create or replace a regular file, whole or not at all, as a stage with that content would. ``None`` if nothing has been done; also
         where what is stored has to be made durable first. Not a coroutine.

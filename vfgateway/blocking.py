@@ -128,17 +128,36 @@ class Pool:
             return None
         return self._timed(began, function, *args, **kwargs)
 
+    def over_again(self, function: Callable[[], T | None]) -> Callable[[], T | None]:
+        """What calls ``function`` as :meth:`at_once` would, as often as it is called, by fewer steps; ``None`` also once this has stopped."""
+
+        def call() -> T | None:
+            began = self._clock.seconds()
+            if began < self._threads_until or not self.inline or self._threads is None:
+                return None
+            if began < self._watched_until and began - self._sampled >= SAMPLE:
+                return self._watched(began, function)
+            called = function()
+            if self._clock.seconds() - began > SLOW:
+                self._was_slow(began)
+            return called
+
+        return call
+
     def _timed(self, began: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if began < self._watched_until and began - self._sampled >= SAMPLE:
             return self._watched(began, function, *args, **kwargs)
         try:
             return function(*args, **kwargs)
         finally:
-            now = self._clock.seconds()
-            if now - began > SLOW:
-                self._watched_until = now + PENALTY
-                if now - began > STALLED:
-                    self._threads_until = now + PENALTY
+            if self._clock.seconds() - began > SLOW:
+                self._was_slow(began)
+
+    def _was_slow(self, began: float) -> None:
+        now = self._clock.seconds()
+        self._watched_until = now + PENALTY
+        if now - began > STALLED:
+            self._threads_until = now + PENALTY
 
     def _watched(self, began: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As :meth:`call`, looking for what a slow one waited for. A busy machine also makes calls long; only one that waited by itself, and

@@ -17,6 +17,7 @@ import gc
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
+from os import sched_yield
 from select import EPOLLIN
 from time import monotonic
 from typing import Any, Final
@@ -34,6 +35,12 @@ MOST_TOGETHER: Final = 8
 
 #: Turns, at most, until Twisted's loop looks at what there is besides sockets, and at the clock.
 MOST_TURNS: Final = 16
+
+#: Seconds for which sockets are looked at without sleeping, where the last sleep was that short: to fall asleep and be woken takes as long as a small answer, above all in
+#: a virtual machine.
+SLEEPLESS: Final = 0.0001
+#: Name of whether that is so, among the attributes of the reactor.
+_LIVELY: Final = "_vfgateway_lively"
 
 _large: WeakSet[Any] = WeakSet()
 
@@ -83,7 +90,7 @@ def _iterate(reactor: Any, timeout: float | None) -> None:
     first = calls[0].time if calls else inf
     wait = -1.0 if timeout is None else timeout
     for _ in range(MOST_TURNS):
-        events = reactor._poller.poll(wait, len(reactor._selectables))
+        events = _wait(reactor, wait)
         _turn(reactor, events)
         if (
             not events
@@ -102,12 +109,31 @@ def _iterate(reactor: Any, timeout: float | None) -> None:
                 break
 
 
+def _wait(reactor: Any, seconds: float) -> Sequence[tuple[int, int]]:
+    """What sockets have to say, as soon as one of them has. Where one had so soon the last time, they are looked at for that long before we sleep."""
+    poll, count = reactor._poller.poll, len(reactor._selectables)
+    events: Sequence[tuple[int, int]] = poll(0, count)
+    if events or not seconds:
+        return events
+    began = now = monotonic()
+    if getattr(reactor, _LIVELY, False):
+        while now - began < SLEEPLESS:
+            events = poll(0, count)
+            if events:
+                return events
+            sched_yield()  # whoever else could use the processor goes first: the client, or another worker
+            now = monotonic()
+    events = poll(seconds, count)
+    setattr(reactor, _LIVELY, bool(events) and monotonic() - now < SLEEPLESS)
+    return events
+
+
 def _turn(reactor: Any, events: Sequence[tuple[int, int]]) -> None:
     last = _tell_others(reactor, events)
     while last:
         selectable, descriptor, event = last.pop()
         if reactor._selectables.get(descriptor) is selectable:
-            _tell(reactor, selectable, descriptor, event)
+            reactor._doReadOrWrite(selectable, descriptor, event)
         if last:
             reactor.runUntilCurrent()
             _tell_others(reactor, reactor._poller.poll(0, len(reactor._selectables)))
@@ -127,7 +153,16 @@ def _tell_others(reactor: Any, events: Sequence[tuple[int, int]]) -> list[tuple[
         if _LAST in selectable.__dict__:
             last.append((selectable, descriptor, event))
             continue
-        _tell(reactor, selectable, descriptor, event)
+        if event != EPOLLIN or selectable.fileno() == -1:
+            reactor._doReadOrWrite(selectable, descriptor, event)
+            continue
+        try:
+            why = selectable.doRead()
+        except BaseException as error:
+            why = error
+            log.err()
+        if why:
+            reactor._disconnectSelectable(selectable, why, True)
         if len(waiting) >= MOST_TOGETHER:
             _call(waiting)
     if len(events) > 1:
@@ -143,16 +178,3 @@ def _call(waiting: list[tuple[Callable[..., object], tuple[Any, ...]]]) -> None:
         except BaseException:
             log.err()
     waiting.clear()
-
-
-def _tell(reactor: Any, selectable: Any, descriptor: int, event: int) -> None:
-    if event != EPOLLIN or selectable.fileno() == -1:
-        reactor._doReadOrWrite(selectable, descriptor, event)
-        return
-    try:
-        why = selectable.doRead()
-    except BaseException as error:
-        why = error
-        log.err()
-    if why:
-        reactor._disconnectSelectable(selectable, why, True)

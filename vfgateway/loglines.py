@@ -42,20 +42,17 @@ class Batch(ABC):
         """The facts of each."""
 
     @abstractmethod
-    def as_json(self, base: Mapping[str, Any]) -> Iterator[str]:
+    def as_json(self, base: Mapping[str, Any]) -> list[str]:
         """A line for each as :func:`lines_of` writes it, with ``base`` at its beginning."""
 
 
-def lines_of(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The lines of an event, each after its level: one, or one for each of the requests that it tells of."""
+def lines_of(event: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The level of an event, and its lines: one, or one for each of the requests that it tells of."""
     base = _base(event)
     requests = event.get("requests")
     if isinstance(requests, Batch):
-        for line in requests.as_json(base):
-            yield base["level"], line
-    else:
-        for fields in _fields_of(event, base):
-            yield fields["level"], as_json(fields)
+        return base["level"], requests.as_json(base)
+    return base["level"], [as_json(fields) for fields in _fields_of(event, base)]
 
 
 def text_of(event: dict[str, Any]) -> Iterator[str]:

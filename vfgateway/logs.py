@@ -105,9 +105,9 @@ class Written:
         if self._form == "text" or (self._form == "auto" and self._stream.isatty()):
             lines = list(loglines.text_of(event))
         else:
-            lines = [line for _, line in loglines.lines_of(event)]
+            _, lines = loglines.lines_of(event)
         if lines:
-            self._stream.write("".join(f"{line}\n" for line in lines))
+            self._stream.write("\n".join(lines) + "\n")
             self._stream.flush()
 
     def reopen(self) -> None:

@@ -78,8 +78,8 @@ class Loki:
         ):
             return
         stamp = str(int(event.get("log_time", 0.0) * 1e9))
-        for level, line in loglines.lines_of(event):
-            self._lines.append((level, stamp, line))
+        level, lines = loglines.lines_of(event)
+        self._lines.extend([(level, stamp, line) for line in lines])
         over = len(self._lines) - self._settings.queue
         for _ in range(over):
             self._lines.popleft()

@@ -22,6 +22,7 @@ from typing import Annotated, Any, Self
 
 import attrs
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -116,6 +117,16 @@ def _seconds(value: Any) -> Any:
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
 #: The same, or none at all.
 SecondsOrNone = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
+
+
+def _public(value: str) -> str:
+    if value and not re.fullmatch(r"https?://[^/\s]+/?", value):
+        raise ValueError("should be scheme://host[:port]")
+    return value
+
+
+#: What a front end over HTTP is called from outside: ``scheme://host[:port]``, or nothing.
+PublicUrl = Annotated[str, AfterValidator(_public)]
 
 
 @attrs.frozen

@@ -12,11 +12,11 @@ from typing import Any, ClassVar, TypeVar
 import pytest_twisted
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
-from twisted.internet.defer import ensureDeferred
 from twisted.python.failure import Failure
 
 from tests.conformance.harness import WRITE, WRITE_NEW, Able, content_of, new_folder, put
 from tests.conformance.model import Dir, File, Link, Model, Node
+from tests.support.deadline import DEADLINE
 from vfgateway.errors import GatewayError
 from vfgateway.interfaces import IFolder, IVolume
 from vfgateway.model import ABSENT, ANY, FileType
@@ -39,7 +39,7 @@ CONTENTS = st.binary(max_size=12)
 def now(waiting: Coroutine[Any, Any, T]) -> T:
     """The outcome of a coroutine. Those of most volumes under test wait for nothing; for others the reactor runs meanwhile."""
     outcome: list[Any] = []
-    running = ensureDeferred(waiting).addBoth(outcome.append)
+    running = DEADLINE.keep(waiting).addBoth(outcome.append)
     if not outcome:
         pytest_twisted.blockon(running)
     if isinstance(outcome[0], Failure):

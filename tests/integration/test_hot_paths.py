@@ -35,18 +35,18 @@ LARGE = 16 * MIB
 #: Calls, at most: of one request, one entry (with or without the thread that scans, as it began to run), or a MiB. Large files have more room: the
 #: busier the machine, the smaller the pieces that come.
 BOUNDS = {
-    "http-get": 118,
-    "http-range": 130,
+    "http-get": 70,
+    "http-range": 70,
     "http-ordinary": 1080,
     "http-put": 218,
     "http-download": 110,
     "http-upload": 450,
     "tus-patch": 650,
     "dav-put": 193,
-    "dav-look": 101,
+    "dav-look": 70,
     "dav-entry": 9,
-    "sftp-get": 600,
-    "sftp-put": 640,
+    "sftp-get": 510,
+    "sftp-put": 570,
     "sftp-download": 650,
     "sftp-upload": 1700,
     "sftp-entry": 16,

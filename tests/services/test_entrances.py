@@ -17,6 +17,7 @@ from tests.support.gateway import ALICE, new_vfolder, running_gateway
 from vfgateway.errors import AuthenticationFailed, TooManyAttempts, VFolderNotFound
 from vfgateway.model import Permission, VFolder
 from vfgateway.principals import Origin
+from vfgateway.services.context import FolderContext
 from vfgateway.services.database import FRESH
 from vfgateway.services.entrances import Entrances, Login
 from vfgateway.services.gateway import Gateway
@@ -91,6 +92,24 @@ async def test_nobody_is_asked_again_for_a_moment(door: Door) -> None:
     door.clock.advance(FRESH)
     await door.enter()
     assert door.asked == 2
+
+
+async def test_who_comes_back_is_in_the_same_place(door: Door) -> None:
+    """What others keep for somebody who entered stays good when he logs in anew and nothing has changed."""
+
+    async def kept() -> FolderContext:
+        await door.enter("bob")
+        return (await door.log_in("bob")).folders["data"].context
+
+    first = await kept()
+    assert first.principal.user_id is not None
+    door.clock.advance(FRESH)
+    assert await kept() is first
+    await door.gateway.vfolders.grant(door.vfolder.key, "user", first.principal.user_id, Permission.RW)
+    second = await kept()
+    assert (first.access.permission, second.access.permission) == (Permission.RO, Permission.RW)
+    door.clock.advance(FRESH)
+    assert await kept() is second
 
 
 async def test_wrong_logins_are_never_remembered(door: Door) -> None:

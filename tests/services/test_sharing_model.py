@@ -15,7 +15,6 @@ from uuid import UUID
 
 import attrs
 import pytest
-import pytest_twisted
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -29,7 +28,7 @@ from twisted.internet.task import Clock
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 
 from tests.support.databases import ThreadsOf
-from tests.support.machines import explore, make_template
+from tests.support.machines import explore
 from vfgateway import config
 from vfgateway.assembly import make_authenticators
 from vfgateway.backends.memory import MemoryVolume
@@ -388,12 +387,6 @@ class SharingModel(RuleBasedStateMachine):
 
 async def _advance(clock: Clock, seconds: float) -> None:
     clock.advance(seconds)
-
-
-@pytest_twisted.async_fixture
-async def template(tmp_path: Path) -> Path:
-    """A gateway's data."""
-    return await make_template(tmp_path, reactor)
 
 
 @pytest.mark.timeout(1200)  # Hypothesis takes up to five minutes to shrink what it has found

@@ -87,8 +87,10 @@ class Mirror:
         return more
 
     def _forget(self, href: str) -> None:
-        self.members.pop(href, None)
-        for member in [member for member in self.members if member.startswith(href.rstrip("/") + "/")]:
+        """With a slash at its end or without, it is one member (RFC 4918, 5.2): what was a file may have become a collection, and gone."""
+        top = href.rstrip("/")
+        self.members.pop(top, None)
+        for member in [member for member in self.members if member.startswith(top + "/")]:
             del self.members[member]
 
     def _know(self, href: str, response: etree._Element) -> None:
@@ -96,7 +98,7 @@ class Mirror:
             self.members.pop(href.rstrip("/"), None)
             self.members[href] = "collection"
         else:
-            self._forget(href + "/")
+            self._forget(href)
             self.members[href] = response.findtext(f".//{DAV}getetag") or ""
 
 

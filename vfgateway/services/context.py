@@ -50,6 +50,11 @@ class FolderContext:
         """What the principal may do here, as far as is known."""
         return self.standing.access
 
+    def means_the_same(self, other: FolderContext) -> bool:
+        """Whether the same principal has the same rights in the same vfolder, in the same place."""
+        mine = (self.principal, self.vfolder, self.access, self.volume, self.lock_tokens)
+        return mine == (other.principal, other.vfolder, other.access, other.volume, other.lock_tokens)
+
     @property
     def principal_id(self) -> str:
         """The name under which locks, uploads and creations are remembered."""

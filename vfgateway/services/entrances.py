@@ -40,11 +40,13 @@ class Login:
 
     :ivar until: epoch seconds
     :ivar folders: what he has entered since, by the names that he sees
+    :ivar before: what he had entered with the login before this one
     """
 
     principal: Principal
     stamp: tuple[int, ...]
     until: float
+    before: dict[str, FolderSession] = attrs.Factory(dict)
     folders: dict[str, FolderSession] = attrs.Factory(dict)
     looks: int = -1
     stands_until: float = 0.0  # without a look at the stamp, as long as nobody looks anew
@@ -103,7 +105,9 @@ class Entrances:
             self._gateway.authentication.again(credentials(), origin)
             return login
         stamp, until = self._database.at_hand(*_GENERATIONS), self._clock.seconds() + FRESH
-        login = Login(await self._gateway.authenticate(credentials(), origin), stamp or (), until)
+        principal = await self._gateway.authenticate(credentials(), origin)
+        last = self._known.get((ticket, origin.address))
+        login = Login(principal, stamp or (), until, {} if last is None else last.folders)
         if stamp is not None:
             if len(self._known) >= MOST:
                 self._known.clear()
@@ -166,7 +170,8 @@ class _Again(Session):
         if entered is None or not self._entrances.stands(login):
             entered = await super().folder_named(name)
             if self.principal is login.principal and len(login.folders) < MOST:
-                login.folders[name] = entered
+                before = login.before.pop(name, entered)
+                login.folders[name] = before if before.context.means_the_same(entered.context) else entered
             return entered
         requestcontext.enter(entered.vfolder)
         return FolderSession(attrs.evolve(entered.context, origin=self.origin))

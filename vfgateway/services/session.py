@@ -140,6 +140,13 @@ class FolderSession:
         folder = self.context.reading(path)
         return folder.read_now(path, choose) if IAtHand.providedBy(folder) else None
 
+    def reread_now(
+        self, path: FolderPath, stat: FileStat, part: tuple[int, int] | None
+    ) -> Callable[[], type_chunk | None] | None:
+        """What reads again what :meth:`read_now` has read, as ``IAtHand`` says, for as long as what the principal may do stays. Not a coroutine."""
+        folder = self.context.reading(path)
+        return folder.reread_now(path, stat, part) if IAtHand.providedBy(folder) else None
+
     def store_small(self, path: FolderPath, content: type_chunk) -> type_stored | Deferred[type_stored]:
         """Create or replace a small file, if that needs little or no waiting; else ``None``, and nothing has happened. Not a coroutine."""
         self.context.allow(Permission.RW, path, "write this")

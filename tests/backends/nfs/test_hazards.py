@@ -18,8 +18,7 @@ from tests.conformance.harness import Able, at, content_of, make_runtime, names_
 from tests.support.hanging import HangingMount
 from tests.support.patience import until
 from vfgateway.backends.nfs import NfsVolume, calls
-from vfgateway.backends.vfs import VfsSettings, VfsVolume, syscalls
-from vfgateway.backends.vfs import volume as vfs_volume
+from vfgateway.backends.vfs import VfsSettings, VfsVolume, syscalls, watch
 from vfgateway.backends.vfs.layout import TRASH
 from vfgateway.errors import InvalidPath, NotFound, StorageFailure, VolumeUnavailable
 from vfgateway.model import ANY, Actor, FolderOptions, HealthState, Usage
@@ -34,7 +33,7 @@ def on_nfs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel of this machine may have no NFS: what is there is said to be one. And nobody is as patient as usual."""
     monkeypatch.setattr(syscalls, "file_system_type", lambda path: syscalls.NFS)
     monkeypatch.setattr(calls, "PATIENCE", 0.5)
-    monkeypatch.setattr(vfs_volume, "PATIENCE", 0.5)
+    monkeypatch.setattr(watch, "PATIENCE", 0.5)
 
 
 @pytest.fixture
@@ -101,7 +100,7 @@ async def test_a_server_that_is_away(mount: HangingMount, tmp_path: Path) -> Non
 async def test_busy_is_not_away(tmp_path: Path, mount: HangingMount, monkeypatch: pytest.MonkeyPatch) -> None:
     """A volume whose threads all have work is healthy, and takes more of it."""
     monkeypatch.setattr(calls, "PATIENCE", 30)
-    monkeypatch.setattr(vfs_volume, "PATIENCE", 30)
+    monkeypatch.setattr(watch, "PATIENCE", 30)
     volume = make_volume(mount.place / "volume", tmp_path, threads=2)
     await volume.start()
     folder = await new_folder(volume)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -95,14 +96,51 @@ class TestRaces:
         (walled.root / "dir/file").write_bytes(b"open to all")
         (walled.root / "other").symlink_to("../secret")
         path, all_of_it = at("dir/file"), lambda stat: (0, stat.size)
+        again = walled.folder.reread_now(path, walled.folder.stat_now(path), (0, 11))
+        assert bytes(again()) == b"open to all"
         with swapping(walled.root / "dir", walled.root / "other"):
             for _ in range(ROUNDS):
                 found = walled.folder.read_now(path, all_of_it)
                 assert found is None or bytes(found[1]) == b"open to all"
+                assert again() in (None, b"open to all")
                 facts = walled.folder.stat_now(path)
                 assert facts is None or facts.size == len(b"open to all")
         assert walled.folder.read_now(at("other/file"), all_of_it) is None
         assert walled.folder.stat_now(at("other/file")) is None
+
+    async def test_reading_again(self, walled: Disk) -> None:
+        """What was found once is found again until it is another: written to, replaced, gone, or the storage stopped."""
+        file = walled.root / "file"
+        path = at("file")
+
+        def of_now(content: bytes) -> list[Any]:
+            file.write_bytes(content)
+            stat = walled.folder.stat_now(path)
+            found = [walled.folder.reread_now(path, stat, part) for part in ((0, 2), (1, 1), None)]
+            assert [bytes(again()) for again in found] == [content[:2], content[1:2], b""]
+            return found
+
+        def gone(found: list[Any]) -> bool:
+            return [again() for again in found] == [None] * 3
+
+        found = of_now(b"one")
+        file.write_bytes(b"another")
+        assert gone(found)
+        found = of_now(b"two")
+        file.replace(walled.root / "old")
+        assert gone(found)
+        (walled.root / "old").replace(file)  # whose time of change is another now
+        assert gone(found)
+        found = of_now(b"three")
+        file.unlink()
+        assert gone(found)
+        file.symlink_to("../secret/file")
+        assert gone(found)
+        file.unlink()
+        found = of_now(b"four")
+        await walled.volume.stop()
+        assert gone(found)
+        await walled.volume.start()
 
     async def test_writing_at_hand(self, walled: Disk) -> None:
         """Nor does what is made there."""

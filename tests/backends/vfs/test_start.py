@@ -17,7 +17,7 @@ from tests.backends.vfs.conftest import Disk, Opener, furnish
 from tests.conformance.harness import NoState, make_runtime, new_vfid
 from tests.conformance.machine import now
 from vfgateway.backends.vfs import VfsSettings, VfsVolume, VfsVolumeFactory
-from vfgateway.backends.vfs.volume import PATIENCE
+from vfgateway.backends.vfs.watch import PATIENCE
 from vfgateway.blocking import InlinePool
 from vfgateway.errors import VolumeUnavailable
 from vfgateway.model import FolderOptions, Health, HealthState, QuotaScopeId, ScopeKind

@@ -22,7 +22,7 @@ from tests.support.mounts import small_tmpfs
 from vfgateway.backends.vfs import copy, syscalls
 from vfgateway.backends.vfs.publish import LARGE
 from vfgateway.errors import AlreadyExists, NoSpace, UploadNotFound
-from vfgateway.model import ABSENT, ANY, Actor, Expect, Published
+from vfgateway.model import ABSENT, ANY, Actor, Expect, OpenMode, Published
 
 
 class TestFullDisk:
@@ -233,6 +233,31 @@ class TestPublishing:
                 await disk.folder.remove(at("file"), ANY)
         assert len(freed) == 3
         assert threading.main_thread().name not in freed
+
+    async def test_a_large_file_is_cut_in_a_thread(self, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Likewise, whether it is opened so or cut later; a small one is cut in place."""
+        cut: list[tuple[bool, str]] = []
+        original = os.ftruncate
+
+        def watched(descriptor: int, size: int) -> None:
+            cut.append((os.fstat(descriptor).st_size - size > LARGE, threading.current_thread().name))
+            original(descriptor, size)
+
+        monkeypatch.setattr(os, "ftruncate", watched)
+        cutting = OpenMode.WRITE | OpenMode.TRUNCATE
+        for size in (LARGE, LARGE + 1):
+            (disk.root / "file").touch()
+            os.truncate(disk.root / "file", size)
+            opened = await disk.folder.open(at("file"), cutting)
+            assert (await opened.stat()).size == 0
+            await opened.close()
+            os.truncate(disk.root / "file", size)
+            present: Any = await disk.folder.open(at("file"), OpenMode.WRITE)
+            await present.truncate(0)
+            assert (await present.stat()).size == 0
+            await present.close()
+        here = threading.main_thread().name
+        assert [(large, name == here) for large, name in cut] == [(False, True)] * 2 + [(True, False)] * 2
 
 
 class TestCopies:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet import reactor
 
+from tests.support.client_api import disk_volume
 from tests.support.gateway import new_vfolder
 from tests.support.manager import ManagerClient, Serving, serving_manager
-from vfgateway import config
-from vfgateway.backends.vfs import VfsVolumeFactory
-from vfgateway.services.gateway import Gateway
 from vfgateway.services.tasks import TaskState, until_finished
 
 
@@ -21,6 +20,15 @@ async def names(client: ManagerClient, here: dict[str, Any], relpath: str = ".")
     """What a directory holds, sorted."""
     listed = await client.post("/folder/file/list", {**here, "relpath": relpath})
     return sorted(item["name"] for item in listed["items"])
+
+
+@asynccontextmanager
+async def on_disk(tmp_path: Path) -> AsyncIterator[tuple[ManagerClient, dict[str, Any], Path]]:
+    """A vfolder on a disk, with its directory."""
+    async with serving_manager(tmp_path, [disk_volume(tmp_path / "v")]) as serving:
+        vfolder = await new_vfolder(serving.gateway, "disk")
+        here = {"volume": "disk", "vfid": str(vfolder.id)}
+        yield serving.client, here, Path((await serving.client.get("/folder/mount", here))["path"])
 
 
 # --- making ---
@@ -105,18 +113,13 @@ async def test_what_cannot_be_listed_has_its_number(
 
 async def test_links_and_odd_names_are_shown(tmp_path: Path) -> None:
     """A link with its target as far as that lies below; a name that is not UTF-8 with its bytes."""
-    runtime = Gateway(config.parse("", tmp_path), reactor).runtime_for("mem")
-    volume = VfsVolumeFactory().configure("mem", {"path": str(tmp_path / "v")}, runtime)
-    async with serving_manager(tmp_path, [volume]) as serving:
-        vfolder = await new_vfolder(serving.gateway)
-        here = {"volume": "mem", "vfid": str(vfolder.id)}
-        root = Path((await serving.client.get("/folder/mount", here))["path"])
+    async with on_disk(tmp_path) as (client, here, root):
         (root / "in").symlink_to("d/./e")
         (root / "out").symlink_to("../../x")
         (root / "abs").symlink_to("/etc/passwd")
         (root / "self").symlink_to("self")
         Path(bytes(root).decode() + "/bad\udcff").write_bytes(b"")
-        listed = await serving.client.post("/folder/file/list", {**here, "relpath": "."})
+        listed = await client.post("/folder/file/list", {**here, "relpath": "."})
         items = {item["name"]: item for item in listed["items"]}
         assert {name: items[name]["symlink_target"] for name in ("in", "out", "abs", "self")} == {
             "in": "d/e",
@@ -227,19 +230,13 @@ async def test_nothing_else_can_be_removed(client: ManagerClient, folder: dict[s
 
 async def test_links_are_removed_and_moved_themselves(tmp_path: Path) -> None:
     """The reference acts on their targets."""
-    runtime = Gateway(config.parse("", tmp_path), reactor).runtime_for("mem")
-    volume = VfsVolumeFactory().configure("mem", {"path": str(tmp_path / "v")}, runtime)
-    async with serving_manager(tmp_path, [volume]) as serving:
-        vfolder = await new_vfolder(serving.gateway)
-        here = {"volume": "mem", "vfid": str(vfolder.id)}
-        root = Path((await serving.client.get("/folder/mount", here))["path"])
+    async with on_disk(tmp_path) as (client, here, root):
         outside = tmp_path / "outside"
         outside.mkdir()
         (outside / "precious").write_text("keep")
         (root / "file").write_text("keep")
         for name, target in (("one", "file"), ("two", "file"), ("three", str(outside))):
             (root / name).symlink_to(target)
-        client = serving.client
         await client.post("/folder/file/rename", {**here, "relpath": "two", "new_name": "renamed"}, 204)
         await client.post("/folder/file/delete", {**here, "relpaths": ["one", "three"], "recursive": True})
         assert sorted(entry.name for entry in root.iterdir() if entry.name != ".upload") == ["file", "renamed"]

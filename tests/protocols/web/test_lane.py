@@ -22,7 +22,7 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import implementer
 
 from tests.support.client_api import PASSWORD, client_api, parsed
-from tests.support.gateway import ALICE
+from tests.support.gateway import ALICE, new_vfolder
 from tests.support.process import PATIENCE
 from tests.support.site import Client
 from tests.support.uploading import Answer, RawConnection, head
@@ -32,6 +32,7 @@ from vfgateway.model import Limits, Permission, Usage
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.web.lane import Lane
 from vfgateway.protocols.web.site import GatewaySite
+from vfgateway.services.database import FRESH
 
 FILES = "/vfgateway/v1/files"
 LAST = head("GET", "/", Connection="close")
@@ -280,6 +281,21 @@ async def test_a_file_that_changes_is_told_anew(door: Door, method: str) -> None
             assert (await door.both(method, "/changing", quick=True, If_None_Match=tags[-1])).status == 304
     file.unlink()
     assert (await door.ask(method, "/changing")).status == 404
+
+
+async def test_who_asks_again_is_answered_as_he_may_now(door: Door) -> None:
+    """What was found out about a request holds for as long as nothing changes: a vfolder in which less is allowed, or that is another one of the same name,
+    is not shown from memory; and a new login of the same person finds it right."""
+    gateway, vfolder = door.dav.gateway, door.dav.vfolder
+    for _ in range(3):
+        await door.both("GET", "/small.txt", quick=True)
+        await deferLater(reactor, FRESH, lambda: None)  # who comes later logs in anew
+    other = await new_vfolder(gateway, "disk", name="another")
+    await gateway.vfolders.update(vfolder.key, name="first")
+    await gateway.vfolders.update(other.key, name="data")
+    assert (await door.ask("PUT", "/else", b"another")).status == 201
+    await door.both("GET", "/else", quick=True)  # whoever asks is known to be in the other one now
+    assert (await door.ask("GET", "/small.txt")).status == 404
 
 
 NAMED = b'<propfind xmlns="DAV:"><prop><resourcetype/><getcontentlength/><getetag/><displayname/><x:y xmlns:x="urn:x"/></prop></propfind>'
@@ -655,8 +671,10 @@ async def test_a_login_over_an_open_line_is_no_business_of_the_lane(tmp_path: Pa
         door = await _furnished(Door(dav, dav.site, "/data"))
         await door.warm()
         lane: Any = dav.site.lane
-        lane.caller = lambda channel: attrs.evolve(Lane.caller(lane, channel), address="192.0.2.1")
-        assert (
-            await door.ask("GET", "/small.txt")
-        ).status == 200  # by the ordinary way, which sees that it is loopback
+        scheme = "https"
+        lane.caller = lambda channel: attrs.evolve(Lane.caller(lane, channel), address="192.0.2.1", scheme=scheme)
+        await door.both("GET", "/small.txt", quick=True)
+        scheme = "http"
+        answer = await door.ask("GET", "/small.txt")
+        assert answer.status == 200  # by the ordinary way, which sees that it is loopback
         assert not door.taken[-1]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
@@ -116,6 +117,46 @@ async def test_keeps_what_came_before_a_cut(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
+async def test_the_end_is_known_before_anybody_reads_it() -> None:
+    """While the kernel is to move what has come, nobody reads the socket: that the client has left behind it is seen all the same."""
+    looked: list[tuple[bool, int]] = []
+    told: Deferred[None] = Deferred()
+
+    async def handler(request: StreamingRequest) -> None:
+        async def write(_fill: type_fill, _most: int) -> None:
+            looked.append((request.body.over, request.body.arrived))
+            client.send(b"!" * 1000)
+            client.close()
+            while not request.body.over:
+                await turn()
+            looked.append((request.body.over, request.body.arrived))
+
+        try:
+            first = Deferred.fromCoroutine(request.body.read(least=1))
+            await turn()
+            client.send(b"?")
+            assert await first
+            first = Deferred.fromCoroutine(request.body.read(least=1))  # from now on the socket is read directly
+            client.send(b"?")
+            assert await first
+            await request.body.move(write)
+        finally:
+            told.callback(None)
+
+    async with listening(handler) as port:
+        client = await Client.open(port)
+        client.send(head("PUT", "/", Content_Length=8 * MIB))
+        await told
+        assert looked == [(False, 2), (True, 2)]
+
+
+async def turn() -> None:
+    """Let the reactor do what is due."""
+    passed: Deferred[None] = Deferred()
+    reactor.callLater(0, passed.callback, None)
+    await passed
+
+
 async def test_file_systems_that_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a file cannot be spliced to, what was taken from the socket is written otherwise."""
     splice = os.splice
@@ -132,27 +173,15 @@ async def test_file_systems_that_cannot(tmp_path: Path, monkeypatch: pytest.Monk
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
-async def test_kernels_that_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing can be spliced at all, everything is read."""
+@pytest.mark.parametrize("call", ["splice", "pipe2"])
+async def test_nothing_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """A kernel that cannot, or a process that has too many files open: everything is read."""
 
     def refuse(*args: Any, **more: Any) -> int:
         raise OSError("cannot")
 
-    monkeypatch.setattr(os, "splice", refuse)
-    store = Store(tmp_path / "file")
-    await put(store, CONTENT)
-    assert store.moved == 0
-    assert (tmp_path / "file").read_bytes() == CONTENT
-
-
-async def test_no_pipes_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that has too many files open goes on reading."""
-
-    def refuse(flags: int) -> tuple[int, int]:
-        raise OSError("too many")
-
     monkeypatch.setattr(splicing, "_pipes", [])
-    monkeypatch.setattr(os, "pipe2", refuse)
+    monkeypatch.setattr(os, call, refuse)
     store = Store(tmp_path / "file")
     await put(store, CONTENT)
     assert store.moved == 0

@@ -258,6 +258,20 @@ async def test_a_collection_in_the_place_of_another(tmp_path: Path) -> None:
         assert set(inside.members) == {"/data/d/new"}
 
 
+async def test_a_file_that_became_a_collection_and_went(tmp_path: Path) -> None:
+    """Between two questions: who knew the file is told that it is gone."""
+    async with followed(tmp_path) as dav:
+        await put(dav, "a")
+        mirror = Mirror(dav, "/data/")
+        await mirror.follow()
+        assert list(mirror.members) == ["/data/a"]
+        assert (await dav.ask("DELETE", "/data/a")).status == 204
+        await make(dav, "a")
+        assert (await dav.ask("DELETE", "/data/a/")).status == 204
+        await mirror.follow()
+        assert mirror.members == {}
+
+
 async def test_every_door_is_watched(tmp_path: Path) -> None:
     """In-place writes, attributes, links and trees through the session that SFTP, HTTP and the manager API share."""
     async with followed(tmp_path) as dav:

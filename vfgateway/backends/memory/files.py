@@ -19,23 +19,14 @@ if TYPE_CHECKING:
     from vfgateway.backends.memory.folder import MemoryFolder
 
 
-@implementer(IFile)
-class MemoryFile:
-    """A file opened for reading."""
+class _Open:
+    """Keeps content, whatever becomes of its name, until it is closed."""
 
     def __init__(self, tree: Tree, node: Node) -> None:
         self._tree = tree
         self._node = node
         self._closed = False
         node.users += 1
-
-    async def read(self, offset: int, length: int) -> bytes:
-        self._check()
-        return bytes(memoryview(self._node.data)[offset : offset + length])
-
-    async def stat(self) -> FileStat:
-        self._check()
-        return self._node.stat()
 
     async def sync(self) -> None:
         self._check()
@@ -48,6 +39,19 @@ class MemoryFile:
     def _check(self) -> None:
         if self._closed:
             raise StorageFailure("the file is closed")
+
+
+@implementer(IFile)
+class MemoryFile(_Open):
+    """A file opened for reading."""
+
+    async def read(self, offset: int, length: int) -> bytes:
+        self._check()
+        return bytes(memoryview(self._node.data)[offset : offset + length])
+
+    async def stat(self) -> FileStat:
+        self._check()
+        return self._node.stat()
 
 
 @implementer(IRandomWrite)
@@ -64,26 +68,20 @@ class MemoryWritableFile(MemoryFile):
 
 
 @implementer(IStagedFile)
-class MemoryStagedFile:
+class MemoryStagedFile(_Open):
     """A file in the making; the stage outlives this object until it is committed or discarded."""
 
     def __init__(self, folder: MemoryFolder, tree: Tree, token: str, node: Node) -> None:
+        super().__init__(tree, node)
         self._folder = folder
-        self._tree = tree
-        self._node = node
-        self._closed = False
         self._discarded = False
         self._published: Published | None = None
         self.token = token
         self.size = len(node.data)
-        node.users += 1
 
     async def append(self, chunks: Sequence[type_chunk]) -> None:
         self._check()
         self.size += self._tree.inodes.write(self._node, self.size, chunks)
-
-    async def sync(self) -> None:
-        self._check()
 
     async def commit(self, target: FolderPath, expect: Expect, sync: bool = True) -> Published:
         if self._published is None:
@@ -101,15 +99,6 @@ class MemoryStagedFile:
                 del self._tree.stages[self.token]
                 self._tree.inodes.unlinked(self._node)
             await self.close()
-
-    async def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._tree.inodes.released(self._node)
-
-    def _check(self) -> None:
-        if self._closed:
-            raise StorageFailure("the staged file is closed")
 
 
 @implementer(IDirectory)

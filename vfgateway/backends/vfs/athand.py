@@ -27,6 +27,7 @@ class AtHand:
     def __init__(self, tree: Tree, in_memory: bool) -> None:
         self._tree = tree
         self._hidden, self._open_at_once = tree.hidden, tree.resolver.open_at_once
+        self._opener = tree.resolver.opener
         self._root = os.fsencode(tree.path)
         self._in_memory = in_memory
 
@@ -78,15 +79,45 @@ class AtHand:
             part = choose(known)
             if part is None:
                 return known, b""
-            offset, length = part
-            if self._in_memory:
-                content: type_chunk = os.pread(descriptor, length, offset)
-            else:
-                content = bytearray(length)
-                if os.preadv(descriptor, [content], offset, os.RWF_NOWAIT) != length:
-                    return None
-            return (known, content) if len(content) == length else None
+            content = self._content(descriptor, part)
+            return None if content is None else (known, content)
         except OSError:
             return None
         finally:
             os.close(descriptor)
+
+    def again(
+        self, path: FolderPath, stat: FileStat, part: tuple[int, int] | None
+    ) -> Callable[[], type_chunk | None] | None:
+        """See ``IAtHand.reread_now``."""
+        if self._hidden(path) or not stat.is_file:
+            return None
+        reach = self._opener(self._root, path, _ITSELF if part is None else _READING)
+        number, changed, size = int(stat.identity.partition("-")[0], 16), stat.ctime_ns, stat.size
+        content = self._content
+
+        def reread() -> type_chunk | None:
+            try:
+                descriptor = reach()
+                if descriptor < 0:
+                    return None
+                try:
+                    found = os.fstat(descriptor)
+                    if found.st_ctime_ns != changed or found.st_ino != number or found.st_size != size:
+                        return None
+                    return b"" if part is None else content(descriptor, part)
+                finally:
+                    os.close(descriptor)
+            except OSError:
+                return None
+
+        return reread
+
+    def _content(self, descriptor: int, part: tuple[int, int]) -> type_chunk | None:
+        """A part of an open file, by offset and length; ``None`` unless all of it is there, in memory."""
+        offset, length = part
+        if self._in_memory:
+            content: type_chunk = os.pread(descriptor, length, offset)
+            return content if len(content) == length else None
+        content = bytearray(length)
+        return content if os.preadv(descriptor, [content], offset, os.RWF_NOWAIT) == length else None

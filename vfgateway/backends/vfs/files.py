@@ -23,6 +23,7 @@ from vfgateway.backends.vfs.descriptors import Calls, Descriptor, Line
 from vfgateway.backends.vfs.facts import entry_facts, facts, facts_of, name_of
 from vfgateway.backends.vfs.faults import would_block
 from vfgateway.backends.vfs.gather import length_of, write_all
+from vfgateway.backends.vfs.publish import LARGE
 from vfgateway.interfaces import IDirectory, IFile, type_chunk
 from vfgateway.model import Attrs, DirEntry, FileStat, NameRules
 from vfgateway.posix import IPosixListing, type_entries, type_file
@@ -172,7 +173,8 @@ class VfsWritableFile(VfsFile):
         return bool(self._calls.now(self._descriptor, _truncate, size))
 
     async def truncate(self, size: int) -> None:
-        await self._calls.with_descriptor(self._descriptor, True, os.ftruncate, size)
+        if not self.truncate_now(size):
+            await self._calls.with_descriptor(self._descriptor, False, os.ftruncate, size)
 
     async def sync(self) -> None:
         if self._durable:
@@ -190,6 +192,9 @@ def _write(descriptor: int, offset: int, chunks: Sequence[type_chunk]) -> bool:
 
 
 def _truncate(descriptor: int, size: int) -> bool:
+    """Cut or extend in place; ``False``, and nothing has happened, where so much is cut that it takes a while."""
+    if os.fstat(descriptor).st_size - size > LARGE:
+        return False
     os.ftruncate(descriptor, size)
     return True
 

@@ -85,7 +85,17 @@ class VfsFolder:
         return measuring.usage
 
     async def open(self, path: FolderPath, mode: OpenMode) -> IFile:
-        return self._opened(await self._calls.obtain(self._opening(path, mode), os.close), mode)
+        if OpenMode.TRUNCATE not in mode or OpenMode.WRITE not in mode:
+            return self._opened(await self._calls.obtain(self._opening(path, mode), os.close), mode)
+        present = OpenMode(mode & ~OpenMode.TRUNCATE)
+        number = await self._calls.obtain(self._opening(path, present), os.close)
+        file = VfsWritableFile(self._calls, Descriptor(number), self._tree.durable)
+        try:
+            await file.truncate(0)  # by itself, since of a large file it takes long
+        except BaseException:
+            await file.close()
+            raise
+        return file
 
     def _opening(self, path: FolderPath, mode: OpenMode) -> Callable[[], int]:
         changes = OpenMode.WRITE in mode or OpenMode.CREATE in mode
@@ -105,6 +115,12 @@ class VfsFolder:
         self, path: FolderPath, choose: Callable[[FileStat], tuple[int, int] | None]
     ) -> tuple[FileStat, type_chunk] | None:
         return self._calls.check().at_once(self._at_hand.read, path, choose)
+
+    def reread_now(
+        self, path: FolderPath, stat: FileStat, part: tuple[int, int] | None
+    ) -> Callable[[], type_chunk | None] | None:
+        again = self._at_hand.again(path, stat, part)
+        return None if again is None else self._calls.check().over_again(again)
 
     @property
     def stores_now(self) -> bool:
@@ -127,6 +143,8 @@ class VfsFolder:
             return VfsFile(self._calls, Descriptor(number), self._in_memory)
         if bits & _MAKES == _MAKES and (number := pool.call(self._at_hand.create, path)) is not None:
             return VfsWritableFile(self._calls, Descriptor(number), self._tree.durable)
+        if OpenMode.TRUNCATE in mode and OpenMode.EXCLUSIVE not in mode:
+            return None  # of a large file it takes long
         return self._opened(pool.call(self._opening(path, mode)), mode)
 
     # --- names

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Final, Protocol
 
 from vfgateway.backends.vfs import syscalls
@@ -45,6 +45,9 @@ class Resolver(Protocol):
     def open_at_once(self, root: bytes, path: FolderPath, flags: int) -> int:
         """As :meth:`open` without links, below the directory whose path is ``root``, which must not be one either: with as few calls as
         may be."""
+
+    def opener(self, root: bytes, path: FolderPath, flags: int) -> Callable[[], int]:
+        """What opens as :meth:`open_at_once`, as often as it is called. Where that raises it may return a negative number."""
 
     def create(self, root: int, path: FolderPath, flags: int, mode: int) -> int:
         """Make a file at ``path``, which must not exist: ``EEXIST``. No link is followed. Otherwise as :meth:`open`."""
@@ -99,6 +102,9 @@ class KernelResolver:
                 raise
         return _open_in_two(self, root, path, flags)  # the link may lead to the volume
 
+    def opener(self, root: bytes, path: FolderPath, flags: int) -> Callable[[], int]:
+        return syscalls.opener(_ANYWHERE, _whole(root, path.parts), flags, _NO_LINKS_ANYWHERE)
+
     def create_at_once(self, root: bytes, path: FolderPath, flags: int, mode: int) -> int:
         try:
             return self._open(
@@ -137,6 +143,9 @@ class WalkResolver:
 
     def open_at_once(self, root: bytes, path: FolderPath, flags: int) -> int:
         return _open_in_two(self, root, path, flags)
+
+    def opener(self, root: bytes, path: FolderPath, flags: int) -> Callable[[], int]:
+        return partial(self.open_at_once, root, path, flags)
 
     def create_at_once(self, root: bytes, path: FolderPath, flags: int, mode: int) -> int:
         return _create_in_two(self, root, path, flags, mode)

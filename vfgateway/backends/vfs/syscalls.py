@@ -7,7 +7,8 @@ import errno
 import fcntl
 import os
 import struct
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Final
 
 RESOLVE_NO_MAGICLINKS: Final = 0x02
@@ -73,6 +74,12 @@ def openat2(directory: int, path: bytes, flags: int, resolve: int, mode: int = 0
             return descriptor
         if ctypes.get_errno() != errno.EINTR:
             raise _failure(path)
+
+
+def opener(directory: int, path: bytes, flags: int, resolve: int) -> Callable[[], int]:
+    """Calls ``openat2(2)`` so, as often as it is called: a descriptor, or a negative number where :func:`openat2` raises."""
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
+    return partial(_openat2, _SYS_OPENAT2, directory, path, ctypes.byref(how), _HOW_SIZE)
 
 
 def has_openat2() -> bool:

@@ -19,9 +19,9 @@ from vfgateway.protocols.client.people.entering import enter
 from vfgateway.protocols.client.query import Query
 from vfgateway.protocols.client.redirecting import redirected
 from vfgateway.protocols.client.settings import ClientSettings
+from vfgateway.protocols.web.asked import Answer, Asked, Route, lines_of, place_in, type_served
 from vfgateway.protocols.web.conditions import etag_of, expectation, http_date, seconds_of
 from vfgateway.protocols.web.faults import Fault
-from vfgateway.protocols.web.lane import Answer, Asked, Route, lines_of, place_in, type_served
 from vfgateway.protocols.web.plainhead import CONDITIONS
 from vfgateway.protocols.web.reply import file_at_hand, send_file
 from vfgateway.protocols.web.request import StreamingRequest

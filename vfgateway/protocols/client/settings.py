@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import ByteSize, Field, field_validator
 
 from vfgateway.protocols.web.tls_settings import TlsSettings
-from vfgateway.section import Seconds, Secret, Section
+from vfgateway.section import PublicUrl, Seconds, Secret, Section
 
 _ORIGIN = re.compile(r"\*|https?://[^/\s]+")
 
@@ -49,7 +49,7 @@ class ClientSettings(TlsSettings):
     max_upload_size: ByteSize = Field(default=ByteSize(100 << 30), gt=0)
     upload_lifetime: Seconds = 24 * 3600.0
     cors_origins: tuple[str, ...] = ("*",)
-    public_url: str = ""
+    public_url: PublicUrl = ""
     body_timeout: Seconds = 120.0
     self_service: SelfServiceSettings | None = None
 
@@ -59,11 +59,4 @@ class ClientSettings(TlsSettings):
         for origin in value:
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(f'{origin!r} should be an origin such as "https://cloud.example.org", or "*"')
-        return value
-
-    @field_validator("public_url")
-    @classmethod
-    def _url(cls, value: str) -> str:
-        if value and not re.fullmatch(r"https?://[^/\s]+/?", value):
-            raise ValueError("should be scheme://host[:port]")
         return value

@@ -25,7 +25,9 @@ MOST: Final = 256
 _log = Logger(namespace="vfgateway.http")
 
 
-#: What :meth:`AccessLog.add` is given, in that order.
+#: A request that was answered: the address that it came from, who asked (``""`` if that is not known), its method, its path (without the query: tokens travel
+#: there), the status of the answer, the bytes of its body, the request's name, the seconds that it took, what was done where the method alone does
+#: not say, and where, if a vfolder was entered.
 type_line = tuple[str, str, bytes, bytes, int, int, str, float, str, VFolder | None]
 
 
@@ -74,21 +76,23 @@ class Lines(Batch):
         volume = vfolder.volume
         return {"vfolder_id": str(vfolder.id), "volume": volume, "backend": self._backends.get(volume, "")}
 
-    def as_json(self, base: Mapping[str, Any]) -> Iterator[str]:
+    def as_json(self, base: Mapping[str, Any]) -> list[str]:
         """See :class:`vfgateway.loglines.Batch`. What many have in common is written but once, since there are so many."""
         start = loglines.as_json({**base, "message": "request", "front_end": self._front_end})[:-1]
         ends: dict[int, str] = {}
+        lines = []
         for address, user, method, path, status, sent, request_id, seconds, operation, vfolder in self.told:
             end = ends.get(id(vfolder))
             if end is None:
                 end = "}" if vfolder is None else f", {loglines.as_json(self._where(vfolder))[1:]}"
                 ends[id(vfolder)] = end
             named = _quoted(method)
-            yield (
+            lines.append(
                 f'{start}, "address": {_quoted(address)}, "user": {_quoted(user)}, "method": {named}, '
-                f'"path": {quoted(path)}, "status": {status}, "sent": {sent}, "request_id": {quoted(request_id)}, '
+                f'"path": {_quoted(path)}, "status": {status}, "sent": {sent}, "request_id": {quoted(request_id)}, '
                 f'"seconds": {seconds:.6f}, "operation": {_quoted(operation) if operation else named}{end}'
             )
+        return lines
 
 
 #: For what is the same again and again.
@@ -127,29 +131,10 @@ class AccessLog:
         self._lines = self._fresh()
         self._later: IDelayedCall | None = None
 
-    def add(
-        self,
-        address: str,
-        user: str,
-        method: bytes,
-        path: bytes,
-        status: int,
-        sent: int,
-        request_id: str,
-        seconds: float,
-        operation: str = "",
-        vfolder: VFolder | None = None,
-    ) -> None:
-        """A request was answered.
-
-        :param user: who asked; ``""`` if that is not known
-        :param path: without the query: tokens travel there
-        :param sent: bytes of the answer's body
-        :param operation: what was done, where the method alone does not say
-        :param vfolder: where, if a vfolder was entered
-        """
+    def add(self, line: type_line) -> None:
+        """A request was answered."""
         told = self._lines.told
-        told.append((address, user, method, path, status, sent, request_id, seconds, operation, vfolder))
+        told.append(line)
         if len(told) >= MOST:
             self.flush()
         elif self._later is None:

@@ -20,7 +20,7 @@ from twisted.web.http_headers import Headers
 
 from vfgateway.interfaces import type_chunk
 from vfgateway.protocols.web.forwarded import Caller, address_of
-from vfgateway.protocols.web.receiving import Receiver, at_rest, has_mail
+from vfgateway.protocols.web.receiving import Receiver, at_rest, has_ended, has_mail
 
 if TYPE_CHECKING:
     from vfgateway.protocols.web.request import StreamingRequest
@@ -150,21 +150,19 @@ class StreamingChannel(http.HTTPChannel):
                 self.resetTimeout()
             if self._begun:
                 data, self._begun = self._begun + data, b""
-            if self._on_the_lane(data):
-                return
+            lane = self.site.lane
+            if (
+                lane is not None
+                and not (self._ending or self._waitingForTransport)
+                and (self.line_mode and self.persistent)
+            ):
+                if lane.take(self, data):
+                    self._asked = True
+                    return
+                if lane.waits_for_more(data):
+                    self._begun = data
+                    return
         super(http.HTTPChannel, self).dataReceived(data)
-
-    def _on_the_lane(self, data: bytes) -> bool:
-        """Whether the fast lane has answered, or waits for the rest."""
-        lane = self.site.lane
-        if lane is None or self._ending or not (self.line_mode and self.persistent) or self._waitingForTransport:
-            return False
-        if lane.take(self, data):
-            self._asked = True
-            return True
-        if lane.waits_for_more(data):
-            self._begun = data
-        return bool(self._begun)
 
     def wait_for_lane(self) -> None:
         """The lane answers a little later."""
@@ -256,6 +254,11 @@ class StreamingChannel(http.HTTPChannel):
         if self._drained is not None:
             request, self._drained = self._drained, None
             self.requestDone(request)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the client sends no more (:class:`vfgateway.protocols.web.body.Flow`)."""
+        return has_ended(self.transport)
 
     def want_body(self) -> None:
         """A reader waits (:class:`vfgateway.protocols.web.body.Flow`)."""

@@ -258,9 +258,20 @@ def _fail_routing(request: StreamingRequest, error: HTTPException) -> None:
 
 def answer_problem(request: StreamingRequest, status: int, body: Mapping[str, Any]) -> None:
     """Write a problem, replacing whatever was prepared for a good answer. An answer that has already begun is cut instead."""
+    if not take_back(request):
+        return
+    request.error_code = str(body.get("error_code") or "")
+    request.setHeader(b"cache-control", b"no-store")
+    if status == 503 and not request.responseHeaders.hasHeader(b"retry-after"):
+        request.setHeader(b"retry-after", b"%d" % RETRY_AFTER)
+    answer_json(request, {**body, "request_id": request.request_id}, status, b"application/problem+json")
+
+
+def take_back(request: StreamingRequest) -> bool:
+    """Forget what was prepared for a good answer; one that has already begun is cut instead, and nothing can be answered any more."""
     if request.startedWriting:
         request.abort()
-        return
+        return False
     for name in (
         b"content-length",
         b"content-range",
@@ -268,13 +279,10 @@ def answer_problem(request: StreamingRequest, status: int, body: Mapping[str, An
         b"etag",
         b"last-modified",
         b"accept-ranges",
+        b"transfer-encoding",
     ):
         request.responseHeaders.removeHeader(name)
-    request.error_code = str(body.get("error_code") or "")
-    request.setHeader(b"cache-control", b"no-store")
-    if status == 503 and not request.responseHeaders.hasHeader(b"retry-after"):
-        request.setHeader(b"retry-after", b"%d" % RETRY_AFTER)
-    answer_json(request, {**body, "request_id": request.request_id}, status, b"application/problem+json")
+    return True
 
 
 def answer_json(

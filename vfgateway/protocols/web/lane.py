@@ -9,11 +9,9 @@ nothing that would not be answered so there.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
-import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ISSLTransport
 from twisted.logger import Logger
@@ -21,17 +19,13 @@ from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES
 from twisted.web.http_headers import Headers
 
-from vfgateway.errors import GatewayError, InvalidPath
+from vfgateway.errors import GatewayError
 from vfgateway.eventloop import together
 from vfgateway.interfaces import type_chunk
-from vfgateway.paths import LONGEST_NAME, ROOT, FolderPath, parse_url
-from vfgateway.principals import Origin
+from vfgateway.protocols.web.asked import Again, Answer, Asked, Known, Route
 from vfgateway.protocols.web.conditions import http_date
 from vfgateway.protocols.web.forwarded import Caller
-from vfgateway.protocols.web.login import credentials_of, is_private
-from vfgateway.protocols.web.plainhead import Head, read_fields, read_head
-from vfgateway.protocols.web.request import new_request_id
-from vfgateway.services.session import FolderSession
+from vfgateway.protocols.web.plainhead import Head, read_head
 
 if TYPE_CHECKING:
     from vfgateway.protocols.web.channel import StreamingChannel
@@ -47,150 +41,6 @@ MOST_KNOWN: Final = 8192
 
 #: A path that names one thing: no query, no empty or dotted segments. What escapes stand for is seen by :func:`place_in`.
 _PLAIN_PATH: Final = re.compile(rb"(?:/(?!\.{1,2}(?:/|$))(?:[A-Za-z0-9._~!$()*,=@+-]|%[0-9A-Fa-f]{2})+)+/?")
-
-
-@lru_cache(maxsize=4096)
-def place_in(target: bytes, prefix: bytes = b"/") -> tuple[str, FolderPath]:
-    """The name of a vfolder and the path in it that a plain ``target`` names below ``prefix``, which it begins with. ``""`` for no vfolder;
-    ``InvalidPath`` where escapes hide what is not plain."""
-    wanted = target[len(prefix) :].rstrip(b"/")
-    if not wanted:
-        return "", ROOT
-    if len(wanted) <= LONGEST_NAME and b"%" not in wanted:  # then nothing is left to be looked for in a plain one
-        name, *parts = wanted.decode("ascii").split("/")
-        return name, FolderPath(tuple(parts))
-    path = parse_url(wanted)
-    if len(path.parts) != wanted.count(b"/") + 1:  # a segment that is a dot
-        raise InvalidPath(path)
-    return path.parts[0], FolderPath(path.parts[1:])
-
-
-@attrs.define(eq=False)
-class Known:
-    """What a request says: the same object for all that are the same to the byte, if such requests are remembered.
-
-    :ivar target: its path
-    :ivar told: what its route remembers of what was answered
-    """
-
-    method: bytes
-    target: bytes
-    head: Head
-    told: Any = None
-
-
-class Asked:
-    """One request on the lane.
-
-    :param data: all of it
-    :ivar known: what it says; ``method``, ``target`` and ``head`` are from there
-    :ivar caller: as of a request without any field of a proxy's
-    :ivar now: epoch seconds
-    :ivar folder: what was entered
-    """
-
-    __slots__ = (
-        "_data",
-        "_lane",
-        "body",
-        "caller",
-        "folder",
-        "head",
-        "known",
-        "method",
-        "now",
-        "request_id",
-        "target",
-    )
-
-    def __init__(self, lane: Lane, channel: StreamingChannel, known: Known, data: bytes) -> None:
-        self._lane = lane
-        self.caller: Caller = channel.far_end or lane.caller(channel)
-        self.known = known
-        self.method, self.target = known.method, known.target
-        self.head = head = known.head
-        self._data = data
-        self.body = data[len(data) - head.length :] if head.length else b""
-        self.folder: FolderSession | None = None
-        self.now: float = lane.clock.seconds()
-        self.request_id = new_request_id()
-
-    @property
-    def external_base(self) -> str:
-        """As of a :class:`vfgateway.protocols.web.request.StreamingRequest`."""
-        host = self.head.fields[b"host"].decode("ascii")
-        return self._lane.site.public_url or f"{self.caller.scheme}://{host}"
-
-    def enter(self, name: str, guarded: bool = False) -> FolderSession | None:
-        """The hands in a vfolder, by the name that whoever asks sees; ``None`` if that is not known now. ``guarded`` as for ``log_in``."""
-        if guarded and not is_private(self.caller):
-            return None
-        entrances, ticket = self._lane.entrances, self.head.ticket
-        login = entrances.known(ticket, self.caller.address)
-        folder = None if login is None else login.folders.get(name)
-        self.folder = folder or entrances.enter(ticket, name, self._credentials, self._origin)
-        return self.folder
-
-    def enter_again(
-        self, name: str, serve: Callable[[FolderSession], type_served], guarded: bool = False
-    ) -> Deferred[Answer | None] | None:
-        """What to ``serve`` once the vfolder that :meth:`enter` did not enter at once is entered; ``None`` if nobody has logged in so before."""
-        if guarded and not is_private(self.caller):
-            return None
-
-        def entered(folder: FolderSession | None) -> type_served:
-            self.folder = folder
-            return None if folder is None else serve(folder)
-
-        entering = self._lane.entrances.enter_again(self.head.ticket, name, self._credentials, self._origin)
-        return None if entering is None else entering.addCallback(entered)
-
-    def _credentials(self) -> Any:
-        lines = self._data[: self._data.find(b"\r\n\r\n")].partition(b"\r\n")[2]
-        fields = read_fields(lines) or {}
-        return credentials_of(fields.get(b"authorization", b""))
-
-    @property
-    def _origin(self) -> Origin:
-        return Origin(self._lane.site.front_end, self.caller.address, self.request_id)
-
-
-@attrs.define(eq=False)
-class Answer:
-    """An answer.
-
-    :ivar lines: all fields but those that every answer has, as :func:`lines_of` writes them
-    :ivar user: who asked, for the log
-    """
-
-    status: int
-    lines: bytes
-    body: type_chunk = b""
-    user: str = ""
-
-
-def lines_of(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Fields as they are sent, each with the end of the line before it."""
-    return b"".join([b"\r\n%b: %b" % field for field in fields])
-
-
-type_served = Answer | None | Deferred[Answer | None]
-type_serve = Callable[[Asked], type_served]
-
-
-@attrs.frozen
-class Route:
-    """What answers one method.
-
-    :ivar serve: the answer, or ``None`` if it is not at hand; then nothing may have happened. What it raises of the family of errors is
-        taken for that, too. Where the storage has to be waited for, a Deferred of that
-    :ivar fields: those that it understands, beside :data:`vfgateway.protocols.web.plainhead.PLAIN_FIELDS`
-    :ivar body: whether requests have a body, which clients often send after the head
-    """
-
-    serve: type_serve
-    fields: frozenset[bytes] = frozenset()
-    body: bool = False
 
 
 class Lane:
@@ -213,19 +63,30 @@ class Lane:
 
     def take(self, channel: StreamingChannel, data: bytes) -> bool:
         """Answer what is in ``data``, if it is one request that can be; whether it was answered."""
-        route = self._routes.get(data[: data.find(b" ", 0, 16)])
-        if route is None or not self.site.gateway.running:
+        if not self.site.gateway.running:
             return False
-        known = self._read(route, data) if route.body else self._recall(route, data)
+        ticket = self.entrances.ticket(data) if len(data) <= LARGEST_HEAD else b""
+        known = self._known.get(ticket) or self._read(ticket, data)
         if known is None:
             return False
         asked = Asked(self, channel, known, data)
+        again = known.again
+        if again is not None:
+            body = asked.once_more(again)
+            if body is not None:
+                self._answer(channel, asked, again, body)
+                return True
+            known.again = None
         try:
-            answered = route.serve(asked)
+            answered = known.route.serve(asked)
         except GatewayError:
             return False
         if type(answered) is Answer:  # as nearly always
-            self._answer(partial(together, self.clock, channel.send_now), asked, answered)
+            self._answer(channel, asked, answered, answered.body)
+            known.repeated = True
+            if answered.again is not None and asked.folder is not None:
+                terms = (asked.folder.context, asked.name, asked.guarded)
+                known.again = Again(*terms, answered.status, answered.lines, answered.user, answered.again)
             return True
         if isinstance(answered, Deferred):
             self._answer_later(channel, asked, data, answered)
@@ -240,7 +101,7 @@ class Lane:
 
         def answer(answered: Answer | None) -> None:
             if answered is not None:
-                self._answer(channel.send_now, asked, answered)
+                self._answer(channel, asked, answered, answered.body, late=True)
             channel.go_on(b"" if answered is not None else data)
 
         def failed(failure: Failure) -> None:
@@ -251,25 +112,12 @@ class Lane:
         coming.addCallbacks(answer, failed)
         coming.addErrback(lambda failure: self.log.failure("an answer could not be sent", failure))
 
-    def _recall(self, route: Route, data: bytes) -> Known | None:
-        """As :meth:`_read`, which needs not look at what it has seen before, to the byte."""
-        if len(data) > LARGEST_HEAD:
-            return self._read(route, data)
-        ticket = self.entrances.ticket(data)
-        known = self._known.get(ticket)
-        if known is None:
-            known = self._read(route, data)
-            if known is not None:
-                if len(self._known) >= MOST_KNOWN:
-                    self._known.clear()
-                self._known[ticket] = known
-        return known
-
-    def _read(self, route: Route, data: bytes) -> Known | None:
-        """The one request that ``data`` is; ``None`` if it is anything else, or unusual."""
+    def _read(self, ticket: bytes, data: bytes) -> Known | None:
+        """The one request that ``data`` is, known by its ``ticket`` from now on, if it has one; ``None`` if it is anything else, or unusual."""
+        route = self._routes.get(data[: data.find(b" ", 0, 16)])
         end = data.find(b"\r\n\r\n", 0, LARGEST_HEAD)
         first = data.find(b"\r\n", 0, end)
-        if first < 0:
+        if route is None or first < 0:
             return None
         words = data[:first].split(b" ")
         if len(words) != 3 or words[2] != b"HTTP/1.1" or not _PLAIN_PATH.fullmatch(words[1]):
@@ -277,7 +125,12 @@ class Lane:
         head = self._head(data[first + 2 : end])
         if head is None or len(data) != end + 4 + head.length or not head.special <= route.fields:
             return None
-        return Known(words[0], words[1], head)
+        known = Known(route, words[0], words[1], head)
+        if ticket and not route.body:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[ticket] = known
+        return known
 
     def waits_for_more(self, data: bytes) -> bool:
         """Whether ``data`` is the beginning of a request that could be answered if all of it were there, but for a part of its body."""
@@ -289,25 +142,39 @@ class Lane:
         head = self._head(data[first + 2 : end]) if 0 <= first < end else None
         return head is not None and head.special <= route.fields and len(data) < end + 4 + head.length
 
-    def _answer(self, send: Callable[[bytes, type_chunk], object], asked: Asked, answered: Answer) -> None:
-        """Send it in one or two parts, and then tell the log: who waits need not wait for that."""
-        status, body, now, name = answered.status, answered.body, asked.now, asked.request_id
+    def _answer(
+        self, channel: StreamingChannel, asked: Asked, answered: Answer | Again, body: type_chunk, late: bool = False
+    ) -> None:
+        """Send it in one or two parts, and then tell the log: who waits need not wait for that. What comes ``late`` is sent at once."""
+        status, now, name = answered.status, asked.now, asked.request_id
         start = self._starts.get(status) if now < self._starts_until else None
         start = start or self._start(status, now)
         size = len(body)
+        head, rest = b"%b%b%b\r\n\r\n" % (start, name.encode("ascii"), answered.lines), body
         if size <= COPIED:
-            send(b"".join((start, name.encode("ascii"), answered.lines, b"\r\n\r\n", body)), b"")
+            head, rest = head + body, b""
+        if late:
+            channel.send_now(head, rest)
         else:
-            send(b"%b%b%b\r\n\r\n" % (start, name.encode("ascii"), answered.lines), body)
+            together(self.clock, channel.send_now, head, rest)
         seconds = self.clock.seconds() - now
         if seconds < 0.0:
             seconds = 0.0
         vfolder = None if asked.folder is None else asked.folder.context.vfolder
-        method, target, site = asked.method, asked.target, self.site
-        site.access_log.add(
-            asked.caller.address, answered.user, method, target, status, size, name, seconds, "", vfolder
+        line = (
+            asked.caller.address,
+            answered.user,
+            asked.method,
+            asked.target,
+            status,
+            size,
+            name,
+            seconds,
+            "",
+            vfolder,
         )
-        site.tally.add(method, target, status, seconds, size)
+        self.site.access_log.add(line)
+        self.site.tally.add(line)
 
     def _start(self, status: int, now: float) -> bytes:
         """What every answer with that status begins with; made once a second."""

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from vfgateway.paths import json_name
 from vfgateway.protocols.web.fields import WHOLE, Answer, Closed, RelPath, Time
-from vfgateway.services.sharelinks import ShareLink
+from vfgateway.services.session import FolderSession
+from vfgateway.services.sharelinks import NewLink, ShareLink, ShareLinks
 
 
 class LinkInfo(Answer):
@@ -61,3 +62,16 @@ def link_facts(link: ShareLink) -> dict[str, Any]:
         "most_uses": link.most_uses,
         "uses": link.uses,
     }
+
+
+async def make_link(links: ShareLinks, folder: FolderSession, params: LinkCreation) -> NewLink:
+    """Make the link that is asked for."""
+    return await links.create(
+        folder,
+        params.path,
+        params.kind,
+        password=params.password,
+        label=params.label,
+        expires=params.expires,
+        most_uses=params.most_uses,
+    )

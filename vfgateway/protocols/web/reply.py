@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-import attrs
 from twisted.web.http import NOT_MODIFIED, OK, PARTIAL_CONTENT, REQUESTED_RANGE_NOT_SATISFIABLE
 
 from vfgateway.errors import PreconditionFailed
 from vfgateway.model import FileStat
 from vfgateway.paths import FolderPath
 from vfgateway.protocols.web import ranges
+from vfgateway.protocols.web.asked import Answer, Asked, lines_of
 from vfgateway.protocols.web.conditions import (
     Conditions,
     IFields,
@@ -26,7 +26,6 @@ from vfgateway.protocols.web.conditions import (
 )
 from vfgateway.protocols.web.disposition import attachment
 from vfgateway.protocols.web.faults import PROBLEMS, answer_problem
-from vfgateway.protocols.web.lane import Answer, Asked, lines_of
 from vfgateway.protocols.web.ranges import Span, Unsatisfiable
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.sending import SMALL, send_part
@@ -171,7 +170,7 @@ def file_at_hand(
 ) -> Answer | None:
     """What :func:`send_file` would answer, if the file is in memory and small; ``None`` where it has to be asked.
 
-    :param more: further fields of the answer, as :func:`vfgateway.protocols.web.lane.lines_of` writes them
+    :param more: further fields of the answer, as :func:`vfgateway.protocols.web.asked.lines_of` writes them
     """
     choice = _Choice(asked, path)
     try:
@@ -181,35 +180,22 @@ def file_at_hand(
     if found is None:
         return None
     stat, content = found
-    told = choice.told
-    if told is None:
-        lines = _lines(more, stat.identity, seconds_of(stat), disposition_name)
-        if choice.status != NOT_MODIFIED:
-            lines += b"\r\nContent-Type: %b\r\nContent-Length: %d" % (content_type, choice.length)
-        if choice.span is not None:
-            lines += b"\r\nContent-Range: " + choice.span.content_range(stat.size)
-        told = _Told(stat, choice.status, choice.part, lines)
-        if b"if-range" not in asked.head.special:  # to which the time matters
-            asked.known.told = told
-    return Answer(told.status, told.lines, content, folder.principal.name)
-
-
-@attrs.frozen(eq=False)
-class _Told:
-    """What was answered to a request: the same is to be answered to the same request, while the file has the same facts.
-
-    :ivar part: which bytes of it
-    """
-
-    stat: FileStat
-    status: int
-    part: tuple[int, int] | None
-    lines: bytes
+    lines = _lines(more, stat.identity, seconds_of(stat), disposition_name)
+    if choice.status != NOT_MODIFIED:
+        lines += b"\r\nContent-Type: %b\r\nContent-Length: %d" % (content_type, choice.length)
+    if choice.span is not None:
+        lines += b"\r\nContent-Range: " + choice.span.content_range(stat.size)
+    again = None
+    if (
+        asked.known.repeated and b"if-range" not in asked.head.special
+    ):  # for which the same answer is not right at any time
+        again = folder.reread_now(path, stat, choice.part)
+    return Answer(choice.status, lines, content, folder.principal.name, again)
 
 
 @lru_cache(maxsize=4096)
 def _lines(more: bytes, identity: str, modified: int, name: str | None) -> bytes:
-    """What :func:`_described` has, as :func:`vfgateway.protocols.web.lane.lines_of` writes it."""
+    """What :func:`_described` has, as :func:`vfgateway.protocols.web.asked.lines_of` writes it."""
     facts = (more, identity.encode("ascii"), http_date(modified), _ALWAYS_LINES)
     lines = b'%b\r\nEtag: "%b"\r\nLast-Modified: %b%b' % facts
     return lines if name is None else b"%b\r\nContent-Disposition: %b" % (lines, attachment(name))
@@ -225,7 +211,6 @@ class _Choice:
     :ivar length: of the body, sent or not (HEAD)
     :ivar span: for an answer with a part of the file
     :ivar part: what is read of it
-    :ivar told: what was answered before, if that is right again; the others are not set then
     """
 
     def __init__(self, asked: Asked, path: FolderPath) -> None:
@@ -235,13 +220,8 @@ class _Choice:
         self.length = 0
         self.span: Span | None = None
         self.part: tuple[int, int] | None = None
-        self.told: _Told | None = None
 
     def __call__(self, stat: FileStat) -> tuple[int, int] | None:
-        told: _Told | None = self._asked.known.told
-        if told is not None and told.stat == stat:
-            self.told = told
-            return told.part
         self.part = self._choose(stat)
         return self.part
 

@@ -112,7 +112,7 @@ class GatewaySite(server.Site):
         """One line for each request, without its query: tokens travel there."""
         assert isinstance(request, StreamingRequest)
         context, seconds = request.context, request.seconds
-        self.access_log.add(
+        line = (
             request.caller.address,
             request.principal_name or context.who,
             request.method,
@@ -124,6 +124,7 @@ class GatewaySite(server.Site):
             context.operation,
             context.vfolder,
         )
+        self.access_log.add(line)
         if self._endpoint_of is not None:
             words = request.error_code.split("_", 2)
             domain, operation, detail = words if len(words) == 3 else ("", "", "")

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from vfgateway.errors import AlreadyExists, PreconditionFailed, TooLarge
 from vfgateway.model import ANY, Expect, FileStat, Published
 from vfgateway.paths import FolderPath
-from vfgateway.protocols.web.lane import Answer, Asked, type_served
+from vfgateway.protocols.web.asked import Answer, Asked, type_served
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.services.checksums import Checksum
 from vfgateway.services.session import FolderSession
@@ -64,7 +64,7 @@ def store_at_hand(asked: Asked, folder: FolderSession, path: FolderPath, *, limi
     """A small file on the fast lane, with nothing said about it but its content.
 
     :param limit: bytes of the largest body
-    :param tell: the fields of the answer (:func:`vfgateway.protocols.web.lane.lines_of`) about a file that was stored, and whether it is new
+    :param tell: the fields of the answer (:func:`vfgateway.protocols.web.asked.lines_of`) about a file that was stored, and whether it is new
     """
     if asked.target.endswith(b"/") or len(asked.body) > limit:
         return None

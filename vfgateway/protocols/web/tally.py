@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
 
+from vfgateway.protocols.web.accesslog import type_line
 from vfgateway.services.metrics import Metrics
 
 
@@ -14,6 +15,7 @@ class Tally:
 
     :param front_end: its name
     :param endpoint_of: what a path is called in the metrics; ``None`` where others count
+    :ivar add: a request was answered without an error
     """
 
     def __init__(self, metrics: Metrics, front_end: str, endpoint_of: Callable[[bytes], str] | None) -> None:
@@ -21,25 +23,21 @@ class Tally:
         self._front_end = front_end
         # Clients ask for the same over and over.
         self._endpoint_of = None if endpoint_of is None else lru_cache(4096)(endpoint_of)
-        self._added: list[tuple[bytes, bytes, int, float, int]] = []
-
-    def add(self, method: bytes, path: bytes, status: int, seconds: float, sent: int) -> None:
-        """A request was answered without an error.
-
-        :param sent: bytes of the answer's body
-        """
-        self._added.append((method, path, status, seconds, sent))
+        self._added: list[type_line] = []
+        self.add: Callable[[type_line], None] = self._added.append
 
     def settle(self) -> None:
         """Count what was added."""
-        added, self._added = self._added, []
-        delivered = sum([sent for method, _, _, _, sent in added if method == b"GET"])
+        added = self._added.copy()
+        self._added.clear()
+        delivered = sum([sent for _, _, method, _, _, sent, _, _, _, _ in added if method == b"GET"])
         if delivered:
             self._metrics.sent(self._front_end, delivered)
         if self._endpoint_of is None:
             return
         counted: defaultdict[tuple[bytes, str, int], list[float]] = defaultdict(list)
-        for method, path, status, seconds, _ in added:
-            counted[method, self._endpoint_of(path), status].append(seconds)
+        endpoint_of = self._endpoint_of
+        for _, _, method, path, status, _, _, seconds, _, _ in added:
+            counted[method, endpoint_of(path), status].append(seconds)
         for (method, endpoint, status), times in counted.items():
             self._metrics.requests(method.decode("ascii"), endpoint, status, times)

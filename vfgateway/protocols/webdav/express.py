@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from vfgateway.paths import FolderPath
-from vfgateway.protocols.web.lane import Asked, Route, place_in, type_served
+from vfgateway.protocols.web.asked import Asked, Route, place_in, type_served
 from vfgateway.protocols.web.plainhead import CONDITIONS
 from vfgateway.protocols.webdav import get, look, put
 from vfgateway.protocols.webdav.settings import WebDavSettings

@@ -18,8 +18,8 @@ from vfgateway.errors import GatewayError
 from vfgateway.model import FileStat
 from vfgateway.paths import FolderPath, parse_text
 from vfgateway.protocols.web import faults
+from vfgateway.protocols.web.asked import lines_of
 from vfgateway.protocols.web.conditions import etag_of, http_date, seconds_of
-from vfgateway.protocols.web.lane import lines_of
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.webdav.places import BadUrl, ElsewhereUrl, href_of
 
@@ -151,18 +151,8 @@ def fail(request: StreamingRequest, error: BaseException, vfolder: str = "") -> 
         faults.fail(request, error)
         return
     faults.enter_refusal(request, error)
-    if request.startedWriting:
-        request.abort()
+    if not faults.take_back(request):
         return
-    for name in (
-        b"content-length",
-        b"content-range",
-        b"etag",
-        b"last-modified",
-        b"accept-ranges",
-        b"transfer-encoding",
-    ):
-        request.responseHeaders.removeHeader(name)
     if fault.status == 503:
         request.setHeader(b"retry-after", b"%d" % faults.RETRY_AFTER)
     body = b'%s<D:error xmlns:D="DAV:" xmlns:s="http://sabredav.org/ns">%s</D:error>\n' % (

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from vfgateway.paths import FolderPath
-from vfgateway.protocols.web.lane import Answer, Asked, lines_of
+from vfgateway.protocols.web.asked import Answer, Asked, lines_of
 from vfgateway.protocols.web.reply import file_at_hand, send_file
 from vfgateway.protocols.webdav import browsing, digests
 from vfgateway.protocols.webdav.exchange import Exchange

@@ -15,8 +15,8 @@ import attrs
 from vfgateway.errors import NotFound
 from vfgateway.model import FileStat, FileType
 from vfgateway.paths import FolderPath
-from vfgateway.protocols.web.lane import Answer, lines_of, place_in
-from vfgateway.protocols.web.lane import Asked as Request
+from vfgateway.protocols.web.asked import Answer, lines_of, place_in
+from vfgateway.protocols.web.asked import Asked as Request
 from vfgateway.protocols.webdav.faults import XML
 from vfgateway.protocols.webdav.live import FREE, USED, Described
 from vfgateway.protocols.webdav.multistatus import CLOSING, OPENING
@@ -42,7 +42,6 @@ class _Look:
     :ivar until: when it is out of date in any case, in epoch seconds
     :ivar stat: the facts, if they can be told without waiting
     :ivar element: the body about a file with these facts; ``None`` where they do not tell all that was asked for
-    :ivar told: the facts that were told last, in that way, and ``answer`` what was answered
     """
 
     folder: FolderSession
@@ -52,12 +51,10 @@ class _Look:
     element: Callable[[FileStat], bytes] | None
     rendering: Rendering
     user: str
-    told: FileStat | None = None
-    answer: Answer | None = None
 
 
 def answer_at_hand(request: Request, folder: FolderSession, path: FolderPath) -> Answer | None:
-    """As :class:`vfgateway.protocols.web.lane.Route` has it."""
+    """As :class:`vfgateway.protocols.web.asked.Route` has it."""
     known: _Look | None = request.known.told
     looks = folder.context.gateway.database.looks
     if known is None or known.folder is not folder or known.looks != looks or request.now >= known.until:
@@ -67,16 +64,29 @@ def answer_at_hand(request: Request, folder: FolderSession, path: FolderPath) ->
     stat = known.stat()
     if stat is None:
         return None
-    if stat == known.told:
-        return known.answer
+    again = None
     if stat.type is _FILE and known.element is not None:
         body = known.element(stat)
-        known.told = stat
+        if request.known.repeated:
+            again = _again(known, body, folder.reread_now(path, stat, None))
     else:  # of which more may bear on the answer than its facts
         body = OPENING + _whole(request, path, known.rendering, stat) + CLOSING
-        known.told = None
-    known.answer = Answer(207, _LINES + b"%d" % len(body), body, known.user)
-    return known.answer
+    return Answer(207, _LINES + b"%d" % len(body), body, known.user, again)
+
+
+def _again(known: _Look, body: bytes, reread: Callable[[], object] | None) -> Callable[[], bytes | None] | None:
+    """What gives ``body`` while all is as it is known, and ``reread`` finds the same facts."""
+    if reread is None:
+        return None
+    gateway = known.folder.context.gateway
+    database, clock = gateway.database, gateway.reactor
+
+    def again() -> bytes | None:
+        if known.looks != database.looks or clock.seconds() >= known.until:
+            return None
+        return None if reread() is None else body
+
+    return again
 
 
 def _find(request: Request, folder: FolderSession, path: FolderPath) -> _Look | None:

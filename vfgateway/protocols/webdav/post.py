@@ -80,15 +80,16 @@ async def answer_upload(exchange: Exchange) -> None:
 
     async def act() -> None:
         tus_replies.check_version(request, required=True)
-        upload = await exchange.app.gateway.staging.resume(folder, place.path.name)
-        tus = _tus(exchange)
-        if request.method == b"HEAD":
-            await tus.look(request, upload)
-        elif request.method == b"PATCH":
-            await tus.append(request, upload)
+        staging, upload_id, tus = exchange.app.gateway.staging, place.path.name, _tus(exchange)
+        if request.method == b"PATCH":
+            with staging.arrivals.coming(upload_id, request.body) as came:
+                upload = await staging.resume(folder, upload_id)
+            await tus.append(request, upload, came)
             await _finish(request, folder, upload)
+        elif request.method == b"HEAD":
+            await tus.look(request, await staging.resume(folder, upload_id))
         else:
-            await tus.terminate(request, upload)
+            await tus.terminate(request, await staging.resume(folder, upload_id))
 
     await _in_words_of_tus(request, act())
 

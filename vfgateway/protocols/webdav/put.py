@@ -10,8 +10,8 @@ from functools import partial
 from vfgateway.errors import QuotaExceeded, TooLarge
 from vfgateway.model import Attrs, FileStat
 from vfgateway.paths import FolderPath
+from vfgateway.protocols.web.asked import Asked, type_served
 from vfgateway.protocols.web.conditions import expectation
-from vfgateway.protocols.web.lane import Asked, type_served
 from vfgateway.protocols.web.request import StreamingRequest
 from vfgateway.protocols.web.storing import store_at_hand, store_body
 from vfgateway.protocols.webdav import digests

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
-from pydantic import ByteSize, Field, field_validator
+from pydantic import ByteSize, Field
 
 from vfgateway.protocols.web.tls_settings import TlsSettings
-from vfgateway.section import Seconds
+from vfgateway.section import PublicUrl, Seconds
 
 
 class WebDavSettings(TlsSettings):
@@ -27,12 +25,5 @@ class WebDavSettings(TlsSettings):
     depth_infinity: bool = False
     longest_lock: Seconds = 24 * 3600.0
     max_upload_size: ByteSize = Field(default=ByteSize(100 << 30), gt=0)
-    public_url: str = ""
+    public_url: PublicUrl = ""
     body_timeout: Seconds = 120.0
-
-    @field_validator("public_url")
-    @classmethod
-    def _url(cls, value: str) -> str:
-        if value and not re.fullmatch(r"https?://[^/\s]+/?", value):
-            raise ValueError("should be scheme://host[:port]")
-        return value

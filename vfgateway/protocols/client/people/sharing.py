@@ -19,7 +19,7 @@ from vfgateway.protocols.client.people.bodies import (
     VFolderInfo,
 )
 from vfgateway.protocols.client.people.dispatch import PersonsCall
-from vfgateway.protocols.web.linkbodies import LinkCreation, LinkInfo, LinkList, NewLinkInfo, link_facts
+from vfgateway.protocols.web.linkbodies import LinkCreation, LinkInfo, LinkList, NewLinkInfo, link_facts, make_link
 from vfgateway.protocols.web.routing import NO_CONTENT, NOTHING, NoParameters, Reply, Routes
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.invitationrecords import Invitation
@@ -151,15 +151,8 @@ class SharingRoutes(Routes):
 
     async def link_create(self, call: PersonsCall, params: LinkCreation) -> Reply:
         """Make a share link. The URL in the answer cannot be asked for again."""
-        made = await self.gateway.share_links.create(
-            await rooms.folder(self.gateway, call),
-            params.path,
-            params.kind,
-            password=params.password,
-            label=params.label,
-            expires=params.expires,
-            most_uses=params.most_uses,
-        )
+        folder = await rooms.folder(self.gateway, call)
+        made = await make_link(self.gateway.share_links, folder, params)
         url = f"{call.request.external_base}{LINKS}{made.secret}"
         return Reply(201, NewLinkInfo(**link_facts(made.link), url=url))
 

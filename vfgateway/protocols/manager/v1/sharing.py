@@ -20,7 +20,7 @@ from vfgateway.protocols.manager.v1.sharing_things import (
     VFolderLinkList,
 )
 from vfgateway.protocols.manager.v1.things import TaskStarted
-from vfgateway.protocols.web.linkbodies import LinkCreation, link_facts
+from vfgateway.protocols.web.linkbodies import LinkCreation, link_facts, make_link
 from vfgateway.protocols.web.routing import NO_CONTENT, NOTHING, Call, NoParameters, Reply, Routes
 from vfgateway.services.gateway import Gateway
 from vfgateway.services.invitationrecords import Invitation
@@ -119,15 +119,7 @@ class SharingRoutes(Routes):
         """Make a share link. The URL in the answer cannot be asked for again."""
         vfolder = await self._find(call)
         folder = await self.gateway.session(call.principal, call.origin).folder(vfolder.id, vfolder.volume)
-        made = await self.gateway.share_links.create(
-            folder,
-            params.path,
-            params.kind,
-            password=params.password,
-            label=params.label,
-            expires=params.expires,
-            most_uses=params.most_uses,
-        )
+        made = await make_link(self.gateway.share_links, folder, params)
         url = f"{self._client_url}{LINKS}{made.secret}"
         return Reply(201, NewVFolderLinkInfo(**_link(made.link, vfolder), url=url))
 
