@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from twisted.application.service import IService, Service
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, gatherResults
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -28,6 +29,8 @@ from vfgateway.workers import Plan, Worker, metrics_folder
 PAUSE, LONGEST_PAUSE = 0.1, 30.0
 #: Seconds that a worker has to live for its death to count as the first.
 HEALTHY = 30.0
+#: Seconds for which a reload waits until the workers of old accept nobody any more.
+WITHDRAWAL = 10.0
 log = Logger()
 
 
@@ -227,6 +230,9 @@ class Supervisor(Service):
                 self._restart(worker)
         self._retire(old_workers, succeeded=True)
         old.close(plan)
+        withdrawn = gatherResults([worker.withdrawn for worker in old_workers.values()], consumeErrors=True)
+        with suppress(TimeoutError):  # who does not answer is killed in the end
+            await withdrawn.addTimeout(WITHDRAWAL, self._reactor)
         log.info("the new configuration is in force: {count} workers", count=len(workers))
 
     def _retire(self, workers: Mapping[int, Worker], succeeded: bool = False) -> None:

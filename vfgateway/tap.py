@@ -176,12 +176,17 @@ def run_worker(line: bytes) -> None:
     def ready(_: object) -> None:
         share.come()
         os.write(told.report, b"ready")
-        os.close(told.report)
 
+    def stop() -> Deferred[None]:
+        stopping = root.stopService()
+        os.close(told.report)
+        return stopping
+
+    os.set_inheritable(told.report, False)
     root = Root(gateway, front_ends, Exit(reactor), ready)
     root.privilegedStartService()
     reactor.addSystemEventTrigger("before", "shutdown", share.leave)
-    reactor.addSystemEventTrigger("before", "shutdown", root.stopService)
+    reactor.addSystemEventTrigger("before", "shutdown", stop)
     reactor.callWhenRunning(root.startService)
     lifeline = threading.Thread(target=_outlive_nobody, args=(reactor, gateway), name="lifeline", daemon=True)
     reactor.callWhenRunning(lifeline.start)

@@ -85,7 +85,7 @@ class Handover:
 
     :ivar text: the configuration, as it was read for all of them
     :ivar sockets: descriptor and address family by key
-    :ivar report: the descriptor on which it says that it is ready
+    :ivar report: the descriptor on which it says that it is ready, and which it closes when it accepts nobody any more
     :ivar shares: the descriptor of the table of all workers' connections
     :ivar number: which of them it is, from 0
     :ivar forward_log: it writes its log as JSON, for the supervisor to put where the log goes
@@ -105,6 +105,7 @@ class Worker(ProcessProtocol):
     """One process.
 
     :ivar ready: fires when it answers; fails if it ends before
+    :ivar withdrawn: fires when nobody new comes to it any more
     :ivar ended: fires when it is gone
     :ivar was_ready: whether it got as far as to serve
     """
@@ -119,6 +120,7 @@ class Worker(ProcessProtocol):
         self.number = number
         self.started: float = reactor.seconds()
         self.ready: Deferred[None] = Deferred(lambda _: None)
+        self.withdrawn: Deferred[None] = Deferred(lambda _: None)
         self.ended: Deferred[None] = Deferred()
         self.stopping = False
         self.was_ready = False
@@ -174,6 +176,12 @@ class Worker(ProcessProtocol):
                 self._relay(line)
         else:
             log.error("worker {number}: {text}", number=self.number, text=data.decode("utf-8", "replace").rstrip())
+
+    def childConnectionLost(self, childFD: int) -> None:
+        """It has closed its end of what joins us."""
+        super().childConnectionLost(childFD)
+        if childFD == self._report and not self.withdrawn.called:
+            self.withdrawn.callback(None)
 
     def _relay(self, line: bytes) -> None:
         try:
