@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import statistics
 import time
 import traceback
@@ -67,11 +66,13 @@ class Entrant:
 
     :ivar run: does the task once; is given the number of the round
     :ivar after: what happens off the clock after each: bytes are compared, files removed
+    :ivar before: what happens off the clock before each that counts
     """
 
     server: Server
     run: Callable[[int], Work]
     after: Callable[[int], None] = lambda _: None
+    before: Callable[[], None] = lambda: None
 
 
 @attrs.frozen
@@ -132,10 +133,8 @@ class Outcome:
 def hold(contest: Contest, rounds: int, told: Callable[[str], None]) -> Outcome:
     """Warm both up, then let them run ``rounds`` times in alternating order; fewer times if that takes long."""
     sides = [(contest.ours, Figures(contest.ours.server.title)), (contest.theirs, Figures(contest.theirs.server.title))]
-    room = 0
     for entrant, _ in sides:
-        work = entrant.run(0)
-        room = int(work.amount) if contest.unit is BYTES else 0
+        entrant.run(0)
         entrant.after(0)
         entrant.server.meter.forget_peak()
     begun = time.monotonic()
@@ -143,7 +142,6 @@ def hold(contest: Contest, rounds: int, told: Callable[[str], None]) -> Outcome:
         if number > FEWEST and time.monotonic() - begun > ENOUGH:
             break
         for entrant, figures in sides if number % 2 else reversed(sides):
-            _touch(room + room // 4)
             _once(entrant, figures, number)
         ours, theirs = (figures.rates[-1] / contest.unit.scale for _, figures in sides)
         told(f"  {ours:8,.0f} to {theirs:8,.0f} {contest.unit.rate}   {ours / theirs:.2f}")
@@ -168,18 +166,12 @@ def hold_all(
     return outcomes, failures
 
 
-def _touch(size: int) -> None:
-    """See to it that so many bytes of memory are there. What a virtual machine has let go of since it last used it, its host has taken back: to store a
-    GiB there takes ten times as long as elsewhere (3.3 s beside 0.35), whoever does it."""
-    if size:
-        mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE).close()
-
-
 def _once(entrant: Entrant, figures: Figures, number: int) -> None:
+    entrant.before()
     meter = entrant.server.meter
-    before = meter.cpu()
+    begun = meter.cpu()
     work = entrant.run(number)
-    figures.cpu += meter.cpu() - before
+    figures.cpu += meter.cpu() - begun
     figures.amount += work.amount
     figures.rates.append(work.amount / work.seconds)
     figures.peak = max(figures.peak, meter.peak())
