@@ -139,11 +139,11 @@ class Arena:
         run: Callable[[Side], Work],
         check: Callable[[Side], None] = lambda _: None,
         sides: tuple[Side, Side] | None = None,
-        fetched: int = 0,
+        taken: int = 0,
     ) -> Contest:
         """A contest in which both do the same; ``check`` looks at the outcome of the round that warms up.
 
-        :param fetched: bytes that clients store
+        :param taken: bytes of memory that clients need for what they store
         """
 
         def entrant(side: Side) -> Entrant:
@@ -155,7 +155,7 @@ class Arena:
                     check(side)
                 return work
 
-            return Entrant(side.server, once, before=partial(_touch, fetched + fetched // 4))
+            return Entrant(side.server, once, before=partial(_touch, taken + taken // 4))
 
         ours, theirs = sides or (self.ours, self.theirs)
         return Contest(name, title, MEMORY, unit, entrant(ours), entrant(theirs), aim)
@@ -204,7 +204,7 @@ def large_files(arena: Arena) -> Iterator[Contest]:
                 return side.run(script, size, *options(side))
 
             taken = size if verb == "get" else 0
-            yield arena.pair(f"{verb}{tail}", f"{verb}{words}", BYTES, aim, run, check, fetched=taken)
+            yield arena.pair(f"{verb}{tail}", f"{verb}{words}", BYTES, aim, run, check, taken=taken)
 
     yield from both("", "", 2.0, "source", effort.large, lambda _: ())
     gcm = lambda side: (GCM,) if side is arena.theirs else ()  # noqa: E731
@@ -219,7 +219,7 @@ def beside_python(arena: Arena) -> Iterator[Contest]:
     put, get = f"put {arena.folder / 'source'} source", f"get source {back}"
     stored, fetched = arena.same(lambda side: side.place / "source"), arena.same(lambda _: back)
     yield arena.pair("put", "put", BYTES, None, lambda side: side.run(put, size), stored, sides)
-    yield arena.pair("get", "get", BYTES, None, lambda side: side.run(get, size), fetched, sides, size)
+    yield arena.pair("get", "get", BYTES, None, lambda side: side.run(get, size), fetched, sides, taken=size)
 
 
 def four_sessions(arena: Arena) -> Iterator[Contest]:
@@ -237,7 +237,7 @@ def four_sessions(arena: Arena) -> Iterator[Contest]:
 
     last = arena.same(lambda side: side.place / "each-3", "each"), arena.same(lambda _: arena.folder / "back-3", "each")
     yield arena.pair("put-4", "put, four sessions", BYTES, 2.0, put, last[0], sides)
-    yield arena.pair("get-4", "get, four sessions", BYTES, 2.0, get, last[1], sides, 4 * size)
+    yield arena.pair("get-4", "get, four sessions", BYTES, 2.0, get, last[1], sides, taken=4 * size)
 
 
 def small_files(arena: Arena) -> Iterator[Contest]:

@@ -182,7 +182,7 @@ def run_worker(line: bytes) -> None:
         os.close(told.report)
         return stopping
 
-    os.set_inheritable(told.report, False)
+    os.set_inheritable(told.report, False)  # a child of ours would keep it open
     root = Root(gateway, front_ends, Exit(reactor), ready)
     root.privilegedStartService()
     reactor.addSystemEventTrigger("before", "shutdown", share.leave)

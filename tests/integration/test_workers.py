@@ -236,6 +236,21 @@ def test_a_new_configuration_refuses_nobody(tmp_path: Path) -> None:
         eventually(lambda: len(workers(gateway)) == WORKERS, "only the new ones are left")
 
 
+def test_a_reload_ends_when_nobody_comes_to_the_old_ones(tmp_path: Path) -> None:
+    """The new configuration is said to be in force once every worker of old has let go of its sockets, and not before."""
+    with running(tmp_path / "site") as (gateway, _):
+        slow, *others = workers(gateway)
+        told = "the new configuration is in force"
+        os.kill(slow, signal.SIGSTOP)
+        try:
+            os.kill(gateway.pid, signal.SIGHUP)
+            eventually(lambda: not any(map(lives, others)), "those that are told to end, end")
+            assert told not in gateway.output
+        finally:
+            os.kill(slow, signal.SIGCONT)
+        eventually(lambda: told in gateway.output, "the reload ends")
+
+
 def test_a_broken_configuration_changes_nothing(tmp_path: Path) -> None:
     """The mistake is in the log, and everybody works on."""
     with running(tmp_path / "site") as (gateway, folder):

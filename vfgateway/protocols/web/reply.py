@@ -186,9 +186,8 @@ def file_at_hand(
     if choice.span is not None:
         lines += b"\r\nContent-Range: " + choice.span.content_range(stat.size)
     again = None
-    if (
-        asked.known.repeated and b"if-range" not in asked.head.special
-    ):  # for which the same answer is not right at any time
+    hangs_on_time = b"if-range" in asked.head.special  # the same facts may be answered differently a second later
+    if asked.known.repeated and not hangs_on_time:
         again = folder.reread_now(path, stat, choice.part)
     return Answer(choice.status, lines, content, folder.principal.name, again)
 
