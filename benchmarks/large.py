@@ -97,9 +97,9 @@ def downloads(arena: Arena) -> Iterator[Contest]:
     yield Contest("download", "download", arena.storage, BYTES, ours("large", 1), theirs("large", 1), 0.95, 0.4)
     if arena.storage == MEMORY:
         yield Contest("download-4", "four downloads", MEMORY, BYTES, ours("each", 4), theirs("each", 4), 1.0)
-        minted = fetching(arena, arena.gateway, arena.gateway.token_path, {})
-        proxy = fetching(arena, arena.proxy, arena.proxy.download_path, {})
-        yield Contest("proxy-get", "download by token", MEMORY, BYTES, minted("large", 1), proxy("large", 1), 2.0)
+    minted = fetching(arena, arena.gateway, arena.gateway.token_path, {})
+    proxy = fetching(arena, arena.proxy, arena.proxy.download_path, {})
+    yield Contest("proxy-get", "download by token", arena.storage, BYTES, minted("large", 1), proxy("large", 1), 2.0)
 
 
 def fetching(

@@ -15,10 +15,10 @@ from benchmarks.peers.rclone import Rclone
 from benchmarks.peers.wsgidav import WsgiDav
 from benchmarks.report import Section
 from benchmarks.webdav import Ours, Player, fill
-from tests.support.process import free_port
+from tests.support.process import ALICE, free_port
 
-ABOUT = """PROPFIND with depth 1 for all there is, of a directory of empty files, by Python's own HTTP client on one connection. Both peers are open to everybody and run as they come: rclone remembers
-listings, so that it does not look at the directory again."""
+ABOUT = """PROPFIND with depth 1 for all there is, of a directory of empty files, by the client that Apache has above. rclone asks for a password; it remembers
+listings, so that it does not look at the directory again. wsgidav is open to everybody. Otherwise both run as they come."""
 
 
 @attrs.frozen
@@ -38,7 +38,7 @@ def section(effort: Effort, only: Sequence[str] | None = None) -> Section:
         ours = running.enter_context(Ours(place / "gateway"))
         fill(ours.folder.root, effort.files)
         fill(place / "files", effort.files)
-        rclone = Rclone(place / "rclone", free_port(), place / "files", "webdav")
+        rclone = Rclone(place / "rclone", free_port(), place / "files", "webdav", ALICE)
         wsgidav = WsgiDav(place / "wsgidav", free_port(), place / "files")
         for server in (rclone, wsgidav):
             running.enter_context(server)
@@ -46,7 +46,13 @@ def section(effort: Effort, only: Sequence[str] | None = None) -> Section:
         title = f"PROPFIND depth 1 of {effort.files:,} files"
         contests = [
             Contest(
-                name, title, MEMORY, FILES, mine, Player(peer, peer.port, "", {}).listing("/many/", effort.files), aim
+                name,
+                title,
+                MEMORY,
+                FILES,
+                mine,
+                Player(peer, peer.port, "", LOGIN).listing("/many/", effort.files),
+                aim,
             )
             for name, peer, aim in (("rclone", rclone, 4.0), ("wsgidav", wsgidav, 20.0))
         ]

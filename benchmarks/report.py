@@ -31,7 +31,7 @@ machine or on what else it does; speeds do. One process each, unless it is said 
 work; memory is the highest resident size while the task ran. Bytes are checked in the same run. The client costs little (`sendfile` to send, one buffer to receive, wrk for
 small requests), but it shares the machine.
 
-The gateway checks a password and permission, locks, quota and conditions with each request, keeps its ledger, and writes an access log; the peers are open to anybody."""
+The gateway checks a password and permission, locks, quota and conditions with each request, keeps its ledger, and writes an access log; the peers are open to anybody, but for Apache and rclone."""
 
 _COLUMNS = "| task | storage | peer | ratio | aim | gateway | peer | CPU: gateway | peer | memory: gateway | peer |"
 _RULE = "| --- | --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"

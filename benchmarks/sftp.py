@@ -9,6 +9,7 @@ from __future__ import annotations
 import filecmp
 import getpass
 import mmap
+import os
 import shutil
 import subprocess
 import time
@@ -33,13 +34,16 @@ from tests.support.process import GatewayProcess, VFolderOfAlice, free_port
 from tests.support.sftp import OPTIONS, SftpSite
 
 GCM = "-oCiphers=aes128-gcm@openssh.com"
+#: Where what is fetched goes, if nobody wants to look at it.
+NOWHERE = "/dev/null"
 #: Seconds from one end of the long line to the other and back.
 ROUND_TRIP = 0.05
 
 ABOUT = """OpenSSH's client with either server: `sftp -b`, one connection, without compression. The gateway chooses AES-GCM; OpenSSH's defaults are
 chacha20-poly1305, and *AES-GCM* compares with OpenSSH on that. *50 ms* goes through a relay that hands on everything 25 ms later, in both
 directions. *New keys* asks for them after every 16 MiB. *Four sessions* are four clients at once, each with a file of {each:,} MiB, and two workers of the gateway's. paramiko's
-`get` asks for the whole file at once. Large files have {large:,} MiB."""
+`get` asks for the whole file at once. Large files have {large:,} MiB; nothing is there before that would have to be replaced. What OpenSSH's client fetches it writes to `/dev/null`, as the
+client for HTTP throws bytes away, but for small files and where it says *into a file*: there one of the client's two processes has a processor for itself, and hardly waits for either server."""
 
 
 @attrs.frozen
@@ -136,26 +140,29 @@ class Arena:
         title: str,
         unit: Unit,
         aim: float | None,
-        run: Callable[[Side], Work],
+        run: Callable[[Side, bool], Work],
         check: Callable[[Side], None] = lambda _: None,
         sides: tuple[Side, Side] | None = None,
         taken: int = 0,
     ) -> Contest:
         """A contest in which both do the same; ``check`` looks at the outcome of the round that warms up.
 
-        :param taken: bytes of memory that clients need for what they store
+        :param run: is told whether what it fetches is to be kept, for the check
+        :param taken: bytes of memory that are needed for what is stored
         """
 
         def entrant(side: Side) -> Entrant:
             def once(number: int) -> Work:
-                for left in (self.folder / "down", side.place / "up"):
-                    shutil.rmtree(left, ignore_errors=True)
-                work = run(side)
+                work = run(side, not number)
                 if not number:
                     check(side)
                 return work
 
-            return Entrant(side.server, once, before=partial(_touch, taken + taken // 4))
+            def after(_: int) -> None:
+                for left in (*self.folder.glob("down*"), *side.place.glob("up*")):
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+            return Entrant(side.server, once, after, partial(_touch, taken + taken // 4))
 
         ours, theirs = sides or (self.ours, self.theirs)
         return Contest(name, title, MEMORY, unit, entrant(ours), entrant(theirs), aim)
@@ -189,22 +196,23 @@ def _touch(size: int) -> None:
 def large_files(arena: Arena) -> Iterator[Contest]:
     """Large files, with different ciphers, at a distance, and with new keys all the time."""
     folder, effort = arena.folder, arena.effort
-    back = folder / "back"
+    down = folder / "down"
 
     def both(
         tail: str, words: str, aim: float | None, source: str, size: int, options: Callable[[Side], Sequence[str]]
     ) -> Iterator[Contest]:
-        stored, fetched = arena.same(lambda side: side.place / source, source), arena.same(lambda _: back, source)
-        for verb, script, check in (
-            ("put", f"put {folder / source} {source}", stored),
-            ("get", f"get {source} {back}", fetched),
-        ):
+        def put(side: Side, _: bool) -> Work:
+            return side.run(f"put {folder / source} up", size, *options(side))
 
-            def run(side: Side, script: str = script) -> Work:
-                return side.run(script, size, *options(side))
+        def get(side: Side, kept: bool) -> Work:
+            return side.run(f"get {source} {down if kept else NOWHERE}", size, *options(side))
 
-            taken = size if verb == "get" else 0
-            yield arena.pair(f"{verb}{tail}", f"{verb}{words}", BYTES, aim, run, check, taken=taken)
+        stored, fetched = arena.same(lambda side: side.place / "up", source), arena.same(lambda _: down, source)
+        yield arena.pair(f"put{tail}", f"put{words}", BYTES, aim, put, stored, taken=size)
+        yield arena.pair(f"get{tail}", f"get{words}", BYTES, aim, get, fetched)
+        if source == "source":
+            into = lambda side, _: get(side, True)  # noqa: E731
+            yield arena.pair(f"get-file{tail}", f"get into a file{words}", BYTES, None, into, fetched, taken=size)
 
     yield from both("", "", 2.0, "source", effort.large, lambda _: ())
     gcm = lambda side: (GCM,) if side is arena.theirs else ()  # noqa: E731
@@ -215,37 +223,43 @@ def large_files(arena: Arena) -> Iterator[Contest]:
 
 def beside_python(arena: Arena) -> Iterator[Contest]:
     """The other server in Python."""
-    sides, size, back = (arena.ours, arena.python), arena.effort.large, arena.folder / "back"
-    put, get = f"put {arena.folder / 'source'} source", f"get source {back}"
-    stored, fetched = arena.same(lambda side: side.place / "source"), arena.same(lambda _: back)
-    yield arena.pair("put", "put", BYTES, None, lambda side: side.run(put, size), stored, sides)
-    yield arena.pair("get", "get", BYTES, None, lambda side: side.run(get, size), fetched, sides, taken=size)
+    sides, size, down = (arena.ours, arena.python), arena.effort.large, arena.folder / "down"
+
+    def put(side: Side, _: bool) -> Work:
+        return side.run(f"put {arena.folder / 'source'} up", size)
+
+    def get(side: Side, kept: bool) -> Work:
+        return side.run(f"get source {down if kept else NOWHERE}", size)
+
+    stored, fetched = arena.same(lambda side: side.place / "up"), arena.same(lambda _: down)
+    yield arena.pair("put", "put", BYTES, None, put, stored, sides, taken=size)
+    yield arena.pair("get", "get", BYTES, None, get, fetched, sides)
 
 
 def four_sessions(arena: Arena) -> Iterator[Contest]:
     """Four clients at once, with two workers of ours."""
-    source, size, sides = arena.folder / "each", arena.effort.each, (arena.spread, arena.theirs)
+    folder, size, sides = arena.folder, arena.effort.each, (arena.spread, arena.theirs)
 
     def at_once(side: Side, script: Callable[[int], str]) -> Work:
         return timed(4 * size, lambda: together(partial(side.run, script(at), size) for at in range(4)))
 
-    def put(side: Side) -> Work:
-        return at_once(side, lambda at: f"put {source} each-{at}")
+    def put(side: Side, _: bool) -> Work:
+        return at_once(side, lambda at: f"put {folder / 'each'} up-{at}")
 
-    def get(side: Side) -> Work:
-        return at_once(side, lambda at: f"get each-{at} {arena.folder}/back-{at}")
+    def get(side: Side, kept: bool) -> Work:
+        return at_once(side, lambda at: f"get each {folder / f'down-{at}' if kept else NOWHERE}")
 
-    last = arena.same(lambda side: side.place / "each-3", "each"), arena.same(lambda _: arena.folder / "back-3", "each")
-    yield arena.pair("put-4", "put, four sessions", BYTES, 2.0, put, last[0], sides)
-    yield arena.pair("get-4", "get, four sessions", BYTES, 2.0, get, last[1], sides, taken=4 * size)
+    last = arena.same(lambda side: side.place / "up-3", "each"), arena.same(lambda _: folder / "down-3", "each")
+    yield arena.pair("put-4", "put, four sessions", BYTES, 2.0, put, last[0], sides, taken=4 * size)
+    yield arena.pair("get-4", "get, four sessions", BYTES, 2.0, get, last[1], sides)
 
 
 def small_files(arena: Arena) -> Iterator[Contest]:
     """Many small files, and many names."""
     folder, effort = arena.folder, arena.effort
 
-    def script(text: str, amount: int) -> Callable[[Side], Work]:
-        return lambda side: side.run(text, amount)
+    def script(text: str, amount: int) -> Callable[[Side, bool], Work]:
+        return lambda side, _: side.run(text, amount)
 
     up, down = arena.all_there(lambda side: side.place / "up"), arena.all_there(lambda _: folder / "down")
     words = f"{effort.files:,} files of 1 KiB"
@@ -299,7 +313,8 @@ def arena(effort: Effort) -> Iterator[Arena]:
         for side in (ours, theirs):
             side.far = running.enter_context(Delay(side.server.port, ROUND_TRIP)).port
         _prepare(folder, [ours.place, theirs.place], effort)
-        shutil.copy(folder / "source", python.place / "source")
+        os.link(folder / "source", python.place / "source")
+        os.link(folder / "each", two.place / "each")
         yield Arena(folder, ours, theirs, python, two, effort)
 
 
@@ -307,7 +322,7 @@ def _prepare(folder: Path, places: Sequence[Path], effort: Effort) -> None:
     for name, size in (("source", effort.large), ("far", effort.far), ("piped", effort.piped), ("each", effort.each)):
         write_noise(folder / name, size)
         for place in places:
-            shutil.copy(folder / name, place / name)
+            os.link(folder / name, place / name)
     (folder / "small").mkdir()
     for number in range(effort.files):
         (folder / f"small/file-{number:05}").write_bytes(b"x" * 1024)

@@ -38,9 +38,9 @@ def way(side: Side) -> tuple[int, str, str]:
 
 def contest(arena: Arena) -> Contest:
     """Its default ``get``."""
-    target = arena.folder / "paramiko"
+    target = arena.folder / "down"
 
-    def run(side: Side) -> Work:
+    def run(side: Side, _: bool) -> Work:
         with client(*way(side)) as sftp:
             return timed(arena.effort.piped, lambda: sftp.get(f"{side.root}/piped", str(target)))
 
@@ -54,7 +54,7 @@ def memory(arena: Arena) -> str:
     meter.forget_peak()
     before = meter.peak()
     with client(*way(arena.ours)) as sftp:
-        sftp.get(f"{arena.ours.root}/piped", str(arena.folder / "paramiko"))
+        sftp.get(f"{arena.ours.root}/piped", str(arena.folder / "back"))
     taken = (meter.peak() - before) / MIB
     return f"paramiko's `get` of {arena.effort.piped // MIB} MiB took {taken:.0f} MiB of the gateway's memory."
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import re
 import signal
@@ -12,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.meter import Meter
 from benchmarks.peers.daemon import Daemon, program
+from benchmarks.peers.passwords import write_passwords
 
 _MODULES = Path("/usr/lib/apache2/modules")
 #: One process with threads, so that it has as many processors as the gateway: the kernel decides. A line of the log for each request, as it comes packaged.
@@ -54,14 +53,12 @@ class Apache(Daemon):
     """Apache.
 
     :param files: what it serves at ``/``
-    :param login: name and password of who may do anything there. It is kept as SHA-1, which of all that Apache knows costs it least to check
+    :param login: name and password of who may do anything there
     """
 
     def __init__(self, folder: Path, port: int, files: Path, login: tuple[str, str]) -> None:
         (folder / "locks").mkdir(parents=True)
-        name, password = login
-        digest = base64.b64encode(hashlib.sha1(password.encode(), usedforsecurity=False).digest()).decode()
-        (folder / "passwords").write_text(f"{name}:{{SHA}}{digest}\n")
+        write_passwords(folder / "passwords", login)
         for place in (folder / "locks", files):
             place.chmod(0o777)
         configuration = folder / "apache.conf"

@@ -8,18 +8,24 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.peers.daemon import Daemon, program
+from benchmarks.peers.passwords import write_passwords
 
 
 class Rclone(Daemon):
-    """``rclone serve``, open to everybody, without a configuration and otherwise as it comes.
+    """``rclone serve``, without a configuration and otherwise as it comes.
 
     :param files: what it serves at ``/``
+    :param login: name and password that it asks for
     """
 
-    def __init__(self, folder: Path, port: int, files: Path, protocol: Literal["http", "webdav"]) -> None:
+    def __init__(
+        self, folder: Path, port: int, files: Path, protocol: Literal["http", "webdav"], login: tuple[str, str]
+    ) -> None:
         folder.mkdir(parents=True)
+        write_passwords(folder / "passwords", login)
         command = program("rclone", Path(sys.executable).parent)
         options = ["--addr", f"127.0.0.1:{port}", "--config", "/dev/null", "--cache-dir", str(folder / "cache")]
+        options += ["--htpasswd", str(folder / "passwords")]
         super().__init__(folder, port, [command, "serve", protocol, *options, str(files)])
         version = subprocess.run([command, "version"], capture_output=True, text=True, check=True).stdout
         self.title = f"rclone serve {protocol} {version.split()[1].lstrip('v')}"
