@@ -144,11 +144,13 @@ class Arena:
         check: Callable[[Side], None] = lambda _: None,
         sides: tuple[Side, Side] | None = None,
         taken: int = 0,
+        cost: float | None = None,
     ) -> Contest:
         """A contest in which both do the same; ``check`` looks at the outcome of the round that warms up.
 
         :param run: is told whether what it fetches is to be kept, for the check
         :param taken: bytes of memory that are needed for what is stored
+        :param cost: the processor time per unit that is wanted at most
         """
 
         def entrant(side: Side) -> Entrant:
@@ -165,7 +167,7 @@ class Arena:
             return Entrant(side.server, once, after, partial(_touch, taken + taken // 4))
 
         ours, theirs = sides or (self.ours, self.theirs)
-        return Contest(name, title, MEMORY, unit, entrant(ours), entrant(theirs), aim)
+        return Contest(name, title, MEMORY, unit, entrant(ours), entrant(theirs), aim, cost)
 
     def same(self, found: Callable[[Side], Path], source: str = "source") -> Callable[[Side], None]:
         """A check that bytes are what they were."""
@@ -208,8 +210,9 @@ def large_files(arena: Arena) -> Iterator[Contest]:
             return side.run(f"get {source} {down if kept else NOWHERE}", size, *options(side))
 
         stored, fetched = arena.same(lambda side: side.place / "up", source), arena.same(lambda _: down, source)
-        yield arena.pair(f"put{tail}", f"put{words}", BYTES, aim, put, stored, taken=size)
-        yield arena.pair(f"get{tail}", f"get{words}", BYTES, aim, get, fetched)
+        cost = None if tail else 1.1
+        yield arena.pair(f"put{tail}", f"put{words}", BYTES, aim, put, stored, taken=size, cost=cost)
+        yield arena.pair(f"get{tail}", f"get{words}", BYTES, aim, get, fetched, cost=cost)
         if source == "source":
             into = lambda side, _: get(side, True)  # noqa: E731
             yield arena.pair(f"get-file{tail}", f"get into a file{words}", BYTES, None, into, fetched, taken=size)
