@@ -101,14 +101,18 @@ class Figures:
 
     title: str
     rates: list[float] = attrs.field(factory=list)
-    cpu: float = 0.0
-    amount: float = 0.0
+    costs: list[float] = attrs.field(factory=list)
     peak: int = 0
 
     @property
     def rate(self) -> float:
         """The median, in units of amount per second."""
         return statistics.median(self.rates)
+
+    @property
+    def cost(self) -> float:
+        """The median, in seconds of processor time per unit of amount."""
+        return statistics.median(self.costs)
 
 
 @attrs.frozen
@@ -171,8 +175,7 @@ def _once(entrant: Entrant, figures: Figures, number: int) -> None:
     meter = entrant.server.meter
     begun = meter.cpu()
     work = entrant.run(number)
-    figures.cpu += meter.cpu() - begun
-    figures.amount += work.amount
+    figures.costs.append((meter.cpu() - begun) / work.amount)
     figures.rates.append(work.amount / work.seconds)
     figures.peak = max(figures.peak, meter.peak())
     entrant.after(number)

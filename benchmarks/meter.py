@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,11 +43,13 @@ class Meter:
 
 def _cpu(pid: int) -> float:
     try:
+        # clock_getcpuclockid(3), which Python has for threads alone: to the nanosecond, where /proc has hundredths.
+        own = time.clock_gettime(~pid << 3 | 2)
         text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:
         return 0.0
-    # proc(5): the name in brackets may hold anything; utime, stime, cutime and cstime are fields 14 to 17.
-    return sum(map(int, text.rpartition(")")[2].split()[11:15])) * _TICK
+    # proc(5): the name in brackets may hold anything; cutime and cstime are fields 16 and 17.
+    return own + sum(map(int, text.rpartition(")")[2].split()[13:15])) * _TICK
 
 
 def _peak(pid: int) -> int:

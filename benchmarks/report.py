@@ -28,7 +28,7 @@ _HOW = """# Performance
 This gateway and a peer do the same task on the same storage in turn: both servers run all the time, the order alternates (A B B A), each
 pair of neighbours gives a ratio, and the median of the pairs (five, or three where a pair takes long) is told with the extremes behind it. Ratios hardly depend on the
 machine or on what else it does; speeds do. One process each, unless it is said otherwise. Processor time is that of the server and its children, user and system together, per unit of
-work; memory is the highest resident size while the task ran. Bytes are checked in the same run. The client costs little (`sendfile` to send, one buffer to receive, wrk for
+work, the median; memory is the highest resident size while the task ran. Bytes are checked in the same run. The client costs little (`sendfile` to send, one buffer to receive, wrk for
 small requests), but it shares the machine.
 
 The gateway checks a password and permission, locks, quota and conditions with each request, keeps its ledger, and writes an access log; the peers are open to anybody, but for Apache and rclone."""
@@ -219,7 +219,7 @@ def _side(outcome: Outcome, figures: Figures) -> dict[str, Any]:
     return {
         "rate": round(figures.rate / unit.scale, 1),
         "rates": [round(rate / unit.scale, 1) for rate in figures.rates],
-        "cost": round(figures.cpu / figures.amount * unit.cost_scale, 4),
+        "cost": round(figures.cost * unit.cost_scale, 4),
         "peak": figures.peak,
     }
 

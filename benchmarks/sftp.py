@@ -149,7 +149,7 @@ class Arena:
         """A contest in which both do the same; ``check`` looks at the outcome of the round that warms up.
 
         :param run: is told whether what it fetches is to be kept, for the check
-        :param taken: bytes of memory that are needed for what is stored
+        :param taken: bytes of memory that the client needs for what it stores
         :param cost: the processor time per unit that is wanted at most
         """
 
@@ -211,7 +211,7 @@ def large_files(arena: Arena) -> Iterator[Contest]:
 
         stored, fetched = arena.same(lambda side: side.place / "up", source), arena.same(lambda _: down, source)
         cost = None if tail else 1.1
-        yield arena.pair(f"put{tail}", f"put{words}", BYTES, aim, put, stored, taken=size, cost=cost)
+        yield arena.pair(f"put{tail}", f"put{words}", BYTES, aim, put, stored, cost=cost)
         yield arena.pair(f"get{tail}", f"get{words}", BYTES, aim, get, fetched, cost=cost)
         if source == "source":
             into = lambda side, _: get(side, True)  # noqa: E731
@@ -235,7 +235,7 @@ def beside_python(arena: Arena) -> Iterator[Contest]:
         return side.run(f"get source {down if kept else NOWHERE}", size)
 
     stored, fetched = arena.same(lambda side: side.place / "up"), arena.same(lambda _: down)
-    yield arena.pair("put", "put", BYTES, None, put, stored, sides, taken=size)
+    yield arena.pair("put", "put", BYTES, None, put, stored, sides)
     yield arena.pair("get", "get", BYTES, None, get, fetched, sides)
 
 
@@ -253,7 +253,7 @@ def four_sessions(arena: Arena) -> Iterator[Contest]:
         return at_once(side, lambda at: f"get each {folder / f'down-{at}' if kept else NOWHERE}")
 
     last = arena.same(lambda side: side.place / "up-3", "each"), arena.same(lambda _: folder / "down-3", "each")
-    yield arena.pair("put-4", "put, four sessions", BYTES, 2.0, put, last[0], sides, taken=4 * size)
+    yield arena.pair("put-4", "put, four sessions", BYTES, 2.0, put, last[0], sides)
     yield arena.pair("get-4", "get, four sessions", BYTES, 2.0, get, last[1], sides)
 
 
