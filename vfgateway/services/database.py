@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -346,9 +347,25 @@ def _in_our_words(failure: Exception) -> Exception:
 def _prepare_sqlite(raw: Any, _record: Any) -> None:
     raw.isolation_level = None  # transactions are ours: see _begin_sqlite
     cursor = raw.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={round(PATIENCE * 1000)}"):
+    _write_ahead(cursor)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", f"busy_timeout={round(PATIENCE * 1000)}"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _write_ahead(cursor: sqlite3.Cursor) -> None:
+    """Several processes that meet a new database at once may each wait for the others to let go of it while they switch (sqlite.org/c3ref/busy_handler.html), so
+    nobody waits long: whoever is refused lets go, and tries again."""
+    cursor.execute("PRAGMA busy_timeout=20")
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+        time.sleep(0.01)
 
 
 def _begin_sqlite(connection: Connection) -> None:
