@@ -8,20 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, delete, insert, update
+from sqlalchemy import Connection, delete, insert, select, update
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from zope.interface import implementer_only
 
+from tests.conformance.harness import make_runtime
 from tests.services.test_staging import TARGET, Feed, content, held_bytes, send, staged, stages, tick
 from tests.support.gateway import new_vfolder, orchestrator_in, running_gateway
 from vfgateway.abilities import IResumableStaging
 from vfgateway.backends.memory import MemoryVolume
 from vfgateway.backends.memory.folder import MemoryFolder
+from vfgateway.backends.vfs import VfsSettings, VfsVolume
 from vfgateway.errors import QuotaExceeded, Unsupported, UploadBusy, UploadLost, UploadNotFound
-from vfgateway.interfaces import IFolder
+from vfgateway.interfaces import IFolder, IStagedFile
 from vfgateway.model import Actor, Usage, VFolderId
-from vfgateway.paths import parse_text
+from vfgateway.paths import FolderPath, parse_text
 from vfgateway.services import holds
 from vfgateway.services.checksums import Checksum
 from vfgateway.services.gateway import Gateway
@@ -179,6 +181,39 @@ async def test_publishing_of_what_was_lost(tmp_path: Path) -> None:
         await tamper(gateway, upload.id, state="publishing")
         with pytest.raises(UploadNotFound):
             await upload.refresh()
+
+
+async def test_what_a_dead_process_had_put_aside_goes_with_the_count(tmp_path: Path) -> None:
+    """Once a vfolder has been counted nothing says any more that somebody died there. So what was left is removed by then, whoever counts, and
+    does not stay for a day where the counting process is killed next."""
+    volume = VfsVolume("disk", VfsSettings(path=tmp_path / "disk"), make_runtime(tmp_path))
+    async with running_gateway(tmp_path, [volume]) as gateway:
+        vfolder = await new_vfolder(gateway, "disk")
+        folder = await orchestrator_in(gateway, vfolder)
+        upload = await half(gateway, folder)
+        area = Path(await volume.mount_path(vfolder.id)) / ".upload"
+        (area / ("d" * 32)).write_bytes(b"of nobody")
+        await gateway.lifecycle.recount(vfolder)
+        assert [stage.name for stage in area.iterdir()] == [upload.id]
+        await upload.cancel()
+
+
+async def test_an_upload_can_be_found_from_the_moment_it_has_a_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the process dies between stage and row, the vfolder is marked as one to look through."""
+    async with staged(tmp_path) as (gateway, folder):
+        marked: list[int] = []
+        stage = MemoryFolder.stage
+
+        async def look(self: MemoryFolder, target: FolderPath, expected_size: int | None) -> IStagedFile:
+            query = select(dirty.c.vfolder).where(dirty.c.process == gateway.processes.id)
+            marked.extend(await gateway.database.read(lambda connection: connection.execute(query).scalars().all()))
+            return await stage(self, target, expected_size)
+
+        monkeypatch.setattr(MemoryFolder, "stage", look)
+        await half(gateway, folder)
+        assert marked == [folder.vfolder.key]
 
 
 # --- other processes ---

@@ -186,13 +186,16 @@ class Lifecycle:
     # --- counting ---
 
     async def recount(self, vfolder: VFolder) -> Usage:
-        """Count a vfolder anew by walking, while writers wait, and correct the figures. Callers at the same time share one count."""
+        """Count a vfolder anew by walking, while writers wait, and correct the figures; stages that dead processes left go before. Callers at the
+        same time share one count."""
         return await self._recounts.run(vfolder.key, lambda: self._recount(vfolder))
 
     async def _recount(self, vfolder: VFolder) -> Usage:
         gateway = self._gateway
         volume = gateway.volumes.of(vfolder)
         async with gateway.locks.publishing(vfolder, [(ROOT, True)], frozenset(), "internal", recount=True):
+            # Before the figures are true again: what says that there is something to be put right ends with that.
+            await gateway.staging.remove_abandoned(vfolder)
             folder = await volume.folder(vfolder.id, Actor())
             # What is staged belongs to its uploads, and a storage that counts by itself cannot tell it apart.
             counted: Usage | TreeUsage
@@ -216,7 +219,6 @@ class Lifecycle:
         try:
             vfolder = await self._gateway.vfolders.by_key(key)
             await self.recount(vfolder)
-            await self._gateway.staging.remove_abandoned(vfolder)
         except VFolderNotFound:
             return
         except VolumeUnavailable:

@@ -132,6 +132,8 @@ class Staging:
         self.check_size(size or 0)
         wanted = Usage(size or 0, 0) if partial else await transfer.growth(context, target, size or 0, expect)
         fence = 0 if partial else await context.fence(target, target if wanted.files else None)
+        # By the mark the stage is found if this process dies before anything else tells of it.
+        await self._gateway.processes.dirty.mark(context.vfolder.key)
         stage = await context.folder.stage(target, size)
         row = self._new_row(context, stage.token, target, size, info, expect, fence, lifetime or self.lifetime)
         if owned_by_vfolder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
@@ -103,7 +102,7 @@ class Sweeper:
 
     async def abandoned(self, vfolder: VFolder) -> int:
         """Remove the stages of one vfolder that belong to no upload and that no living process writes to; how many there were. None where
-        the storage cannot tell: there they wait for :meth:`collect_leftovers`."""
+        the storage cannot tell: there they wait for :meth:`collect_leftovers`, as do those that cannot be removed now."""
         folder = await self._gateway.volumes.of(vfolder).folder(vfolder.id, Actor())
         if not IStageOwners.providedBy(folder) or not IResumableStaging.providedBy(folder):
             return 0
@@ -112,9 +111,15 @@ class Sweeper:
         known = await self._staging.uploads.known(tokens) if tokens else frozenset()
         count = 0
         for token in set(tokens) - known:
-            with contextlib.suppress(UploadNotFound):
+            try:
                 await (await folder.resume(token)).discard()
                 count += 1
+            except UploadNotFound:
+                continue
+            except GatewayError as error:
+                self.log.warn(
+                    "could not remove stage {id} of {vfolder}: {error}", id=token, vfolder=vfolder.id, error=str(error)
+                )
         if count:
             self.log.info("removed {count} stages of dead processes in {vfolder}", count=count, vfolder=vfolder.id)
         return count
