@@ -41,7 +41,6 @@ as SHA-1, which costs it least) and writes a line of the log for each request, a
 *A dead property each* was set by PROPPATCH on every file, on both. In memory nobody syncs anything. Apache never does, and the gateway need not either (`durability = "none"`): so PUTs are compared, in memory and on disk. Where it is said
 that files are synced, Apache's client has the file and the directory synced after each PUT, and the gateway does so by itself before it answers: both wait for the same disk, which takes
 most of the time."""
-DISK = "disk, "
 #: How often a directory is listed in each round: once takes 0.04 s, and the first after a pause may take twice that.
 TIMES = 5
 
@@ -241,7 +240,7 @@ def contests(ours: Player, apache: Player, nginx: Player, files: int) -> Iterato
 
 def on_disk(ours: Player, apache: Player, synced: bool) -> Iterator[Contest]:
     """Those that are stored. Where all is to last it is the disk that decides, for both alike."""
-    name, setting, aim = ("put-synced", DISK + "synced", None) if synced else ("put-disk", DISK + "not synced", 1.8)
+    name, setting, aim = ("put-synced", "disk, synced", None) if synced else ("put-disk", "disk, not synced", 1.8)
     yield Contest(name, "PUT of 4 KiB", setting, REQUESTS, ours.uploads(100), apache.uploads(100), aim)
 
 
