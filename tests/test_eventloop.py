@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vfgateway import eventloop
-from vfgateway.eventloop import MOST_TOGETHER, MOST_TURNS, SLEEPLESS, give_way, settle, shorten, together
+from vfgateway.eventloop import MOST_TOGETHER, MOST_TURNS, SLEEPLESS, at_end, give_way, settle, shorten, together
 
 
 class Echo(Protocol):
@@ -213,6 +213,50 @@ def test_what_is_done_together(reactor: Any) -> None:
     assert told == ["asked"] * many + ["answered"] * many + ["asked"] * 2 + ["answered"] * 2
     together(reactor, told.append, "now")
     assert told[-1] == "now"
+    for end in ends:
+        end.close()
+
+
+def talking(reactor: Any, says: Callable[[], object], count: int) -> list[socket.socket]:
+    """So many clients that have something to say in one turn; what is done about it is ``says``."""
+
+    class Asked(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            says()
+
+    ends = []
+    for _ in range(count):
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        reactor.adoptStreamConnection(theirs.fileno(), socket.AF_UNIX, Factory.forProtocol(Asked))
+        theirs.close()
+        ours.send(b"x")
+        ends.append(ours)
+    return ends
+
+
+def test_what_is_done_at_the_end(reactor: Any) -> None:
+    """When all have had their say and their answers, though one of those calls fails; not where one is alone, or no turn runs."""
+    told: list[str] = []
+
+    def fail() -> None:
+        raise LookupError("not to be heard")
+
+    def says() -> None:
+        together(reactor, told.append, "answered")
+        if not at_end(reactor, fail) or not at_end(reactor, lambda: told.append("ended")):
+            told.append("alone")
+
+    ends = talking(reactor, says, 3)
+    with observed() as failures:
+        reactor.doIteration(0.01)
+    assert told == ["answered"] * 3 + ["ended"] * 3
+    assert [failure.type for failure in failures] == [LookupError] * 3
+    told.clear()
+    ends += talking(reactor, says, 1)
+    reactor.doIteration(0.01)
+    assert told == ["answered", "alone"]
+    assert not at_end(reactor, fail)
     for end in ends:
         end.close()
 

@@ -30,6 +30,8 @@ from twisted.python import log
 _LAST: Final = "_vfgateway_gives_way"
 #: Name of the list of what is called together, among the attributes of the reactor; ``None`` between turns.
 _TOGETHER: Final = "_vfgateway_together"
+#: Name of the list of what is called at the end of a turn, in the same way.
+_AT_END: Final = "_vfgateway_at_end"
 #: Calls that are made together at most. Whoever is first waits for that many others.
 MOST_TOGETHER: Final = 8
 
@@ -43,6 +45,8 @@ SLEEPLESS: Final = 0.0001
 _LIVELY: Final = "_vfgateway_lively"
 
 _large: WeakSet[Any] = WeakSet()
+
+type_calls = list[tuple[Callable[..., object], tuple[Any, ...]]]
 
 
 def shorten(reactor: Any) -> None:
@@ -80,6 +84,15 @@ def together(reactor: Any, call: Callable[..., object], *args: Any) -> None:
         call(*args)
     else:
         waiting.append((call, args))
+
+
+def at_end(reactor: Any, call: Callable[[], object]) -> bool:
+    """Call when all have said what they have to say in this turn; whether it will be called: not where nobody else has anything to say, or no turn runs."""
+    ending = getattr(reactor, _AT_END, None)
+    if ending is None:
+        return False
+    ending.append((call, ()))
+    return True
 
 
 def _iterate(reactor: Any, timeout: float | None) -> None:
@@ -143,9 +156,11 @@ def _tell_others(reactor: Any, events: Sequence[tuple[int, int]]) -> list[tuple[
     """Tell all of what has happened, but for those that give way: they are returned."""
     selectables = reactor._selectables
     last = []
-    waiting: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+    waiting: type_calls = []
+    ending: type_calls = []
     if len(events) > 1:
         setattr(reactor, _TOGETHER, waiting)
+        setattr(reactor, _AT_END, ending)
     for descriptor, event in events:
         selectable = selectables.get(descriptor)
         if selectable is None:  # gone, by what another had to say
@@ -167,11 +182,13 @@ def _tell_others(reactor: Any, events: Sequence[tuple[int, int]]) -> list[tuple[
             _call(waiting)
     if len(events) > 1:
         setattr(reactor, _TOGETHER, None)
+        setattr(reactor, _AT_END, None)
         _call(waiting)
+        _call(ending)
     return last
 
 
-def _call(waiting: list[tuple[Callable[..., object], tuple[Any, ...]]]) -> None:
+def _call(waiting: type_calls) -> None:
     for call, args in waiting:
         try:
             call(*args)

@@ -62,3 +62,37 @@ async def disk(make_volume: Opener) -> AsyncIterator[Disk]:
     disk = await furnish(make_volume())
     yield disk
     await disk.volume.stop()
+
+
+class Turns:
+    """Turns of the reactor: whoever is called has one for himself.
+
+    :param company: whether others have something to say in it, too
+    """
+
+    def __init__(self, company: bool) -> None:
+        self._company = company
+        self._ending: list[Callable[[], object]] = []
+
+    def at_end(self, _: Any, call: Callable[[], object]) -> bool:
+        """In place of the reactor's."""
+        if self._company:
+            self._ending.append(call)
+        return self._company
+
+    def __call__(self, *asked: Callable[[], Any]) -> list[Any]:
+        """What those who ask in one turn are told."""
+        try:
+            return [ask() for ask in asked]
+        finally:
+            ending, self._ending = self._ending, []
+            for call in ending:
+                call()
+
+
+@pytest.fixture(params=[False, True], ids=["alone", "in company"])
+def turns(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Turns:
+    """Both kinds."""
+    made = Turns(request.param)
+    monkeypatch.setattr("vfgateway.backends.vfs.near.at_end", made.at_end)
+    return made

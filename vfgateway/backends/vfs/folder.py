@@ -24,6 +24,7 @@ from vfgateway.backends.vfs.athand import AtHand
 from vfgateway.backends.vfs.descriptors import Calls, Descriptor
 from vfgateway.backends.vfs.files import Listing, VfsDirectory, VfsFile, VfsWritableFile
 from vfgateway.backends.vfs.measuring import Measuring
+from vfgateway.backends.vfs.near import Near
 from vfgateway.backends.vfs.publish import EXCHANGES
 from vfgateway.backends.vfs.stagedfile import VfsStagedFile
 from vfgateway.backends.vfs.staging import Stage, Staging
@@ -44,14 +45,17 @@ _MAKES: Final = (OpenMode.WRITE | OpenMode.CREATE | OpenMode.EXCLUSIVE).value
 
 @implementer(IAtHand, IFolder, IJobLinks, IResumableStaging, IServerSideCopy, ILinks, IModes, IUsageWalk, IWholeStore)
 class VfsFolder:
-    """One vfolder on behalf of one actor."""
+    """One vfolder on behalf of one actor.
 
-    def __init__(self, calls: Calls, tree: Tree, staging: Staging) -> None:
+    :param near: what is open of the volume for who reads again; nothing of storage that others may change from afar
+    """
+
+    def __init__(self, calls: Calls, tree: Tree, staging: Staging, near: Near | None = None) -> None:
         self._calls = calls
         self._tree = tree
         self._staging = staging
         self._in_memory = staging.file_system == TMPFS
-        self._at_hand = AtHand(tree, self._in_memory)
+        self._at_hand = AtHand(tree, self._in_memory, near)
         self._waits = staging.syncs(True)
         self._whole = WholeStore(tree, staging)
         self.stores_together = staging.file_system in EXCHANGES

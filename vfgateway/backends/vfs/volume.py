@@ -32,6 +32,7 @@ from vfgateway.backends.vfs.faults import faults, translate
 from vfgateway.backends.vfs.folder import LocalFolder, VfsFolder
 from vfgateway.backends.vfs.hardware import MountPoint, mount_of
 from vfgateway.backends.vfs.layout import VERSION_FILE, Layout
+from vfgateway.backends.vfs.near import Near
 from vfgateway.backends.vfs.ownership import PRIVATE
 from vfgateway.backends.vfs.resolve import DIRECTORY, Resolver, best_resolver
 from vfgateway.backends.vfs.settings import VfsSettings
@@ -96,6 +97,7 @@ class VfsVolume:
         self.shared = settings.shared
         self._settings = settings
         self._calls = self._make_calls(runtime)
+        self._near = Near(runtime.reactor)
         self._watch = Watch(name, runtime, self._look)
         self._layout = Layout(Path(self.path), settings.durable, adopts=bool(settings.adoptable))
         self._adoption = Adoption(settings.adoptable)
@@ -151,6 +153,7 @@ class VfsVolume:
 
     async def stop(self) -> None:
         self._storage = None
+        self._near.close()
         await self._calls.stop()
         await self._watch.stop()
 
@@ -244,8 +247,10 @@ class VfsVolume:
 
     def _folder_of(self, tree: Tree) -> VfsFolder:
         file_system = self._started().file_system
-        kind = LocalFolder if file_system in KNOWS_OWNERS else VfsFolder
-        return kind(self._calls_of(tree), tree, Staging(tree, file_system, file_system in FLUSHES_LATE))
+        calls, staging = self._calls_of(tree), Staging(tree, file_system, file_system in FLUSHES_LATE)
+        if file_system in KNOWS_OWNERS:
+            return LocalFolder(calls, tree, staging, self._near)
+        return VfsFolder(calls, tree, staging)
 
     def _calls_of(self, tree: Tree) -> Calls:
         """How the storage is called for one vfolder."""
