@@ -190,33 +190,6 @@ def test_what_has_started_is_not_looked_through_again() -> None:
         gc.unfreeze()
 
 
-def test_what_is_done_together(reactor: Any) -> None:
-    """It is done in the same turn, after others have had their say, but for no more than a few of them; and at once where no turn runs."""
-    told: list[str] = []
-
-    class Asked(Protocol):
-        def dataReceived(self, data: bytes) -> None:
-            told.append("asked")
-            together(reactor, told.append, "answered")
-
-    ends = []
-    for _ in range(MOST_TOGETHER + 2):
-        ours, theirs = socket.socketpair()
-        theirs.setblocking(False)
-        factory = Factory.forProtocol(Asked)
-        reactor.adoptStreamConnection(theirs.fileno(), socket.AF_UNIX, factory)
-        theirs.close()
-        ours.send(b"x")
-        ends.append(ours)
-    reactor.doIteration(0.01)
-    many = MOST_TOGETHER
-    assert told == ["asked"] * many + ["answered"] * many + ["asked"] * 2 + ["answered"] * 2
-    together(reactor, told.append, "now")
-    assert told[-1] == "now"
-    for end in ends:
-        end.close()
-
-
 def talking(reactor: Any, says: Callable[[], object], count: int) -> list[socket.socket]:
     """So many clients that have something to say in one turn; what is done about it is ``says``."""
 
@@ -233,6 +206,24 @@ def talking(reactor: Any, says: Callable[[], object], count: int) -> list[socket
         ours.send(b"x")
         ends.append(ours)
     return ends
+
+
+def test_what_is_done_together(reactor: Any) -> None:
+    """It is done in the same turn, after others have had their say, but for no more than a few of them; and at once where no turn runs."""
+    told: list[str] = []
+
+    def says() -> None:
+        told.append("asked")
+        together(reactor, told.append, "answered")
+
+    ends = talking(reactor, says, MOST_TOGETHER + 2)
+    reactor.doIteration(0.01)
+    many = MOST_TOGETHER
+    assert told == ["asked"] * many + ["answered"] * many + ["asked"] * 2 + ["answered"] * 2
+    together(reactor, told.append, "now")
+    assert told[-1] == "now"
+    for end in ends:
+        end.close()
 
 
 def test_what_is_done_at_the_end(reactor: Any) -> None:
@@ -268,19 +259,11 @@ def test_what_fails_of_what_is_done_together(reactor: Any) -> None:
     def fail() -> None:
         raise LookupError("not to be heard")
 
-    class Asked(Protocol):
-        def dataReceived(self, data: bytes) -> None:
-            together(reactor, fail)
-            together(reactor, told.append, "done")
+    def says() -> None:
+        together(reactor, fail)
+        together(reactor, told.append, "done")
 
-    ends = []
-    for _ in range(2):
-        ours, theirs = socket.socketpair()
-        theirs.setblocking(False)
-        reactor.adoptStreamConnection(theirs.fileno(), socket.AF_UNIX, Factory.forProtocol(Asked))
-        theirs.close()
-        ours.send(b"x")
-        ends.append(ours)
+    ends = talking(reactor, says, 2)
     with observed() as failures:
         reactor.doIteration(0.01)
     assert told == ["done"] * 2
@@ -293,19 +276,14 @@ def test_who_is_alone_waits_for_nobody(reactor: Any) -> None:
     """Where only one has something to say in a turn, what is done together is done before he has finished."""
     told: list[str] = []
 
-    class Asked(Protocol):
-        def dataReceived(self, data: bytes) -> None:
-            together(reactor, told.append, "answered")
-            told.append("asked")
+    def says() -> None:
+        together(reactor, told.append, "answered")
+        told.append("asked")
 
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-    reactor.adoptStreamConnection(theirs.fileno(), socket.AF_UNIX, Factory.forProtocol(Asked))
-    theirs.close()
-    ours.send(b"x")
+    (end,) = talking(reactor, says, 1)
     reactor.doIteration(0.01)
     assert told == ["answered", "asked"]
-    ours.close()
+    end.close()
 
 
 def ping_pong(reactor: Any, told: Callable[[int], object]) -> list[Any]:

@@ -142,11 +142,11 @@ class AtHand:
                     return None
                 if part is None:
                     return b""
-                descriptor = near.file(whole, found.st_ino)
+                descriptor = near.file(whole, (found.st_dev, found.st_ino))
                 if descriptor < 0:
                     descriptor = os.open(name, _ONE_READING, dir_fd=directory)
                     found = os.fstat(descriptor)
-                    near.keep(whole, found.st_ino, descriptor)
+                    near.keep(whole, (found.st_dev, found.st_ino), descriptor)
                     if differs(found):
                         return None
                 return content(descriptor, part)

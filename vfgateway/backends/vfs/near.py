@@ -16,13 +16,18 @@ from twisted.internet.interfaces import IDelayedCall
 
 from vfgateway.eventloop import at_end
 
-#: Seconds for which a file stays open. Nothing can be unmounted so long, and what is removed has its room.
+#: Seconds for which a file stays open. For so long its storage cannot be unmounted, and what was removed keeps its room.
 KEPT: Final = 1.0
 #: Files that are open at once, at most, and what share of all that the process may open.
 MOST_FILES: Final = 1024
 SHARE: Final = 8
 #: Directories that are open in one turn, at most.
 MOST_DIRECTORIES: Final = 64
+
+#: Device and number of a file: another file system may be mounted over the one whose file is open, even a copy of it.
+type_inode = tuple[int, int]
+
+_NOTHING: Final = -1, (-1, -1)
 
 
 class Near:
@@ -32,7 +37,7 @@ class Near:
         self._reactor = reactor
         self._most_files = min(MOST_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // SHARE)
         self._directories: dict[bytes, int] = {}
-        self._files: dict[bytes, tuple[int, int]] = {}
+        self._files: dict[bytes, tuple[int, type_inode]] = {}
         self._closing: IDelayedCall | None = None
 
     def directory(self, path: bytes, reach: Callable[[], int]) -> int:
@@ -49,12 +54,12 @@ class Near:
                 self._directories[path] = descriptor
         return descriptor
 
-    def file(self, path: bytes, inode: int) -> int:
+    def file(self, path: bytes, inode: type_inode) -> int:
         """A descriptor of the file that was open at ``path``, if that is it; else a negative number."""
-        descriptor, of = self._files.get(path, (-1, 0))
+        descriptor, of = self._files.get(path, _NOTHING)
         return descriptor if of == inode else -1
 
-    def keep(self, path: bytes, inode: int, descriptor: int) -> None:
+    def keep(self, path: bytes, inode: type_inode, descriptor: int) -> None:
         """Take over the descriptor of a file, to be found by :meth:`file`. It is closed soon."""
         if len(self._files) >= self._most_files:
             self.close()
