@@ -11,11 +11,11 @@ import pytest
 from twisted.cred.credentials import UsernamePassword
 
 from tests.cli.command import Command, administered, with_alice
+from tests.support.gateway import lockouts_clock
 from vfgateway.credentials import PasswordAndCode
 from vfgateway.errors import AuthenticationFailed, SecondFactorRequired, TooManyAttempts
 from vfgateway.model import Permission
 from vfgateway.principals import Origin
-from vfgateway.services import lockouts
 
 HERE = Origin("webdav", "192.0.2.1")
 
@@ -75,8 +75,8 @@ async def test_a_second_factor_is_set_up_and_taken_away(tmp_path: Path) -> None:
 
 async def test_a_lockout_is_seen_and_lifted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one name, or all."""
-    monkeypatch.setattr(lockouts, "FIRST", 600.0)  # long enough to be seen on a busy machine
     async with administered(tmp_path) as vfgateway:
+        lockouts_clock(vfgateway.gateway, monkeypatch)
         await vfgateway("user", "add", "alice", "--password-stdin", stdin="correct horse\n")
         for number in range(12):
             with pytest.raises(AuthenticationFailed):

@@ -13,7 +13,7 @@ from twisted.cred.credentials import UsernamePassword
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from tests.support.gateway import ALICE, new_vfolder, running_gateway
+from tests.support.gateway import ALICE, lockouts_clock, new_vfolder, running_gateway
 from vfgateway.errors import AuthenticationFailed, TooManyAttempts, VFolderNotFound
 from vfgateway.model import Permission, VFolder
 from vfgateway.principals import Origin
@@ -60,10 +60,8 @@ async def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
             await gateway.accounts.set_password(user.id, PASSWORD)
         vfolder = await new_vfolder(gateway, name="data")
         await gateway.vfolders.grant(vfolder.key, "user", user.id, Permission.RO)
-        clock = Clock()
-        clock.advance(gateway.reactor.seconds())
+        clock = lockouts_clock(gateway, monkeypatch)
         monkeypatch.setattr(gateway, "reactor", clock)
-        monkeypatch.setattr(gateway.lockouts, "_clock", clock)
         entrances = Entrances(gateway)
         found = Door(gateway, vfolder, entrances, clock)
         authenticate = gateway.authenticate

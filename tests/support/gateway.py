@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 from twisted.internet import reactor
+from twisted.internet.task import Clock
 
 from tests.support.databases import lay_database
 from vfgateway import config
@@ -43,6 +45,15 @@ async def running_gateway(
         yield gateway
     finally:
         await gateway.stop()
+
+
+def lockouts_clock(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock by which guessers wait from now on, and which goes on only where a test says so: the first waits are so short that they are over
+    before a slow machine has looked at them."""
+    clock = Clock()
+    clock.advance(gateway.reactor.seconds())
+    monkeypatch.setattr(gateway.lockouts, "_clock", clock)
+    return clock
 
 
 async def new_vfolder(gateway: Gateway, volume: str = "mem", owner: UUID = ALICE, **options: Any) -> VFolder:
