@@ -74,7 +74,8 @@ class MovePromises(VolumeCase):
             assert tool.mode == 0o750
         if ILinks in self.abilities:
             assert (await there.stat(path("d/link"))).target == "e/f/tool"
-            assert tool.identity == (await there.stat(path("second"))).identity
+            second = await there.stat(path("second"))
+            assert tool.identity == second.identity
 
     async def test_what_it_cannot_hold_keeps_a_vfolder_where_it_is(self, volume: Able, tmp_path: Path) -> None:
         """The task says what it is; nothing is lost, and nothing left on the volume. Without it the vfolder moves, as it does to where all can be held."""

@@ -74,13 +74,15 @@ class Mirror:
         self._folders: dict[tuple[int, int], IFolder] = {}
         self._inside = IServerSideCopy.providedBy(source)
         self._looked_at = 0
+        self._missed_twins = False
         self.until: float | None = None
         self.copied = self.copied_bytes = 0
 
     # --- the whole ---
 
     async def walk(self, top: FolderPath = ROOT) -> None:
-        """One pass over all below ``top``."""
+        """One pass over all below ``top``, and over the rest if files there have further names elsewhere."""
+        self._missed_twins = False
         self._turn = max(self._turn, await self._index.last_turn()) + 1
         if top.is_root:
             self._looked_at = 0
@@ -97,6 +99,8 @@ class Mirror:
                 self._hurry()
                 await self._remove(entry)
             await self._index.forget(entry.key for entry in stale)
+        if self._missed_twins and not top.is_root:
+            await self.walk()
 
     async def _look_at(self, entries: Sequence[Walked]) -> None:
         keyed: dict[bytes, Walked] = {}
@@ -112,13 +116,14 @@ class Mirror:
             if before is not None and before.turn == self._turn and before.path != entry.path:
                 raise _clash(before.path, entry.path)
         same = {key for key, entry in keyed.items() if key in known and self._is_same(entry, known[key])}
+        apart = {key for key in same if await self._is_apart(keyed[key])}
+        await self._index.note(attrs.evolve(known[key], mark="") for key in apart)
+        same -= apart
         await self._begin([entry.path for key, entry in keyed.items() if key not in same], known)
         done = []
         for key, entry in keyed.items():
             if key in same:
                 done.append(attrs.evolve(known[key], turn=self._turn))
-                if entry.stat.is_file and entry.stat.nlink > 1:
-                    await self._index.note_twin(entry.stat.identity, entry.path, self._turn)
             else:
                 done.append(await self._bring(entry.path, entry.stat, known.get(key)))
         await self._index.note(done)
@@ -127,6 +132,23 @@ class Mirror:
         if before.path != entry.path or before.kind is not entry.stat.type:
             return False
         return bool(before.mark) and before.mark == _mark(entry.stat)
+
+    async def _is_apart(self, entry: Walked) -> bool:
+        """Whether a file with several names is another one in the copy by this name than by the one that this pass has met before: only one of
+        them was copied anew, because it was not certain whether it had changed."""
+        if not entry.stat.is_file or entry.stat.nlink < 2:
+            return False
+        twin = await self._index.twin(entry.stat.identity, self._turn)
+        if twin is None:
+            await self._index.note_twin(entry.stat.identity, entry.path, self._turn)
+            return False
+        folder = await self._folder_of(entry.stat)
+        if not ILinks.providedBy(folder):
+            return False
+        try:
+            return (await folder.stat(twin)).identity != (await folder.stat(entry.path)).identity
+        except _GONE:
+            return True
 
     async def _begin(self, paths: Sequence[FolderPath], known: Any) -> None:
         """Note that something may come to be at ``paths``, before it does: after a crash it is known of."""
@@ -199,6 +221,7 @@ class Mirror:
             if await self._linked(folder, path, stat.identity):
                 return True
             await self._index.note_twin(stat.identity, path, self._turn)
+            self._missed_twins = True
         # In a hurry it is streamed, which can be broken off.
         if self._inside and self.until is None and await self._copied_inside(folder, path):
             size = stat.size
