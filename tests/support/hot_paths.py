@@ -31,7 +31,12 @@ class Wire:
     """A connection on which requests follow each other; it sends what it is given, and reads whole answers."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self._port = port
+        self.connect()
+
+    def connect(self) -> None:
+        """Begin anew."""
+        self._socket = socket.create_connection(("127.0.0.1", self._port), PATIENCE)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def ask(self, request: bytes, body: bytes = b"") -> None:
@@ -77,6 +82,11 @@ class Paths:
         (folder.root / "many").mkdir()
         for number in range(ENTRIES):
             (folder.root / f"many/file-{number:04}").touch()
+
+    def connect(self) -> None:
+        """Begin anew: the gateway ends connections on which nothing was asked for long."""
+        self._http.connect()
+        self._dav.connect()
 
     def _head(self, method: str, path: str, *lines: str) -> bytes:
         fields = ["Host: 127.0.0.1", f"Authorization: {basic(*ALICE)}", *lines]
