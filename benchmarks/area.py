@@ -5,18 +5,12 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
 
 from benchmarks import report
-
-#: Of a measurement that is told, and of one that shows whether it can be made.
-MEMORY = "memory (tmpfs)"
 
 
 @attrs.frozen
@@ -64,11 +58,3 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="little and two rounds: whether it runs, not how fast")
     parser.add_argument("--rounds", type=int, help="pairs for each ratio")
     parser.add_argument("--only", nargs="+", metavar="CASE", help="only these; what is kept of the others stays")
-
-
-@contextmanager
-def folder(place: Path | None = Path("/dev/shm")) -> Iterator[Path]:
-    """A new directory: in memory, or below ``place``, ``None`` for that of temporary files."""
-    with tempfile.TemporaryDirectory(prefix="vfgateway-bench-", dir=place) as name:
-        Path(name).chmod(0o755)
-        yield Path(name)

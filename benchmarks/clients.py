@@ -11,11 +11,12 @@ from typing import Any, Protocol
 import asyncssh
 import attrs
 
-from benchmarks.area import Area, folder
+from benchmarks.area import Area
 from benchmarks.contest import MIB
 from benchmarks.doors import Doors
 from benchmarks.gateway import LOGIN
 from benchmarks.report import Finding, Section
+from benchmarks.storage import folder
 from benchmarks.wire import WrongAnswer
 
 #: How many come in at a time.

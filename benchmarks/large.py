@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks.area import MEMORY, Area, folder
+from benchmarks.area import Area
 from benchmarks.contest import BYTES, GIB, MIB, Contest, Entrant, hold_all
 from benchmarks.files import must_equal, synced, write_noise
 from benchmarks.gateway import LOGIN, Gateway
@@ -19,6 +20,7 @@ from benchmarks.peers.nginx import Nginx
 from benchmarks.peers.storage_proxy import StorageProxy
 from benchmarks.peers.tus_node import TusNode
 from benchmarks.report import Section
+from benchmarks.storage import MEMORY, folder
 from benchmarks.wire import Client, Work, WrongAnswer, expect, timed, together
 from tests.support.process import free_port
 
@@ -29,7 +31,8 @@ SEVERAL = 4
 
 ABOUT = """Large files have {large:,} MiB; where there are four at once, {each:,} MiB each. nginx runs one worker with `sendfile`, `tcp_nopush` and its temporary files on the
 storage of the target; @tus/server as its manual starts it; the Storage Proxy with one process on uvloop, beside etcd and Redis, which do nothing meanwhile. Each upload is
-compared with its source, byte for byte; a download in the round that does not count.
+compared with its source, byte for byte; a download in the round that does not count. Whoever downloads alone looks for more without falling asleep, since to be woken would cost the server
+more than the download, where both are on one virtual machine.
 
 - *synced* means that the answer comes when storage has the bytes and the name. The gateway does that with `durability = "sync"`. Its peers never do, so
   their client syncs the file and its directory after each upload, within the time that is measured; it has to, to know as much.
@@ -62,6 +65,7 @@ class Arena:
     :ivar durabilities: what the gateway offers there; on memory there is nothing to wait for
     :ivar folder: holds ``large`` and ``each``, to be sent
     :ivar served: the directory that everybody serves, with ``large`` and ``each`` to be fetched
+    :ivar stored: what was uploaded to each server last
     """
 
     storage: str
@@ -72,6 +76,7 @@ class Arena:
     nginx: Nginx
     tus: TusNode
     proxy: StorageProxy
+    stored: dict[str, list[Path]] = attrs.Factory(lambda: defaultdict(list))
 
     def setting(self, durability: str) -> str:
         """Storage and durability, in words."""
@@ -118,7 +123,7 @@ def fetching(
                 nonlocal crc
                 crc = zlib.crc32(piece, crc)
 
-            with Client(server.port) as client:
+            with Client(server.port, sleepless=count == 1) as client:
                 answer = expect(client.request("GET", target, headers, None if number else check), 200)
             if answer.length != size or (not number and crc != checksum(served)):
                 raise WrongAnswer(f"{server.title} sent something else")
@@ -158,13 +163,19 @@ class Target:
 
 
 def sending(
+    arena: Arena,
     server: type_server,
     method: str,
     headers: Mapping[str, str],
     sources: Sequence[Path],
     target: Callable[[str, int], Target],
 ) -> Entrant:
-    """Who sends ``sources`` at once; ``target`` is asked, off the clock, where a name with a size goes."""
+    """Who sends ``sources`` at once; ``target`` is asked, off the clock, where a name with a size goes.
+
+    What a server has stored is removed just before it stores as much again: of memory that is free for a second the host of a virtual machine takes
+    some back, and to store something there takes ten times as long.
+    """
+    stored = arena.stored[server.title]
     chosen: dict[int, list[tuple[Path, Target]]] = {}
 
     def send(source: Path, to: Target) -> None:
@@ -179,12 +190,14 @@ def sending(
             (source, target(f"{method.lower()}-{number}-{at}", size))
             for at, (source, size) in enumerate(zip(sources, sizes, strict=True))
         ]
+        while stored:
+            stored.pop().unlink()
         return timed(sum(sizes), lambda: together(partial(send, *pair) for pair in chosen[number]))
 
     def after(number: int) -> None:
         for source, to in chosen.pop(number):
             must_equal(to.stored, source)
-            to.stored.unlink()
+            stored.append(to.stored)
 
     return Entrant(server, run, after)
 
@@ -207,8 +220,8 @@ def puts(arena: Arena, durability: str) -> Iterator[Contest]:
     ):
         files = [arena.folder / source for source in sources]
         entrants = (
-            sending(gateway, "PUT", LOGIN, files, ours),
-            sending(arena.nginx, "PUT", {}, files, theirs),
+            sending(arena, gateway, "PUT", LOGIN, files, ours),
+            sending(arena, arena.nginx, "PUT", {}, files, theirs),
         )
         cost = 0.85 if memory and name == "put" else None
         yield Contest(name, title, setting, BYTES, *entrants, aim, cost)
@@ -232,10 +245,11 @@ def patches(arena: Arena, durability: str) -> Iterator[Contest]:
         return Target(gateway.upload_path(durability, name, size), gateway.folders[durability].root / name)
 
     setting, title = arena.setting(durability), "upload by tus PATCH"
-    mine = sending(gateway, "PATCH", PATCH, files, ours)
-    yield Contest("tus", title, setting, BYTES, mine, sending(arena.tus, "PATCH", PATCH, files, created), 1.5)
+    mine = sending(arena, gateway, "PATCH", PATCH, files, ours)
+    node = sending(arena, arena.tus, "PATCH", PATCH, files, created)
+    yield Contest("tus", title, setting, BYTES, mine, node, 1.5)
     if arena.storage == MEMORY or not sync:
-        theirs = sending(arena.proxy, "PATCH", PATCH, files, minted)
+        theirs = sending(arena, arena.proxy, "PATCH", PATCH, files, minted)
         yield Contest("proxy-put", f"{title} by token", setting, BYTES, mine, theirs, 2.0)
 
 
@@ -273,8 +287,8 @@ def contests(entered: Arena) -> Iterator[Contest]:
 def section(effort: Effort, only: Sequence[str] | None = None) -> Section:
     """Hold them, in memory and on the disk of temporary files."""
     outcomes, failures = [], []
-    for storage, where in ((MEMORY, Path("/dev/shm")), ("disk", None)):
-        with folder(where) as place, arena(place, storage, effort) as entered:
+    for storage in (MEMORY, "disk"):
+        with folder(in_memory=storage == MEMORY) as place, arena(place, storage, effort) as entered:
             held, failed = hold_all(contests(entered), effort.rounds, only)
         outcomes += held
         failures += failed

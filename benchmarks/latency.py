@@ -13,13 +13,14 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks.area import Area, folder
+from benchmarks.area import Area
 from benchmarks.contest import MIB
 from benchmarks.files import write_noise
 from benchmarks.gateway import LOGIN
 from benchmarks.meter import Meter
 from benchmarks.peers.twisted_web import BareTwisted
 from benchmarks.report import Finding, Section
+from benchmarks.storage import folder
 from benchmarks.wire import Client, expect
 from tests.support.hanging import HangingMount
 from tests.support.process import GatewayProcess, Site, VFolderOfAlice, free_port

@@ -11,13 +11,14 @@ from pathlib import Path
 import attrs
 import paramiko
 
-from benchmarks.area import Area, folder
+from benchmarks.area import Area
 from benchmarks.contest import MIB
 from benchmarks.doors import Doors
 from benchmarks.files import must_equal, write_noise
 from benchmarks.gateway import LOGIN
 from benchmarks.large import PATCH
 from benchmarks.report import Finding, Section
+from benchmarks.storage import folder
 from benchmarks.wire import Client, WrongAnswer, expect, together
 
 #: MiB that a transfer may take, and a client that asks for a whole file at once.

@@ -8,12 +8,13 @@ from contextlib import ExitStack
 
 import attrs
 
-from benchmarks.area import MEMORY, Area, folder
+from benchmarks.area import Area
 from benchmarks.contest import FILES, Contest, hold_all
 from benchmarks.gateway import LOGIN
 from benchmarks.peers.rclone import Rclone
 from benchmarks.peers.wsgidav import WsgiDav
 from benchmarks.report import Section
+from benchmarks.storage import MEMORY, folder
 from benchmarks.webdav import Ours, Player, fill
 from tests.support.process import ALICE, free_port
 

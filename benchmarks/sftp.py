@@ -20,8 +20,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks.area import MEMORY, Area
-from benchmarks.area import folder as new_folder
+from benchmarks.area import Area
 from benchmarks.contest import BYTES, FILES, MIB, Contest, Entrant, Unit, hold_all
 from benchmarks.delay import Delay
 from benchmarks.files import write_noise
@@ -29,6 +28,8 @@ from benchmarks.meter import Meter
 from benchmarks.peers.asyncssh import AsyncSsh
 from benchmarks.peers.openssh import OpenSsh
 from benchmarks.report import Section
+from benchmarks.storage import MEMORY
+from benchmarks.storage import folder as new_folder
 from benchmarks.wire import Work, WrongAnswer, timed, together
 from tests.support.process import GatewayProcess, VFolderOfAlice, free_port
 from tests.support.sftp import OPTIONS, SftpSite

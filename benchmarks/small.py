@@ -10,13 +10,14 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks.area import MEMORY, Area, folder
+from benchmarks.area import Area
 from benchmarks.contest import MIB, REQUESTS, Contest, Entrant, hold_all
 from benchmarks.files import write_noise, write_small
 from benchmarks.gateway import LOGIN, Gateway
 from benchmarks.peers.nginx import Nginx
 from benchmarks.peers.rclone import Rclone
 from benchmarks.report import Section
+from benchmarks.storage import MEMORY, folder
 from benchmarks.wire import Client, Work, WrongAnswer, expect
 from benchmarks.wrk import burst, script
 from tests.support.process import ALICE, free_port

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks.area import MEMORY, Area, folder
+from benchmarks.area import Area
 from benchmarks.contest import BYTES, GIB, MIB, Contest, Entrant, hold_all
 from benchmarks.files import write_noise
 from benchmarks.gateway import LOGIN, Gateway
 from benchmarks.peers.nginx import Nginx
 from benchmarks.report import Section
+from benchmarks.storage import MEMORY, folder
 from benchmarks.wire import Client, Work, WrongAnswer, expect, timed
 from tests.support.process import free_port
 from tests.support.tls import certificate

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks.area import MEMORY
 from benchmarks.contest import FILES, REQUESTS, Contest, Entrant, Server, hold_all
 from benchmarks.gateway import LOGIN
 from benchmarks.meter import Meter
 from benchmarks.peers.apache import Apache
 from benchmarks.peers.nginx import Nginx
 from benchmarks.report import Section, table
+from benchmarks.storage import MEMORY
+from benchmarks.storage import folder as new_folder
 from benchmarks.wire import Work, WrongAnswer, timed
 from tests.support.dav_site import DavSite
 from tests.support.process import ALICE, GatewayProcess, VFolderOfAlice, free_port
@@ -264,8 +265,7 @@ def disk_arena(synced: bool) -> Iterator[tuple[Player, Player]]:
 def arena(files: int) -> Iterator[tuple[Player, Player, Player]]:
     """Everybody up and running, in memory: the gateway, Apache, nginx."""
     with ExitStack() as running:
-        folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="vfgateway-dav-", dir="/dev/shm")))
-        folder.chmod(0o755)
+        folder = running.enter_context(new_folder())
         ours = running.enter_context(Ours(folder / "gateway"))
         fill(ours.folder.root, files)
         fill(folder / "files", files)

@@ -14,13 +14,14 @@ from pathlib import Path, PurePosixPath
 
 import attrs
 
-from benchmarks.area import MEMORY, Area, folder
+from benchmarks.area import Area
 from benchmarks.contest import FILES, MIB, Contest, Entrant, hold_all
 from benchmarks.files import write_small
 from benchmarks.gateway import Gateway
 from benchmarks.peers.copyparty import Copyparty
 from benchmarks.peers.daemon import program
 from benchmarks.report import Section
+from benchmarks.storage import MEMORY, folder
 from benchmarks.wire import Work, WrongAnswer, drained, timed
 from tests.support.process import free_port
 
