@@ -17,7 +17,7 @@ GIB = 1 << 30
 
 
 #: A contest that took so many seconds ends, if it had that many rounds.
-ENOUGH, FEWEST = 30.0, 3
+ENOUGH, FEWEST = 45.0, 3
 
 
 class Gauge(Protocol):

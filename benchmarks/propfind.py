@@ -30,7 +30,7 @@ class Effort:
     files: int
 
 
-WHOLE, QUICK = Effort(5, 10_000), Effort(2, 500)
+WHOLE, QUICK = Effort(9, 10_000), Effort(2, 500)
 
 
 def section(effort: Effort, only: Sequence[str] | None = None) -> Section:

@@ -26,7 +26,7 @@ _HOW = """# Performance
 {machine}. {when}.
 
 This gateway and a peer do the same task on the same storage in turn: both servers run all the time, the order alternates (A B B A), each
-pair of neighbours gives a ratio, and the median of the pairs (five, or three where a pair takes long) is told with the extremes behind it. Ratios hardly depend on the
+pair of neighbours gives a ratio, and the median of the pairs (nine of what is small, five of what is large, or three where a pair takes long) is told with the extremes behind it. Ratios hardly depend on the
 machine or on what else it does; speeds do. One process each, unless it is said otherwise. Processor time is that of the server and its children, user and system together, per unit of
 work, the median; memory is the highest resident size while the task ran. Bytes are checked in the same run. The client costs little (`sendfile` to send, one buffer to receive, wrk for
 small requests), but it shares the machine. Memory is a tmpfs with pages as large as files allow (`huge=within_size`), as ext4 and XFS have them: in one with pages of 4 KiB, storing a GiB costs every server

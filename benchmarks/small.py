@@ -45,7 +45,7 @@ class Effort:
     seconds: float
 
 
-WHOLE = Effort(5, 256 * MIB, 1000, 3)
+WHOLE = Effort(9, 256 * MIB, 1000, 2)
 QUICK = Effort(2, 32 * MIB, 200, 1)
 
 

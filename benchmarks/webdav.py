@@ -57,7 +57,7 @@ class Effort:
     files: int
 
 
-WHOLE, QUICK = Effort(6, 10_000), Effort(2, 500)
+WHOLE, QUICK = Effort(9, 10_000), Effort(2, 500)
 
 
 class Ours:

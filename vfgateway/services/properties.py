@@ -6,10 +6,10 @@ changes the tree, so that a property never outlives its file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, func, insert, or_, select
 
 from vfgateway.errors import TooLarge
 from vfgateway.model import VFolder
@@ -20,6 +20,8 @@ from vfgateway.services.schema import locks, properties
 
 #: Bytes of all properties of one file together.
 MOST: Final = 1 << 20
+#: Properties of the entries of one directory, and characters of their values, that are held while it is listed.
+MOST_HELD, MOST_HELD_CHARACTERS = 20_000, 4 << 20
 #: The numbers that count up when a vfolder may have got its first property or lock.
 SET, LOCKED = "properties", "fence"
 
@@ -30,11 +32,12 @@ _ANY = select(
     exists().where(properties.c.vfolder == bindparam("vfolder")),
     exists().where(locks.c.vfolder == bindparam("vfolder")),
 )
-_CHILDREN = select(properties.c.path, properties.c.name, properties.c.value).where(
-    properties.c.vfolder == bindparam("vfolder"),
-    properties.c.parent == bindparam("parent"),
-    properties.c.path.in_(bindparam("paths", expanding=True)),
+_ALL_CHILDREN = select(properties.c.path, properties.c.name, properties.c.value).where(
+    properties.c.vfolder == bindparam("vfolder"), properties.c.parent == bindparam("parent")
 )
+_CHILDREN = _ALL_CHILDREN.where(properties.c.path.in_(bindparam("paths", expanding=True)))
+_held = _ALL_CHILDREN.limit(MOST_HELD + 1).subquery()
+_COUNT = select(func.count(), func.coalesce(func.sum(func.length(_held.c.value)), 0))
 
 
 class Properties:
@@ -67,19 +70,32 @@ class Properties:
         query = select(properties.c.name, properties.c.value).where(_at(vfolder.key, path))
         return await self._database.read(lambda connection: {row.name: row.value for row in connection.execute(query)})
 
+    async def of_all_children(self, vfolder: VFolder, parent: FolderPath) -> Mapping[bytes, type_properties] | None:
+        """The properties of all entries of one directory, by path; those without any are left out. ``None`` if they are more than should be held at
+        once: then :meth:`of_children` has to be asked, which takes several times as long for each."""
+        values = {"vfolder": vfolder.key, "parent": bytes(parent)}
+
+        def read(connection: Connection) -> Mapping[bytes, type_properties] | None:
+            count, characters = connection.execute(_COUNT, values).one()
+            if count > MOST_HELD or characters > MOST_HELD_CHARACTERS:
+                return None
+            return _by_path(connection.execute(_ALL_CHILDREN, values))
+
+        return await self._database.read(read)
+
     async def of_children(
         self, vfolder: VFolder, parent: FolderPath, paths: Sequence[bytes]
     ) -> Mapping[bytes, type_properties]:
         """The properties of some entries of one directory, by path; those without any are left out."""
         values = {"vfolder": vfolder.key, "parent": bytes(parent), "paths": paths}
+        return await self._database.read(lambda connection: _by_path(connection.execute(_CHILDREN, values)))
 
-        def read(connection: Connection) -> Mapping[bytes, dict[str, str]]:
-            found: dict[bytes, dict[str, str]] = {}
-            for raw, name, value in connection.execute(_CHILDREN, values):
-                found.setdefault(raw, {})[name] = value
-            return found
 
-        return await self._database.read(read)
+def _by_path(rows: Iterable[Sequence[Any]]) -> Mapping[bytes, type_properties]:
+    found: dict[bytes, dict[str, str]] = {}
+    for path, name, value in rows:
+        found.setdefault(path, {})[name] = value
+    return found
 
 
 def _at(vfolder: int, path: FolderPath) -> ColumnElement[bool]:

@@ -14,6 +14,7 @@ from tests.support.site import Client
 from tests.support.uploading import Answer, head
 from tests.support.webdav import DAV, Dav, basic, condition, responses, webdav
 from vfgateway.model import Permission
+from vfgateway.services import properties
 
 QUOTA = b'<propfind xmlns="DAV:"><prop><quota-available-bytes/><quota-used-bytes/></prop></propfind>'
 
@@ -192,6 +193,36 @@ async def test_dead_properties(tmp_path: Path) -> None:
         remove = b'<propertyupdate xmlns="DAV:"><remove><prop><note xmlns="http://example.org/"/></prop></remove></propertyupdate>'
         assert (await dav.ask("PROPPATCH", "/data/f", remove)).status == 207
         assert await kept(dav, "/data/f") is None
+
+
+@pytest.mark.parametrize(("limit", "most"), [("MOST_HELD", 20_000), ("MOST_HELD", 2), ("MOST_HELD_CHARACTERS", 20)])
+async def test_a_listing_tells_dead_properties(
+    limit: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of files, directories and links, and of nothing that is elsewhere: all of them in hand, or too many for that."""
+    monkeypatch.setattr(properties, limit, most)
+    async with webdav(tmp_path) as dav:
+        (dav.root / "d").mkdir()
+        (dav.root / "link").symlink_to("a")
+        for name in ("a", "none", "ä", "d/a"):
+            (dav.root / name).write_bytes(b"")
+        marked = {f"/data/{name}": name.upper() for name in ("a", "%C3%A4", "d/", "d/a", "link")}
+        for target, text in marked.items():
+            answer = await dav.ask("PROPPATCH", target, patch(f"<x:note>{text}</x:note><x:second>{text}</x:second>"))
+            assert answer.status == 207
+        for body in (b"", asking("<x:note/><x:second/>")):
+            for folder in ("/data/", "/data/d/"):
+                listed = responses(await propfind(dav, folder, body, depth="1"))
+                told = {
+                    href: [
+                        str(entry[name][1].xpath("string()"))
+                        for name in ("{http://example.org/}note", "{http://example.org/}second")
+                        if name in entry and entry[name][0] == 200
+                    ]
+                    for href, entry in listed.items()
+                }
+                assert told == {href: [marked[href]] * 2 if href in marked else [] for href in listed}
+                assert len(told) == (6 if folder == "/data/" else 2)
 
 
 async def test_they_follow_their_files(tmp_path: Path) -> None:

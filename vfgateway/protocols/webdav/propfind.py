@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import ExitStack, aclosing
 from functools import partial
 from typing import Final
@@ -34,6 +34,9 @@ from vfgateway.services.vfolders import VisibleVFolder
 
 #: Entries that are described at once, between two looks at other connections.
 BATCH: Final = 512
+
+#: Dead properties, by the key of what has them and by their names.
+type_dead = Mapping[bytes, Mapping[str, str]]
 
 # One look-up each: entries come by the ten thousand.
 _FILE, _DIRECTORY = FileType.FILE, FileType.DIRECTORY
@@ -137,7 +140,10 @@ async def _vfolder(exchange: Exchange, visible: VisibleVFolder, asked: Asked, re
 
 @attrs.define
 class View:
-    """How the resources of one vfolder are described in one answer."""
+    """How the resources of one vfolder are described in one answer.
+
+    :ivar held: the dead properties of all that is in the directory that is listed, by key; ``None`` where they are looked up with each of its parts
+    """
 
     folder: FolderSession
     vfolder: str
@@ -149,6 +155,7 @@ class View:
     now: float
     sync_token: bytes | None
     base: tuple[str, ...]
+    held: type_dead | None = None
 
     @classmethod
     async def of(cls, exchange: Exchange, folder: FolderSession, asked: Asked, rendering: Rendering) -> View:
@@ -185,6 +192,10 @@ class View:
             return
         listing = await self.folder.list(self.path)
         try:
+            if self.dead:
+                context = self.folder.context
+                above = context.lock_path(self.path)
+                self.held = await context.gateway.properties.of_all_children(self.folder.vfolder, above)
             while (made := await self._batch(listing)) is not None:
                 block, first = first + made, b""
                 if block:
@@ -196,13 +207,13 @@ class View:
 
     async def _batch(self, listing: Listing) -> bytes | None:
         """The elements of the next entries of a directory; ``None`` at the end."""
-        if self.dead:
+        if self.dead and self.held is None:
             entries = await listing.read(BATCH)
             return await self.entries(self.path, entries) if entries else None
-        if self.rendering.knows_files and not self.locks:
+        if self.rendering.knows_files and not self.locks and not self.held:
             made = await listing.read_posix(BATCH, partial(self._plain, self.path))
         else:
-            made = await listing.read_mapped(BATCH, partial(self._described, self.path))
+            made = await listing.read_mapped(BATCH, partial(self._described, self.path, dead=self.held))
         if made is None:
             return None
         block, links = made
@@ -232,7 +243,7 @@ class View:
         """The elements of some entries of a directory, of links with what they lead to."""
         followed = [entry if entry.stat.target is None else await self._follow(parent, entry) for entry in entries]
         shown = [entry for entry in followed if entry is not None]
-        return self._described(parent, shown, *await self._dead(parent, shown))[0]
+        return self._described(parent, shown, await self._dead(parent, shown))[0]
 
     def _plain(
         self, parent: FolderPath, files: Sequence[type_file], others: Sequence[DirEntry]
@@ -246,18 +257,18 @@ class View:
         self,
         parent: FolderPath,
         entries: Sequence[DirEntry],
-        keys: Sequence[bytes] = (),
-        dead: Mapping[bytes, Mapping[str, str]] | None = None,
+        dead: type_dead | None = None,
     ) -> tuple[bytes, Sequence[DirEntry]]:
         """The elements of ``entries``, in whatever thread; and the links among them, which it leaves out."""
         prefix = href_of(FolderPath((*self.base, *parent.parts)), True)
         file = self.rendering.file if not self.locks else None
+        key = self._keys(parent)
         parts: list[bytes] = []
         links: list[DirEntry] = []
-        for at, entry in enumerate(entries):
+        for entry in entries:
             name, stat = entry
             kind = stat.type
-            of_it = dead.get(keys[at]) if dead else None
+            of_it = dead.get(key(name)) if dead else None
             if kind is _FILE:
                 made = file(prefix, name, stat, of_it) if file is not None else None
                 parts += made or (self._whole(prefix + segment_of(name), parent, entry, of_it),)
@@ -277,18 +288,22 @@ class View:
         except GatewayError:
             return None
 
-    async def _dead(
-        self, parent: FolderPath, entries: Sequence[DirEntry]
-    ) -> tuple[Sequence[bytes], Mapping[bytes, Mapping[str, str]]]:
-        """The keys of entries, and by key what is kept with them."""
-        if not self.dead or not entries:
-            return (), {}
-        context = self.folder.context
-        above = context.lock_path(parent)
+    def _keys(self, parent: FolderPath) -> Callable[[str], bytes]:
+        """What makes the key of an entry of ``parent``, by its name."""
+        above = self.folder.context.lock_path(parent)
         prefix = b"" if above.is_root else bytes(above) + b"/"
         fold = self.folder.volume.names.fold
-        keys = [prefix + fold(entry.name).encode("utf-8", "surrogateescape") for entry in entries]
-        return keys, await context.gateway.properties.of_children(self.folder.vfolder, above, keys)
+        return lambda name: prefix + fold(name).encode("utf-8", "surrogateescape")
+
+    async def _dead(self, parent: FolderPath, entries: Sequence[DirEntry]) -> type_dead:
+        """What is kept with entries, by key."""
+        if not self.dead or not entries:
+            return {}
+        if self.held is not None and parent == self.path:
+            return self.held
+        context, key = self.folder.context, self._keys(parent)
+        keys = [key(entry.name) for entry in entries]
+        return await context.gateway.properties.of_children(self.folder.vfolder, context.lock_path(parent), keys)
 
     def _item(self, path: FolderPath, stat: FileStat) -> Described:
         locks = self._locks_over(self.folder.context.lock_path(path)) if self.locks else ()
