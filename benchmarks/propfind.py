@@ -39,7 +39,7 @@ def section(effort: Effort, only: Sequence[str] | None = None) -> Section:
         ours = running.enter_context(Ours(place / "gateway"))
         fill(ours.folder.root, effort.files)
         fill(place / "files", effort.files)
-        rclone = Rclone(place / "rclone", free_port(), place / "files", "webdav", ALICE)
+        rclone = Rclone(place / "rclone", free_port(), place / "files", "webdav", ALICE, cheap=True)
         wsgidav = WsgiDav(place / "wsgidav", free_port(), place / "files")
         for server in (rclone, wsgidav):
             running.enter_context(server)

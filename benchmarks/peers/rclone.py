@@ -16,16 +16,27 @@ class Rclone(Daemon):
 
     :param files: what it serves at ``/``
     :param login: name and password that it asks for
+    :param cheap: keep the password as SHA-1, which costs it least; its manual names ``--user`` and ``--pass``, for which it computes MD5-crypt with each
+        request, and recommends bcrypt for files
     """
 
     def __init__(
-        self, folder: Path, port: int, files: Path, protocol: Literal["http", "webdav"], login: tuple[str, str]
+        self,
+        folder: Path,
+        port: int,
+        files: Path,
+        protocol: Literal["http", "webdav"],
+        login: tuple[str, str],
+        cheap: bool = False,
     ) -> None:
         folder.mkdir(parents=True)
-        write_passwords(folder / "passwords", login)
         command = program("rclone", Path(sys.executable).parent)
         options = ["--addr", f"127.0.0.1:{port}", "--config", "/dev/null", "--cache-dir", str(folder / "cache")]
-        options += ["--htpasswd", str(folder / "passwords")]
+        if cheap:
+            write_passwords(folder / "passwords", login)
+            options += ["--htpasswd", str(folder / "passwords")]
+        else:
+            options += ["--user", login[0], "--pass", login[1]]
         super().__init__(folder, port, [command, "serve", protocol, *options, str(files)])
         version = subprocess.run([command, "version"], capture_output=True, text=True, check=True).stdout
-        self.title = f"rclone serve {protocol} {version.split()[1].lstrip('v')}"
+        self.title = f"rclone serve {protocol} {version.split()[1].lstrip('v')}" + ", SHA-1" * cheap
