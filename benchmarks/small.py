@@ -118,13 +118,13 @@ def contests(arena: Arena) -> Iterator[Contest]:
     one, two = arena.gateway, arena.spread
     asked = {**LOGIN, **CONDITION}
     rclone, sha1 = arena.rclone, arena.rclone_sha1
-    rivals: list[tuple[str, int, Gateway, type_server, str, Mapping[str, str], float | None]] = [
+    rivals: list[tuple[str, int, Gateway, type_server, str, Mapping[str, str], float]] = [
         ("files", 64, one, arena.nginx, "/files/", CONDITION, 0.6),
         ("files-1000", 1000, one, arena.nginx, "/files/", CONDITION, 0.45),
         ("files-rclone", 64, two, rclone, "/", asked, 3.0),
         ("files-rclone-1000", 1000, two, rclone, "/", asked, 3.0),
-        ("files-sha1", 64, two, sha1, "/", asked, None),
-        ("files-sha1-1000", 1000, two, sha1, "/", asked, None),
+        ("files-sha1", 64, two, sha1, "/", asked, 3.0),
+        ("files-sha1-1000", 1000, two, sha1, "/", asked, 3.0),
     ]
     for name, connections, gateway, peer, prefix, fields, aim in rivals:
         title = f"files of 4 KiB, {connections} connections"

@@ -31,12 +31,7 @@ class Wire:
     """A connection on which requests follow each other; it sends what it is given, and reads whole answers."""
 
     def __init__(self, port: int) -> None:
-        self._port = port
-        self.connect()
-
-    def connect(self) -> None:
-        """Begin anew."""
-        self._socket = socket.create_connection(("127.0.0.1", self._port), PATIENCE)
+        self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def ask(self, request: bytes, body: bytes = b"") -> None:
@@ -73,7 +68,7 @@ class Paths:
     def __init__(self, site: EveryDoor, folder: VFolderOfAlice) -> None:
         self._site = site
         self._folder = folder
-        self._http, self._dav = Wire(site.client_port), Wire(site.dav_port)
+        self.connect()
         self._sftp = RawSftp(site.sftp_port)
         self._made = 0
         self._upload = ""
@@ -85,8 +80,7 @@ class Paths:
 
     def connect(self) -> None:
         """Begin anew: the gateway ends connections on which nothing was asked for long."""
-        self._http.connect()
-        self._dav.connect()
+        self._http, self._dav = Wire(self._site.client_port), Wire(self._site.dav_port)
 
     def _head(self, method: str, path: str, *lines: str) -> bytes:
         fields = ["Host: 127.0.0.1", f"Authorization: {basic(*ALICE)}", *lines]

@@ -6,7 +6,8 @@ changes the tree, so that a property never outlives its file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, func, insert, or_, select
@@ -20,8 +21,10 @@ from vfgateway.services.schema import locks, properties
 
 #: Bytes of all properties of one file together.
 MOST: Final = 1 << 20
-#: Properties of the entries of one directory, and characters of their values, that are held while it is listed.
-MOST_HELD, MOST_HELD_CHARACTERS = 20_000, 4 << 20
+#: Bytes of memory that the properties of the entries of one directory may take while it is listed, and those of all that are listed at once.
+MOST_HELD, MOST_HELD_IN_ALL = 8 << 20, 64 << 20
+#: Bytes that one takes, beside its value.
+COST: Final = 400
 #: The numbers that count up when a vfolder may have got its first property or lock.
 SET, LOCKED = "properties", "fence"
 
@@ -36,7 +39,7 @@ _ALL_CHILDREN = select(properties.c.path, properties.c.name, properties.c.value)
     properties.c.vfolder == bindparam("vfolder"), properties.c.parent == bindparam("parent")
 )
 _CHILDREN = _ALL_CHILDREN.where(properties.c.path.in_(bindparam("paths", expanding=True)))
-_held = _ALL_CHILDREN.limit(MOST_HELD + 1).subquery()
+_held = _ALL_CHILDREN.limit(MOST_HELD // COST + 1).subquery()
 _COUNT = select(func.count(), func.coalesce(func.sum(func.length(_held.c.value)), 0))
 
 
@@ -46,6 +49,7 @@ class Properties:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known: dict[int, tuple[tuple[int, int], tuple[bool, bool]]] = {}
+        self._held = 0
 
     async def any_in(self, vfolder: VFolder) -> tuple[bool, bool]:
         """Whether a vfolder has any properties, and any locks. What another process did within the last
@@ -70,18 +74,26 @@ class Properties:
         query = select(properties.c.name, properties.c.value).where(_at(vfolder.key, path))
         return await self._database.read(lambda connection: {row.name: row.value for row in connection.execute(query)})
 
-    async def of_all_children(self, vfolder: VFolder, parent: FolderPath) -> Mapping[bytes, type_properties] | None:
-        """The properties of all entries of one directory, by path; those without any are left out. ``None`` if they are more than should be held at
-        once: then :meth:`of_children` has to be asked, which takes several times as long for each."""
+    @asynccontextmanager
+    async def of_all_children(
+        self, vfolder: VFolder, parent: FolderPath
+    ) -> AsyncGenerator[Mapping[bytes, type_properties] | None, None]:
+        """The properties of all entries of one directory, by path, as long as they are needed; those without any are left out. ``None`` if they are
+        more than should be held (:data:`MOST_HELD`): then :meth:`of_children` has to be asked, which takes several times as long for each."""
         values = {"vfolder": vfolder.key, "parent": bytes(parent)}
+        room = min(MOST_HELD, MOST_HELD_IN_ALL - self._held)
 
-        def read(connection: Connection) -> Mapping[bytes, type_properties] | None:
+        def read(connection: Connection) -> tuple[int, Mapping[bytes, type_properties] | None]:
             count, characters = connection.execute(_COUNT, values).one()
-            if count > MOST_HELD or characters > MOST_HELD_CHARACTERS:
-                return None
-            return _by_path(connection.execute(_ALL_CHILDREN, values))
+            size = COST * count + characters
+            return (size, _by_path(connection.execute(_ALL_CHILDREN, values))) if size <= room else (0, None)
 
-        return await self._database.read(read)
+        size, found = await self._database.read(read)
+        self._held += size
+        try:
+            yield found
+        finally:
+            self._held -= size
 
     async def of_children(
         self, vfolder: VFolder, parent: FolderPath, paths: Sequence[bytes]
@@ -93,8 +105,9 @@ class Properties:
 
 def _by_path(rows: Iterable[Sequence[Any]]) -> Mapping[bytes, type_properties]:
     found: dict[bytes, dict[str, str]] = {}
+    names: dict[str, str] = {}  # many have the same
     for path, name, value in rows:
-        found.setdefault(path, {})[name] = value
+        found.setdefault(path, {})[names.setdefault(name, name)] = value
     return found
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import ExitStack, aclosing
+from contextlib import AsyncExitStack, ExitStack, aclosing
 from functools import partial
 from typing import Final
 
@@ -190,18 +190,17 @@ class View:
             async for block in self._tree():
                 yield block
             return
-        listing = await self.folder.list(self.path)
-        try:
+        async with AsyncExitStack() as closing:
+            listing = await self.folder.list(self.path)
+            closing.push_async_callback(listing.close)
             if self.dead:
                 context = self.folder.context
-                above = context.lock_path(self.path)
-                self.held = await context.gateway.properties.of_all_children(self.folder.vfolder, above)
+                held = context.gateway.properties.of_all_children(self.folder.vfolder, context.lock_path(self.path))
+                self.held = await closing.enter_async_context(held)
             while (made := await self._batch(listing)) is not None:
                 block, first = first + made, b""
                 if block:
                     yield block
-        finally:
-            await listing.close()
         if first:
             yield first
 
