@@ -1,4 +1,5 @@
-"""Runs every ``async def`` test on the reactor, without a decorator on each, and holds coroutines to the time that the test has; nothing else."""
+"""Runs every ``async def`` test on the reactor, without a decorator on each, and holds coroutines to the time that the test has. What fails is told
+briefly, and by name at the very end."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.deadline import DEADLINE
+from tests.support.failures import difference
 
 # No example has to be quick: tests judge no times, and machines are busy.
 settings.register_profile("patient", deadline=None)
@@ -47,3 +49,20 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Generator[None, 
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             patch.setattr(fixturedef, "func", DEADLINE.keeping(function))
         return (yield)
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Of contents, where they differ: pytest writes them out, mebibytes of them where ``CI`` is set."""
+    buffers = (bytes, bytearray, memoryview)
+    if op == "==" and isinstance(left, buffers) and isinstance(right, buffers):
+        return difference(bytes(left), bytes(right))
+    return None
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Whoever has only the end of a long output sees there which tests failed."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        for outcome in ("failed", "error"):
+            for report in reporter.stats.get(outcome, ()):
+                reporter.write_line(f"{outcome}: {report.nodeid}")
