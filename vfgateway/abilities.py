@@ -160,7 +160,7 @@ class IResumableStaging(Interface):
         shorter than ``keep``: never padded."""
 
     async def stages() -> Sequence[tuple[str, FileStat]]:
-        """All stages of the vfolder by token, to find leftovers."""
+        """All stages of the vfolder by token, to find leftovers. Of one that is being written, what was not synced may be missing in the size."""
 
     async def join(target: FolderPath, tokens: Sequence[str]) -> IStagedFile:
         """A new stage with the content of ``tokens`` one after the other; those stay."""

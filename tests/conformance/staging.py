@@ -279,6 +279,7 @@ class ResumableStagingPromises(VolumeCase):
         assert list(await folder.stages()) == []
         first, second = await folder.stage(at("a"), None), await folder.stage(at("b"), None)
         await first.append([b"12345"])
+        await first.sync()
         found = {token: stat.size for token, stat in await folder.stages()}
         assert found == {first.token: 5, second.token: 0}
         await first.commit(at("a"), ANY)

@@ -196,11 +196,11 @@ class AzureStagedFile:
             if not self._stored:
                 await self._folder.check_container(self._container)
                 made, replaced = await publish(self._container, target, expect, self.token, {}, self._put)
-                self._let_go()
             else:
                 await self._flush()
                 made, replaced = await publish(self._container, target, expect, self.token, {}, self._transplant)
                 await self._folder.forget(self._container, self._name)
+            self._let_go()
         return self._folder.published(made, replaced)
 
     async def _put(self, name: str, metadata: Mapping[str, str], condition: Mapping[str, str]) -> Blob:
