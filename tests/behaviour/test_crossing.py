@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.behaviour.doors import DOORS, DavDoor, Door, EveryDoor, HttpDoor, Refused, SftpDoor, TusDoor
-from tests.support.process import GatewayProcess, VFolderOfAlice
+from tests.support.process import PATIENCE, GatewayProcess, VFolderOfAlice
 
 MIB = 1 << 20
 CONTENT = os.urandom(3 * MIB + 1)
@@ -196,7 +197,10 @@ def test_what_a_resumable_put_lost_reput_goes_on_with(site: EveryDoor, data: VFo
     (tmp_path / "local").write_bytes(CONTENT)
     with HttpDoor(site, data) as http:
         where = f"{site.client_url}/vfgateway/v1/uploads?vfolder={data.name}&path=big.iso"
-        http.ask("POST", where, CONTENT[:MIB], Upload_Complete="?0", Upload_Draft_Interop_Version="6")
+        # ``requests`` takes the first interim answer for the last one, and would not wait until this has been stored.
+        fields = {"Upload-Complete": "?0", "Upload-Draft-Interop-Version": "6"}
+        made = httpx.post(where, content=CONTENT[:MIB], headers=fields, auth=http.login, timeout=PATIENCE)
+        assert (made.status_code, made.headers["Upload-Offset"]) == (201, str(MIB))
         (name,) = _shown(site, data)
         site.sftp(f"reput {tmp_path}/local {data.name}/.uploads/{name}")
         assert _shown(site, data) == {name: len(CONTENT)}
