@@ -223,7 +223,7 @@ async def test_one_that_answers_after_a_minute(tmp_path: Path, saying: bytes) ->
     """Is not waited for; nor does anybody else wait."""
     with Mute(saying) as mute:
         url = f"http://127.0.0.1:{mute.port}"
-        async with gateway_of(tmp_path, url, timeout=0.3, connections=2) as gateway:
+        async with gateway_of(tmp_path, url, timeout=1, connections=2) as gateway:
             ours = await gateway.accounts.create_user("ours")
             await gateway.accounts.set_password(ours.id, "of the house")
             await gateway.accounts.create_user("alice", source="manager")
