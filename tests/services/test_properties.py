@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
+from twisted.internet.defer import Deferred, gatherResults
 
 from tests.support.gateway import new_vfolder, running_gateway
 from vfgateway.paths import ROOT
@@ -35,8 +36,13 @@ async def test_no_more_is_held_than_there_is_room_for(tmp_path: Path, monkeypatc
             with pytest.raises(LookupError):
                 async with held(vfolder, ROOT):
                     raise LookupError
+        at_once = [held(vfolder, ROOT) for _ in range(3)]
+        found = await gatherResults([Deferred.fromCoroutine(each.__aenter__()) for each in at_once])
+        assert found == [told, told, None]
+        for each in at_once:
+            await each.__aexit__(None, None, None)
         async with held(vfolder, path("d")) as below:
             assert below == {b"d/c": {"{x}y": "text"}}
         monkeypatch.setattr(properties, "MOST_HELD", size - 1)
-        async with held(vfolder, ROOT) as found:
-            assert found is None
+        async with held(vfolder, ROOT) as too_much:
+            assert too_much is None

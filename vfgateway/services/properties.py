@@ -82,18 +82,21 @@ class Properties:
         more than should be held (:data:`MOST_HELD`): then :meth:`of_children` has to be asked, which takes several times as long for each."""
         values = {"vfolder": vfolder.key, "parent": bytes(parent)}
         room = min(MOST_HELD, MOST_HELD_IN_ALL - self._held)
+        taken = room  # until it is known how much it is: others may be reading theirs
+        self._held += taken
 
         def read(connection: Connection) -> tuple[int, Mapping[bytes, type_properties] | None]:
             count, characters = connection.execute(_COUNT, values).one()
             size = COST * count + characters
             return (size, _by_path(connection.execute(_ALL_CHILDREN, values))) if size <= room else (0, None)
 
-        size, found = await self._database.read(read)
-        self._held += size
         try:
+            size, found = await self._database.read(read)
+            self._held -= taken - size
+            taken = size
             yield found
         finally:
-            self._held -= size
+            self._held -= taken
 
     async def of_children(
         self, vfolder: VFolder, parent: FolderPath, paths: Sequence[bytes]

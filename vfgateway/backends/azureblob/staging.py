@@ -193,14 +193,15 @@ class AzureStagedFile:
 
     async def _commit(self, target: FolderPath, expect: Expect) -> Published:
         with self._translated(target):
-            if not self._stored:
-                await self._folder.check_container(self._container)
-                made, replaced = await publish(self._container, target, expect, self.token, {}, self._put)
-            else:
+            if self._stored:
                 await self._flush()
-                made, replaced = await publish(self._container, target, expect, self.token, {}, self._transplant)
-                await self._folder.forget(self._container, self._name)
+            else:
+                await self._folder.check_container(self._container)
+            put = self._transplant if self._stored else self._put
+            made, replaced = await publish(self._container, target, expect, self.token, {}, put)
             self._let_go()
+            if self._stored:
+                await self._folder.forget(self._container, self._name)
         return self._folder.published(made, replaced)
 
     async def _put(self, name: str, metadata: Mapping[str, str], condition: Mapping[str, str]) -> Blob:
